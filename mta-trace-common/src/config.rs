@@ -1,0 +1,141 @@
+//! What user space tells the kernel side: offsets of kernel structures and settings (globals, fixed when
+//! the object is loaded), filters and sessions (maps).
+//!
+//! Invariant: nothing here changes a word of the bitmap; that is asked for through [`Request`].
+
+/// Offsets in bytes of the fields that the kernel side reads, resolved from the running kernel's BTF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[allow(
+    missing_docs,
+    reason = "each field is named after the structure and the field it stands for"
+)]
+pub struct Offsets {
+    pub task_pid: u32,
+    pub task_tgid: u32,
+    pub task_state: u32,
+    pub task_exit_code: u32,
+    pub task_comm: u32,
+    pub task_files: u32,
+    pub files_fdt: u32,
+    pub fdt_max_fds: u32,
+    pub fdt_fd: u32,
+    pub file_inode: u32,
+    pub file_private_data: u32,
+    pub inode_mode: u32,
+    pub inode_ino: u32,
+    pub socket_sk: u32,
+    pub sock_family: u32,
+    pub sock_num: u32,
+    pub sock_dport: u32,
+    pub sock_saddr: u32,
+    pub sock_daddr: u32,
+    pub sock_v6_saddr: u32,
+    pub sock_v6_daddr: u32,
+    pub sock_type: u32,
+    pub sock_protocol: u32,
+    pub regs_nr: u32,
+    pub regs_args: [u32; 6],
+}
+
+/// Settings, fixed when the object is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settings {
+    /// Calls that blocked for less are not reported (unless they carry meaning), ns.
+    pub min_wait_ns: u64,
+    /// How many entries of the filter count; 0: every peer matches.
+    pub filters: u32,
+    /// 1: sessions of a daemon are followed from its `accept`; their children get their bit there.
+    pub follow_accept: u32,
+    /// 1: the allow-list for SMTP bytes is off. For the positive control of the secrets tests only; the
+    /// loader refuses it outside a build with the feature `unsafe-unfiltered`.
+    pub unfiltered: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// How many address filters there can be.
+pub const MAX_FILTERS: u32 = 16;
+
+/// An address filter: a peer matches where `address` and the peer's address agree under `mask`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Filter {
+    /// IPv6 address, or IPv4-mapped (`::ffff:a.b.c.d`), network order, in two big-endian halves.
+    pub address: [u64; 2],
+    /// Mask in the same form.
+    pub mask: [u64; 2],
+}
+
+/// What a traced thread is; decides what of it is reported.
+pub const ROLE_DAEMON: u8 = 1;
+/// Serves a session: everything in the table is reported.
+pub const ROLE_SESSION: u8 = 2;
+/// A descendant of a session's process: only fork, exec and exit are reported.
+pub const ROLE_OTHER: u8 = 3;
+
+/// State of a thread in `Thread::state`.
+pub const STATE_CPU: u8 = 1;
+/// Runnable, waiting for a CPU.
+pub const STATE_RUNNABLE: u8 = 2;
+/// Blocked.
+pub const STATE_BLOCKED: u8 = 3;
+
+/// Accounting and call state of one traced thread: value of the map `THREADS`, key tid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Thread {
+    /// When `state` began.
+    pub last: u64,
+    /// Cumulative ns on a CPU, up to `last`.
+    pub cpu: u64,
+    /// Cumulative ns blocked, up to `last`.
+    pub blocked: u64,
+    /// Cumulative ns runnable, up to `last`.
+    pub runqueue: u64,
+    /// The call in which the thread blocked last, -1: none.
+    pub nr: i64,
+    /// When it first blocked in that call, 0: it has not.
+    pub since: u64,
+    /// How long it blocked in that call so far.
+    pub blocked_in: u64,
+    /// `cpu` at `since`.
+    pub cpu_since: u64,
+    /// `runqueue` at `since`.
+    pub runqueue_since: u64,
+    /// Arguments of the call in which it blocked.
+    pub args: [u64; 6],
+    /// What `select` was asked, saved at its entry.
+    pub selects: crate::event::Selects,
+    /// Thread group.
+    pub tgid: u32,
+    /// `ROLE_*`.
+    pub role: u8,
+    /// `STATE_*`.
+    pub state: u8,
+    /// Daemon: 0 nothing accepted, 1 a peer that did not match, 2 one that matched; until its next fork.
+    pub accepted: u8,
+    /// 1: `selects` was saved by the call that is running.
+    pub selects_valid: u8,
+}
+
+/// Requests to the program `request`, run by `BPF_PROG_TEST_RUN`: argument 0 the operation, then its own.
+pub struct Request;
+
+impl Request {
+    /// Trace a thread that exists: tid, tgid, role, state, nr, since.
+    pub const TRACE: u64 = 1;
+    /// Stop tracing a thread: tid.
+    pub const FORGET: u64 = 2;
+}
+
+/// What is known of a TCP connection of the server to a helper: value of the map `PEERS`, key socket inode.
+pub const PEER_MILTER: u8 = 1;
+
+const _: () = {
+    assert!(size_of::<Offsets>() == 30 * 4);
+    assert!(size_of::<Settings>() == 24);
+    assert!(size_of::<Filter>() == 32);
+    assert!(size_of::<Thread>() == 15 * 8 + 56 + 8);
+};

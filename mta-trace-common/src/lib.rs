@@ -1,0 +1,17 @@
+//! The boundary between the eBPF program and user space: what crosses it, and nothing else.
+//!
+//! Plain `repr(C)` integers and byte arrays without implicit padding (checked at compile time), so
+//! that both sides read the same bytes on every 64-bit little-endian machine. One file per subject:
+//! [`event`] (records in the ring), [`config`] (what user space sets before and while tracing),
+//! [`syscalls`] (THE table of hooked system calls), [`smtp`] (which bytes of a client may be copied).
+//! Not here: anything that allocates, decodes, or knows a view.
+#![no_std]
+
+pub mod config;
+pub mod event;
+pub mod smtp;
+pub mod syscalls;
+
+/// Raised whenever a record or a map changes its layout; the object carries it in the global
+/// `ABI_VERSION` and the loader refuses any other.
+pub const ABI_VERSION: u32 = 1;

@@ -1,0 +1,192 @@
+//! THE table of hooked system calls: name, numbers, what is read from memory, when it is reported.
+//!
+//! Hooks, numbers, names in the log and the documents follow from it. To add a call is to add a line
+//! here (and a `Capture`, if none fits). Numbers: `arch/x86/entry/syscalls/syscall_64.tbl` and
+//! `include/uapi/asm-generic/unistd.h` (arm64; -1 where the call does not exist there).
+//! Not here: how a capture is made (`mta-trace-ebpf/src/hook/`), how it is decoded (`mta-trace/src/decode/`).
+
+/// What the kernel side copies besides number, arguments, result and the socket behind argument 0.
+/// Every length is bounded by the record's size class; what did not fit is marked as cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Capture {
+    /// Numbers only.
+    Nothing,
+    /// The `sockaddr` at argument 1, length in argument 2 (`connect(2)`).
+    Sockaddr,
+    /// Bytes received into the buffer at argument 1: as many as the call returned.
+    BufferIn,
+    /// Bytes sent from the buffer at argument 1: as many as the call returned.
+    BufferOut,
+    /// Like `BufferIn` through `struct iovec[]` at argument 1, count in argument 2: first segments only.
+    VectorIn,
+    /// Like `BufferOut` through `struct iovec[]` at argument 1, count in argument 2: first segments only.
+    VectorOut,
+    /// Like `VectorIn` through `struct msghdr` at argument 1.
+    MessageIn,
+    /// Like `VectorOut` through `struct msghdr` at argument 1.
+    MessageOut,
+    /// NUL-terminated path at argument 0.
+    Path0,
+    /// NUL-terminated path at argument 1.
+    Path1,
+    /// `struct pollfd[]` at argument 0, count in argument 1; after the call, with `revents`.
+    PollFds,
+    /// Three `fd_set` at arguments 1, 2, 3 and the time-out at 4, read at ENTRY: the kernel overwrites them.
+    Selects,
+    /// `struct timespec` at argument 0, read at entry (`nanosleep`).
+    Timespec0,
+    /// `struct timespec` at argument 2, read at entry (`clock_nanosleep`).
+    Timespec2,
+    /// `struct itimerval` at argument 1 (`setitimer`).
+    Itimer,
+}
+
+/// When a completed call is reported.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Emit {
+    /// Always: it carries meaning even when it was fast.
+    Always,
+    /// Always when it succeeded, else only when it was slow.
+    Success,
+    /// On a socket whose role is known (the client, DNS, ident, a milter) always, else only when slow.
+    Socket,
+    /// Only when it blocked for at least the configured threshold.
+    Slow,
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Syscall {
+    /// As in the manual page, section 2.
+    pub name: &'static str,
+    /// Number on x86-64, or -1.
+    pub x86_64: i32,
+    /// Number on arm64, or -1.
+    pub aarch64: i32,
+    /// How many arguments it has (0 to 6).
+    pub arguments: u8,
+    /// Whether argument 0 is a file descriptor.
+    pub fd0: bool,
+    /// What is copied.
+    pub capture: Capture,
+    /// When it is reported.
+    pub emit: Emit,
+}
+
+impl Syscall {
+    /// The number on the architecture that this crate was built for.
+    #[must_use]
+    pub const fn number(&self) -> i32 {
+        if cfg!(any(target_arch = "aarch64", bpf_target_arch = "aarch64")) {
+            self.aarch64
+        } else {
+            self.x86_64
+        }
+    }
+}
+
+macro_rules! syscalls {
+    ($($variant:ident $name:literal $x86:literal $arm:literal $arguments:literal $fd0:ident $capture:ident $emit:ident;)*) => {
+        /// A hooked system call; its discriminant is its line in [`TABLE`].
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+        #[repr(u16)]
+        #[allow(missing_docs, reason = "the names are those of the manual pages")]
+        pub enum Call { $($variant),* }
+
+        /// All hooked system calls.
+        pub const TABLE: &[Syscall] = &[$(Syscall {
+            name: $name, x86_64: $x86, aarch64: $arm, arguments: $arguments, fd0: syscalls!(@$fd0), capture: Capture::$capture, emit: Emit::$emit,
+        }),*];
+
+        impl Call {
+            /// All calls, in the table's order.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+        }
+    };
+    (@fd) => { true };
+    (@no) => { false };
+}
+
+syscalls! {
+//  variant         name              x86 arm n  fd0 capture    emit
+    Read            "read"              0  63 3  fd  BufferIn   Socket;
+    Pread64         "pread64"          17  67 4  fd  Nothing    Slow;
+    Readv           "readv"            19  65 3  fd  VectorIn   Socket;
+    Write           "write"             1  64 3  fd  BufferOut  Socket;
+    Pwrite64        "pwrite64"         18  68 4  fd  Nothing    Slow;
+    Writev          "writev"           20  66 3  fd  VectorOut  Socket;
+    Recvfrom        "recvfrom"         45 207 6  fd  BufferIn   Socket;
+    Recvmsg         "recvmsg"          47 212 3  fd  MessageIn  Socket;
+    Recvmmsg        "recvmmsg"        299 243 5  fd  MessageIn  Socket;
+    Sendto          "sendto"           44 206 6  fd  BufferOut  Socket;
+    Sendmsg         "sendmsg"          46 211 3  fd  MessageOut Socket;
+    Sendmmsg        "sendmmsg"        307 269 4  fd  MessageOut Socket;
+    Connect         "connect"          42 203 3  fd  Sockaddr   Always;
+    Accept          "accept"           43 202 3  fd  Nothing    Always;
+    Accept4         "accept4"         288 242 4  fd  Nothing    Always;
+    Close           "close"             3  57 1  no  Nothing    Success;
+    CloseRange      "close_range"     436 436 3  no  Nothing    Success;
+    Dup             "dup"              32  23 1  fd  Nothing    Success;
+    Dup2            "dup2"             33  -1 2  fd  Nothing    Success;
+    Dup3            "dup3"            292  24 3  fd  Nothing    Success;
+    Fcntl           "fcntl"            72  25 3  fd  Nothing    Slow;
+    Pipe            "pipe"             22  -1 1  no  Nothing    Slow;
+    Pipe2           "pipe2"           293  59 2  no  Nothing    Slow;
+    Socketpair      "socketpair"       53 199 4  no  Nothing    Slow;
+    Poll            "poll"              7  -1 3  no  PollFds    Slow;
+    Ppoll           "ppoll"           271  73 5  no  PollFds    Slow;
+    Select          "select"           23  -1 5  no  Selects    Slow;
+    Pselect6        "pselect6"        270  72 6  no  Selects    Slow;
+    EpollWait       "epoll_wait"      232  -1 4  fd  Nothing    Slow;
+    EpollPwait      "epoll_pwait"     281  22 6  fd  Nothing    Slow;
+    Fsync           "fsync"            74  82 1  fd  Nothing    Slow;
+    Fdatasync       "fdatasync"        75  83 1  fd  Nothing    Slow;
+    Sync            "sync"            162  81 0  no  Nothing    Slow;
+    Flock           "flock"            73  32 2  fd  Nothing    Slow;
+    Open            "open"              2  -1 3  no  Path0      Success;
+    Openat          "openat"          257  56 4  no  Path1      Success;
+    Rename          "rename"           82  -1 2  no  Path0      Slow;
+    Renameat        "renameat"        264  38 4  no  Path1      Slow;
+    Renameat2       "renameat2"       316 276 5  no  Path1      Slow;
+    Unlink          "unlink"           87  -1 1  no  Path0      Slow;
+    Unlinkat        "unlinkat"        263  35 3  no  Path1      Slow;
+    Chdir           "chdir"            80  49 1  no  Path0      Success;
+    Nanosleep       "nanosleep"        35 101 2  no  Timespec0  Always;
+    ClockNanosleep  "clock_nanosleep" 230 115 4  no  Timespec2  Always;
+    Wait4           "wait4"            61 260 4  no  Nothing    Slow;
+    Waitid          "waitid"          247  95 5  no  Nothing    Slow;
+    Alarm           "alarm"            37  -1 1  no  Nothing    Always;
+    Setitimer       "setitimer"        38 103 3  no  Itimer     Always;
+    RestartSyscall  "restart_syscall" 219 128 0  no  Nothing    Slow;
+}
+
+impl Call {
+    /// This call's line of the table.
+    #[must_use]
+    pub const fn row(self) -> &'static Syscall {
+        &TABLE[self as usize]
+    }
+
+    /// Name as in the manual page.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The call with this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|call| call.name() == name)
+    }
+
+    /// The call with this number on the architecture that this crate was built for.
+    #[must_use]
+    pub fn by_number(number: i64) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|call| number >= 0 && i64::from(call.row().number()) == number)
+    }
+}

@@ -1,0 +1,363 @@
+//! The report `mta-trace.report/1`: one vocabulary for every view and export.
+//!
+//! These structures serialise to exactly the JSON that `schema/report.schema.json` describes. They are
+//! what the analysis ends in and what every view begins with. Not here: how anything is found or shown.
+
+use serde::{Deserialize, Serialize};
+
+/// Name and number of the report's format.
+pub const REPORT_SCHEMA: &str = "mta-trace.report/1";
+
+/// A whole report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`REPORT_SCHEMA`].
+    pub schema: String,
+    /// What recorded it.
+    pub tool: Tool,
+    /// How complete it is.
+    pub log: LogSummary,
+    /// In the order in which they began.
+    pub sessions: Vec<Session>,
+}
+
+/// What recorded the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    /// Version of mta-trace.
+    pub version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Back end: `tracepoint` or `fentry`.
+    pub hooks: String,
+}
+
+/// How complete the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSummary {
+    /// Events received.
+    pub events: u64,
+    /// Events lost (ring full, table full).
+    pub lost: u64,
+    /// Events of which something was not copied.
+    pub truncated: u64,
+    /// The log ends without its `end` record: the tracer was stopped.
+    #[serde(default, skip_serializing_if = "crate::event::is_false")]
+    pub unfinished: bool,
+    /// Lines of the log that could not be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unreadable: u64,
+    /// Records or kinds that this version does not know.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown: u64,
+    /// Accepted connections whose peer did not match `--client`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unmatched: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionEnd {
+    /// QUIT was answered.
+    Quit,
+    /// The client left.
+    ClientClosed,
+    /// The server closed (421, time-out).
+    ServerClosed,
+    /// The serving process was killed.
+    Killed,
+    /// The trace ended first.
+    Detached,
+}
+
+/// Where a session's trace began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Began {
+    /// At its `accept(2)`.
+    Accept,
+    /// It had begun before the trace.
+    Seeded,
+}
+
+/// One SMTP connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// `PID-N`.
+    pub id: String,
+    /// Mail server program.
+    pub mta: String,
+    /// Its version.
+    pub mta_version: Option<String>,
+    /// Serving process.
+    pub pid: u32,
+    /// Accepting process.
+    pub daemon_pid: u32,
+    /// `ADDR:PORT`.
+    pub client: String,
+    /// `ADDR:PORT`.
+    pub server: String,
+    /// RFC 3339.
+    pub started: String,
+    /// From accept to end, s.
+    pub elapsed_s: f64,
+    /// Outside commands: the client's time, s.
+    pub client_s: f64,
+    /// Traced from accept to a regular end without loss.
+    pub complete: bool,
+    /// Where the trace began.
+    pub began: Began,
+    /// How it ended.
+    pub end: SessionEnd,
+    /// TLS, as far as it is known.
+    pub tls: Option<Tls>,
+    /// Queue ids of its messages.
+    pub queue_ids: Vec<String>,
+    /// In order.
+    pub commands: Vec<Command>,
+    /// Worst first.
+    pub findings: Vec<Finding>,
+    /// Time in the listen backlog, s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_accept_s: Option<f64>,
+    /// Processes that inherited the connection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited_by: Vec<u32>,
+}
+
+/// TLS of a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tls {
+    /// When STARTTLS was answered, s since accept.
+    pub start_s: f64,
+}
+
+/// Verbs of the vocabulary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs, reason = "RFC 5321 and report-schema name them")]
+pub enum Verb {
+    Helo, Ehlo, Lhlo, Auth, Starttls, Mail, Rcpt, Data, Bdat, Rset, Noop, Vrfy, Expn, Help, Etrn, Quit, Xclient, Xforward,
+    Connect, Body, Eom, Tls, Disconnect, Opaque, Invalid,
+}
+
+impl Verb {
+    /// As in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Helo => "HELO", Self::Ehlo => "EHLO", Self::Lhlo => "LHLO", Self::Auth => "AUTH", Self::Starttls => "STARTTLS",
+            Self::Mail => "MAIL", Self::Rcpt => "RCPT", Self::Data => "DATA", Self::Bdat => "BDAT", Self::Rset => "RSET",
+            Self::Noop => "NOOP", Self::Vrfy => "VRFY", Self::Expn => "EXPN", Self::Help => "HELP", Self::Etrn => "ETRN",
+            Self::Quit => "QUIT", Self::Xclient => "XCLIENT", Self::Xforward => "XFORWARD", Self::Connect => "CONNECT",
+            Self::Body => "BODY", Self::Eom => "EOM", Self::Tls => "TLS", Self::Disconnect => "DISCONNECT", Self::Opaque => "OPAQUE",
+            Self::Invalid => "INVALID",
+        }
+    }
+}
+
+/// Whether a command's boundary was seen in a syscall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Boundary {
+    /// Seen.
+    Observed,
+    /// No syscall shows it (a pipelined batch).
+    Inferred,
+}
+
+/// One command: a span of server time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// From 0.
+    pub index: usize,
+    /// What it is.
+    pub verb: Verb,
+    /// The client's line without its line end.
+    pub line: Option<String>,
+    /// Code of the reply.
+    pub reply_code: Option<u16>,
+    /// First line of the reply.
+    pub reply: Option<String>,
+    /// s since accept.
+    pub start_s: f64,
+    /// s.
+    pub elapsed_s: f64,
+    /// Waits below the threshold, s.
+    pub short_waits_s: f64,
+    /// On a CPU outside waits, s.
+    pub cpu_s: f64,
+    /// Runnable outside waits, s.
+    pub runqueue_s: f64,
+    /// What is left, s.
+    pub unexplained_s: f64,
+    /// In order; they never overlap.
+    pub waits: Vec<Wait>,
+    /// Queue id of the message (EOM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_id: Option<String>,
+    /// Absent: observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary: Option<Boundary>,
+    /// What provably did not happen, in a command of a second or more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<String>,
+}
+
+/// Causes of the vocabulary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "report-schema describes each; so does its file in cause/")]
+pub enum Cause {
+    Dns, Ident, Callback, Relay, Milter, Sasl, Ldap, Sql, Map, Policy, ContentFilter, NameService, Mta, SpoolSync, FileLock,
+    FileIo, Child, Sleep, Tls, Client, Network, Unknown,
+}
+
+impl Cause {
+    /// As in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns", Self::Ident => "ident", Self::Callback => "callback", Self::Relay => "relay", Self::Milter => "milter",
+            Self::Sasl => "sasl", Self::Ldap => "ldap", Self::Sql => "sql", Self::Map => "map", Self::Policy => "policy",
+            Self::ContentFilter => "content-filter", Self::NameService => "name-service", Self::Mta => "mta",
+            Self::SpoolSync => "spool-sync", Self::FileLock => "file-lock", Self::FileIo => "file-io", Self::Child => "child",
+            Self::Sleep => "sleep", Self::Tls => "tls", Self::Client => "client", Self::Network => "network", Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "report-schema describes each")]
+pub enum Outcome {
+    Ok, Timeout, Refused, Unreachable, Reset, Denied, Error, Interrupted, Unfinished,
+}
+
+/// One reason for which the session did not go on, over one interval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wait {
+    /// Its name.
+    pub cause: Cause,
+    /// The far end.
+    pub target: Option<String>,
+    /// s since accept.
+    pub start_s: f64,
+    /// s.
+    pub elapsed_s: f64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Queries or connection attempts sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// The question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Dns>,
+    /// The milter's stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milter: Option<Milter>,
+    /// The process's own timer that ended it, s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer_s: Option<f64>,
+    /// Calls in which it blocked.
+    pub syscalls: Vec<String>,
+    /// `fd 7: tcp 10.99.0.2:41822 -> 10.99.0.1:113`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<String>,
+    /// Local process at the far end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
+    /// What that process was waiting for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inner: Vec<Wait>,
+}
+
+/// A DNS question and who was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dns {
+    /// Without the final dot; unprintable bytes escaped as in RFC 1035, 5.1.
+    pub qname: String,
+    /// `A`, `AAAA`, `A+AAAA`, `TYPE123`.
+    pub qtype: String,
+    /// `NOERROR`, `NXDOMAIN`...; null if never answered.
+    pub rcode: Option<String>,
+    /// In the order in which they were asked.
+    pub servers: Vec<DnsServer>,
+}
+
+/// One name server of a look-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DnsServer {
+    /// `ADDR:PORT`.
+    pub address: String,
+    /// Queries sent to it.
+    pub attempts: u32,
+    /// Whether it answered one.
+    pub answered: bool,
+    /// Time spent on it, s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_s: Option<f64>,
+}
+
+/// What the milter protocol tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Milter {
+    /// `negotiate`, `connect`, `helo`, `envfrom`, `envrcpt`, `data`, `header`, `eoh`, `body`, `eom`, ...
+    pub stage: String,
+    /// `continue`, `accept`, `reject`, `tempfail`, ...; null: none came.
+    #[serde(default)]
+    pub reply: Option<String>,
+}
+
+/// A local process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Thread group id.
+    pub pid: u32,
+    /// Name of the task.
+    pub comm: String,
+    /// Unix path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "report-schema gives the limits")]
+pub enum Severity {
+    Intended, Low, Medium, High,
+}
+
+/// What to look at, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Name of the rule.
+    pub rule: String,
+    /// How grave.
+    pub severity: Severity,
+    /// Index of the command.
+    pub command: usize,
+    /// Cause of the waits.
+    pub cause: Cause,
+    /// Their target.
+    pub target: Option<String>,
+    /// Their sum, s.
+    pub elapsed_s: f64,
+    /// Of the server's time.
+    pub share: f64,
+    /// One sentence with the figure.
+    pub summary: String,
+    /// What was seen.
+    pub evidence: String,
+    /// Which setting to look at.
+    pub remedy: String,
+    /// A command to confirm it by hand.
+    #[serde(default)]
+    pub check: Option<String>,
+}
