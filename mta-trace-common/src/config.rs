@@ -34,8 +34,25 @@ pub struct Offsets {
     pub sock_v6_daddr: u32,
     pub sock_type: u32,
     pub sock_protocol: u32,
+    /// Of the system call's number (`orig_ax`, `syscallno`).
     pub regs_nr: u32,
+    /// Where the block of [`REGS_WORDS`] words begins that holds all arguments.
+    pub regs_block: u32,
+    /// Offsets of the arguments within that block.
     pub regs_args: [u32; 6],
+}
+
+/// Words that are read of `struct pt_regs` at once: from `r10` to `orig_ax` on x86-64.
+pub const REGS_WORDS: usize = 9;
+
+impl Offsets {
+    /// All zero: as the object has them before it is loaded.
+    pub const ZERO: Self = Self {
+        task_pid: 0, task_tgid: 0, task_state: 0, task_exit_code: 0, task_comm: 0, task_files: 0, files_fdt: 0, fdt_max_fds: 0,
+        fdt_fd: 0, file_inode: 0, file_private_data: 0, inode_mode: 0, inode_ino: 0, socket_sk: 0, sock_family: 0, sock_num: 0,
+        sock_dport: 0, sock_saddr: 0, sock_daddr: 0, sock_v6_saddr: 0, sock_v6_daddr: 0, sock_type: 0, sock_protocol: 0,
+        regs_nr: 0, regs_block: 0, regs_args: [0; 6],
+    };
 }
 
 /// Settings, fixed when the object is loaded.
@@ -53,6 +70,11 @@ pub struct Settings {
     pub unfiltered: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+impl Settings {
+    /// All zero: as the object has them before it is loaded.
+    pub const ZERO: Self = Self { min_wait_ns: 0, filters: 0, follow_accept: 0, unfiltered: 0, reserved: 0 };
 }
 
 /// How many address filters there can be.
@@ -104,10 +126,14 @@ pub struct Thread {
     pub cpu_since: u64,
     /// `runqueue` at `since`.
     pub runqueue_since: u64,
-    /// Arguments of the call in which it blocked.
-    pub args: [u64; 6],
+    /// Registers of the call in which it blocked, or of the one being reported: the block that holds the arguments.
+    pub regs: [u64; REGS_WORDS],
+    /// Socket of the call being reported. Scratch of the thread's own: a program may be preempted, its thread not re-entered.
+    pub socket: crate::event::Socket,
     /// What `select` was asked, saved at its entry.
     pub selects: crate::event::Selects,
+    /// Inode of the session's socket that it serves (daemon: that it accepted last).
+    pub session: u64,
     /// Thread group.
     pub tgid: u32,
     /// `ROLE_*`.
@@ -120,11 +146,25 @@ pub struct Thread {
     pub selects_valid: u8,
 }
 
+impl Thread {
+    /// A thread that is seen from now (`t`) on.
+    #[must_use]
+    pub const fn new(t: u64, tgid: u32, role: u8, state: u8, session: u64) -> Self {
+        Self {
+            last: t, cpu: 0, blocked: 0, runqueue: 0, nr: -1, since: 0, blocked_in: 0, cpu_since: 0, runqueue_since: 0,
+            regs: [0; REGS_WORDS],
+            socket: crate::event::Socket::ZERO,
+            selects: crate::event::Selects { sets: [[0; 2]; 3], timeout: -1 },
+            session, tgid, role, state, accepted: 0, selects_valid: 0,
+        }
+    }
+}
+
 /// Requests to the program `request`, run by `BPF_PROG_TEST_RUN`: argument 0 the operation, then its own.
 pub struct Request;
 
 impl Request {
-    /// Trace a thread that exists: tid, tgid, role, state, nr, since.
+    /// Trace a thread that exists: tid, tgid, role, state, nr, session (inode, 0: none).
     pub const TRACE: u64 = 1;
     /// Stop tracing a thread: tid.
     pub const FORGET: u64 = 2;
@@ -134,8 +174,8 @@ impl Request {
 pub const PEER_MILTER: u8 = 1;
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 30 * 4);
+    assert!(size_of::<Offsets>() == 31 * 4);
     assert!(size_of::<Settings>() == 24);
     assert!(size_of::<Filter>() == 32);
-    assert!(size_of::<Thread>() == 15 * 8 + 56 + 8);
+    assert!(size_of::<Thread>() == 19 * 8 + 56 + 56 + 8);
 };

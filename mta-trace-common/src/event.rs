@@ -16,10 +16,11 @@ pub const KIND_EXEC: u16 = 4;
 pub const KIND_EXIT: u16 = 5;
 
 /// Sizes in bytes of the data area behind a [`Sys`].
-pub const CLASSES: [usize; 4] = [0, 256, 1024, 4096];
+pub const CLASSES: [usize; 4] = [0, 128, 1024, 4096];
 
 /// Head of every record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable))]
 #[repr(C)]
 pub struct Head {
     /// One of `KIND_*`.
@@ -61,6 +62,7 @@ pub const FLAG_TRACED: u16 = 128;
 
 /// A socket, as `struct sock` has it. `inode` 0: not a socket, or not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable))]
 #[repr(C)]
 pub struct Socket {
     /// Inode number in sockfs: the same in every process that holds the socket.
@@ -83,8 +85,26 @@ pub struct Socket {
     pub peer: [u8; 16],
 }
 
+impl Socket {
+    /// Makes it no socket. The addresses are left: they count only together with an inode.
+    #[inline(always)]
+    pub fn forget(&mut self) {
+        self.inode = 0;
+        self.family = 0;
+        self.kind = 0;
+        self.protocol = 0;
+        self.local_port = 0;
+        self.peer_port = 0;
+    }
+
+    /// No socket.
+    pub const ZERO: Self =
+        Self { inode: 0, family: 0, kind: 0, protocol: 0, local_port: 0, peer_port: 0, reserved: [0; 3], local: [0; 16], peer: [0; 16] };
+}
+
 /// A completed system call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable))]
 #[repr(C)]
 pub struct Sys {
     /// Head, `kind` = [`KIND_SYS`].
@@ -123,6 +143,7 @@ pub mod smtp_carry {
 
 /// Data area of `Capture::Selects`: descriptor sets and time-out as they were at entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable))]
 #[repr(C)]
 pub struct Selects {
     /// First 128 descriptors of the read, write and except sets.
@@ -133,6 +154,7 @@ pub struct Selects {
 
 /// A thread was blocked outside a hooked call, or in a call that has not returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable))]
 #[repr(C)]
 pub struct Block {
     /// Head, `kind` = [`KIND_BLOCK`].
@@ -151,6 +173,7 @@ pub struct Block {
 
 /// A traced process forked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable))]
 #[repr(C)]
 pub struct Fork {
     /// Head of the parent, `kind` = [`KIND_FORK`].
@@ -165,6 +188,7 @@ pub struct Fork {
 
 /// A traced process executed another program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable))]
 #[repr(C)]
 pub struct Exec {
     /// Head, `kind` = [`KIND_EXEC`].
@@ -175,6 +199,7 @@ pub struct Exec {
 
 /// A traced thread ended (`head.tid == head.tgid`: the process, as far as we care).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable))]
 #[repr(C)]
 pub struct Exit {
     /// Head, `kind` = [`KIND_EXIT`].

@@ -12,6 +12,8 @@
 pub enum Capture {
     /// Numbers only.
     Nothing,
+    /// The accepted socket, which stands behind the result (`accept(2)`).
+    Accepted,
     /// The `sockaddr` at argument 1, length in argument 2 (`connect(2)`).
     Sockaddr,
     /// Bytes received into the buffer at argument 1: as many as the call returned.
@@ -124,8 +126,8 @@ syscalls! {
     Sendmsg         "sendmsg"          46 211 3  fd  MessageOut Socket;
     Sendmmsg        "sendmmsg"        307 269 4  fd  MessageOut Socket;
     Connect         "connect"          42 203 3  fd  Sockaddr   Always;
-    Accept          "accept"           43 202 3  fd  Nothing    Always;
-    Accept4         "accept4"         288 242 4  fd  Nothing    Always;
+    Accept          "accept"           43 202 3  fd  Accepted   Always;
+    Accept4         "accept4"         288 242 4  fd  Accepted   Always;
     Close           "close"             3  57 1  no  Nothing    Success;
     CloseRange      "close_range"     436 436 3  no  Nothing    Success;
     Dup             "dup"              32  23 1  fd  Nothing    Success;
@@ -161,6 +163,20 @@ syscalls! {
     Setitimer       "setitimer"        38 103 3  no  Itimer     Always;
     RestartSyscall  "restart_syscall" 219 128 0  no  Nothing    Slow;
 }
+
+/// Bit set of the numbers of [`TABLE`], for a kernel side that sees only a number.
+pub const HOOKED: [u64; 8] = {
+    let mut words = [0; 8];
+    let mut i = 0;
+    while i < TABLE.len() {
+        let number = TABLE[i].number();
+        if number >= 0 && number < 512 {
+            words[(number / 64) as usize] |= 1 << (number % 64);
+        }
+        i += 1;
+    }
+    words
+};
 
 impl Call {
     /// This call's line of the table.

@@ -180,6 +180,9 @@ pub struct Command {
     pub verb: Verb,
     /// The client's line without its line end.
     pub line: Option<String>,
+    /// `INVALID`: how long the line was, bytes; its text is not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_bytes: Option<usize>,
     /// Code of the reply.
     pub reply_code: Option<u16>,
     /// First line of the reply.

@@ -1,0 +1,161 @@
+//! How a record gets into the ring: reserved, filled in place, submitted. What does not fit is counted.
+//!
+//! The size of the data area is a constant of the type, so a record is one of four classes; each
+//! variable-length read has its mask right before it. This file holds the only such reads.
+
+use crate::{
+    maps::{EVENTS, count},
+    task,
+};
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_ns, generated},
+    maps::ring_buf::RingBufEntry,
+};
+use mta_trace_common::{
+    config::{STATE_CPU, Thread},
+    event::{FLAG_CUT, FLAG_FAULT, Head, KIND_SYS, Loss, Sys},
+};
+
+/// A system call with `N` bytes of data behind it.
+#[repr(C)]
+pub struct Record<const N: usize> {
+    pub sys: Sys,
+    pub data: [u8; N],
+}
+
+/// Nobody is woken for an ordinary record; user space looks regularly.
+const BPF_RB_NO_WAKEUP: u64 = 1;
+const BPF_RB_FORCE_WAKEUP: u64 = 2;
+
+/// Reserves a record, or counts its loss.
+#[inline(always)]
+pub fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
+    let entry = EVENTS.reserve::<T>(0);
+    if entry.is_none() {
+        count(Loss::Ring);
+    }
+    entry
+}
+
+/// Submits; `wake`: the reader shall look at once.
+#[inline(always)]
+pub fn submit<T: 'static>(entry: RingBufEntry<T>, wake: bool) {
+    entry.submit(if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP });
+}
+
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: helper without preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// Head of a record about the thread itself, its counters brought up to `t`.
+#[inline(always)]
+pub fn head(kind: u16, t: u64, tid: u32, thread: &Thread) -> Head {
+    let running = if thread.state == STATE_CPU { t.saturating_sub(thread.last) } else { 0 };
+    Head {
+        kind,
+        flags: 0,
+        data_len: 0,
+        t,
+        tgid: thread.tgid,
+        tid,
+        cpu: thread.cpu + running,
+        blocked: thread.blocked,
+        runqueue: thread.runqueue,
+    }
+}
+
+/// What a handler knows of a completed call before it reserves a record.
+pub struct Done {
+    pub tid: u32,
+    pub nr: i64,
+    pub ret: i64,
+    pub since: u64,
+    pub blocked_in: u64,
+}
+
+/// Fills all of `Sys` but the SMTP fields.
+#[inline(always)]
+pub fn fill(sys: &mut Sys, done: &Done, thread: &Thread) {
+    sys.head = head(KIND_SYS, now(), done.tid, thread);
+    sys.nr = done.nr as i32;
+    sys.smtp_mode = 0;
+    sys.carry_len = 0;
+    sys.reserved = 0;
+    sys.ret = done.ret;
+    sys.since = done.since;
+    sys.blocked_in = done.blocked_in;
+    sys.cpu_since = thread.cpu_since;
+    sys.runqueue_since = thread.runqueue_since;
+    sys.args = task::arguments(thread);
+    // SAFETY: both are `Socket`s, seven words long and aligned.
+    unsafe { copy_words::<7>((&raw mut sys.socket).cast(), (&raw const thread.socket).cast()) };
+    // SAFETY: `carry` is two words long; it lies at a multiple of 8.
+    unsafe { (&raw mut sys.carry).cast::<[u64; 2]>().write_volatile([0; 2]) };
+}
+
+/// Copies words. A plain assignment would become a call of `memcpy`, which goes byte by byte.
+///
+/// # Safety
+/// Both point to `N` aligned words.
+#[inline(always)]
+pub unsafe fn copy_words<const N: usize>(to: *mut u64, from: *const u64) {
+    let mut i = 0;
+    while i < N {
+        // SAFETY: as promised by the caller.
+        unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) };
+        i += 1;
+    }
+}
+
+/// Copies up to `N` of `length` bytes from the process into the record.
+#[inline(always)]
+pub fn copy<const N: usize>(record: &mut Record<N>, at: u64, length: u64) {
+    if length > N as u64 - 1 {
+        record.sys.head.flags |= FLAG_CUT;
+        count(Loss::Truncated);
+    }
+    // `N` is a power of two: the mask turns what does not fit into less, and stands right before the read, since
+    // the verifier forgets bounds of spilled values. The last byte of a full buffer is given up for that.
+    let wanted = mask(length, N as u32 - 1);
+    // SAFETY: `wanted` is less than N.
+    let error = unsafe { generated::bpf_probe_read_user(record.data.as_mut_ptr().cast(), wanted, at as *const _) };
+    record.sys.head.data_len = if failed(record, error) { 0 } else { wanted };
+}
+
+/// Copies up to `N / 2` bytes behind what stands in the record already (less than `N / 2`).
+#[inline(always)]
+pub fn copy_behind<const N: usize>(record: &mut Record<N>, at: u64, length: u64) {
+    let skip = mask(u64::from(record.sys.head.data_len), N as u32 / 2 - 1);
+    let wanted = mask(length, N as u32 / 2 - 1);
+    // SAFETY: both are less than N / 2.
+    let error = unsafe { generated::bpf_probe_read_user(record.data.as_mut_ptr().add(skip as usize).cast(), wanted, at as *const _) };
+    if !failed(record, error) {
+        record.sys.head.data_len = skip + wanted;
+    }
+}
+
+/// The smaller of a length and `most` (a power of two less one), in a form that the verifier follows.
+#[inline(always)]
+fn mask(length: u64, most: u32) -> u32 {
+    let bounded = if length > u64::from(most) { u64::from(most) } else { length };
+    core::hint::black_box(bounded as u32) & most
+}
+
+#[inline(always)]
+fn failed<const N: usize>(record: &mut Record<N>, error: i64) -> bool {
+    if error != 0 {
+        record.sys.head.flags |= FLAG_FAULT;
+        count(Loss::Fault);
+    }
+    error != 0
+}
+
+/// Overwrites the whole data area with zeros (a read from address zero fails and does just that).
+#[inline(always)]
+pub fn wipe<const N: usize>(record: &mut Record<N>) {
+    // SAFETY: the destination is `N` bytes long.
+    unsafe { generated::bpf_probe_read_kernel(record.data.as_mut_ptr().cast(), N as u32, core::ptr::null()) };
+    record.sys.head.data_len = 0;
+}

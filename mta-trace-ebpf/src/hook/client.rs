@@ -1,0 +1,247 @@
+//! The client's socket: which of its bytes may leave, by the allow-list of `mta_trace_common::smtp`.
+//!
+//! A record is filled with what was read, every byte that is not allowed is wiped in place, and only then it is
+//! submitted: submitted is captured. In any mode but `MODE_COMMAND` nothing is read at all.
+
+use crate::{
+    emit::{self, Done, Record, reserve, submit},
+    maps::setting,
+    task,
+};
+use aya_ebpf::helpers::{bpf_probe_read_user, generated};
+use core::ffi::c_void;
+use mta_trace_common::{
+    config::Thread,
+    event::{FLAG_CLIENT, FLAG_CUT, FLAG_DOT},
+    smtp::{Fate, MODE_AUTH, MODE_COMMAND, MODE_DATA, MODE_UNKNOWN, Scanner, WIPED},
+};
+
+/// The server read from the client.
+#[inline(always)]
+pub fn read(scanner: &mut Scanner, thread: &Thread, done: &Done) {
+    if done.ret < 0 && !done.is_slow() {
+        return;
+    }
+    let n = if done.ret > 0 { done.ret as u64 } else { 0 };
+    if n > 0 && (scanner.mode == MODE_COMMAND || setting!(unfiltered) != 0) {
+        if n < 128 {
+            lines::<128>(scanner, thread, done, n);
+        } else if n < 1024 {
+            lines::<1024>(scanner, thread, done, n);
+        } else {
+            lines::<4096>(scanner, thread, done, n);
+        }
+        return;
+    }
+    let mut is_dot = false;
+    if n > 0 && scanner.mode == MODE_DATA {
+        is_dot = scanner.data(last_bytes(task::argument!(thread, 1), n), n);
+        // Full buffers inside a message tell nothing.
+        if !is_dot && !done.is_slow() && n >= 4096 {
+            return;
+        }
+    }
+    let Some(mut entry) = reserve::<Record<0>>() else { return };
+    // SAFETY: `fill` writes all fields.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    emit::fill(&mut record.sys, done, thread);
+    record.sys.smtp_mode = scanner.mode;
+    record.sys.head.flags |= if is_dot { FLAG_CLIENT | FLAG_DOT } else { FLAG_CLIENT };
+    submit(entry, true);
+}
+
+/// The last bytes of a buffer, at most four, newest in the low byte.
+#[inline(always)]
+fn last_bytes(at: u64, n: u64) -> u32 {
+    let mut last = 0;
+    let mut i = 0;
+    while i < 4 {
+        if i < n {
+            // SAFETY: the helper checks the address.
+            let byte = unsafe { bpf_probe_read_user((at + n - 1 - i) as *const u8) }.unwrap_or(0);
+            last |= u32::from(byte) << (8 * i);
+        }
+        i += 1;
+    }
+    last
+}
+
+#[inline(always)]
+fn lines<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n: u64) {
+    let Some(mut entry) = reserve::<Record<N>>() else {
+        // The record is lost, but not the state: it must not take a password for a command later.
+        lost(scanner);
+        return;
+    };
+    // SAFETY: `fill` writes all fields, `copy` the data that count.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    emit::fill(&mut record.sys, done, thread);
+    record.sys.head.flags |= FLAG_CLIENT;
+    record.sys.smtp_mode = scanner.mode;
+    emit::copy(record, task::argument!(thread, 1), n);
+    if setting!(unfiltered) == 0 {
+        let mut scan = Scan { record, scanner: &raw mut *scanner };
+        // SAFETY: the callback's signature is the one that the helper wants.
+        unsafe {
+            generated::bpf_loop(scan.length(), client_byte::<N> as *mut c_void, (&raw mut scan).cast(), 0);
+        }
+    }
+    if record.sys.head.flags & FLAG_CUT != 0 {
+        lost(scanner);
+    }
+    submit(entry, true);
+}
+
+/// Bytes went by unseen: sizes only, until the server has replied.
+#[inline(always)]
+fn lost(scanner: &mut Scanner) {
+    scanner.mode = MODE_UNKNOWN;
+    scanner.place = 0;
+    scanner.released();
+}
+
+struct Scan<const N: usize> {
+    record: *mut Record<N>,
+    scanner: *mut Scanner,
+}
+
+impl<const N: usize> Scan<N> {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: set from a live record.
+        unsafe { (*self.record).sys.head.data_len }
+    }
+}
+
+/// `bpf_loop` callback: the fate of byte `i` of what the client sent.
+extern "C" fn client_byte<const N: usize>(i: u32, scan: *mut Scan<N>) -> i64 {
+    // SAFETY: `lines` keeps both alive during the loop.
+    let (record, scanner) = unsafe { (&mut *(*scan).record, &mut *(*scan).scanner) };
+    let at = i as usize & (N - 1);
+    // SAFETY: masked to the data area.
+    let byte = unsafe { *record.data.as_ptr().add(at) };
+    match scanner.step(byte) {
+        Fate::Keep => {}
+        Fate::Wipe => {
+            // SAFETY: masked to the data area.
+            unsafe { *record.data.as_mut_ptr().add(at) = WIPED }
+        }
+        Fate::Release => {
+            release(record, scanner, i);
+            scanner.released();
+        }
+    }
+    0
+}
+
+/// Writes the held letters of a verb to where they stood, and those of earlier reads into `carry`.
+#[inline(always)]
+fn release<const N: usize>(record: &mut Record<N>, scanner: &Scanner, i: u32) {
+    let held = u32::from(scanner.held);
+    let mut k = 0;
+    while k < 8 {
+        if k < held {
+            let letter = (scanner.letters >> (8 * k)) as u8;
+            if i > k {
+                // SAFETY: masked to the data area.
+                unsafe { *record.data.as_mut_ptr().add((i - 1 - k) as usize & (N - 1)) = letter }
+            } else {
+                // SAFETY: masked to the first half of `carry`.
+                unsafe { *record.sys.carry.as_mut_ptr().add((held - 1 - k) as usize & 7) = letter }
+            }
+        }
+        k += 1;
+    }
+    if held > i {
+        record.sys.carry_len = (held - i) as u8;
+    }
+}
+
+/// The server wrote to the client.
+#[inline(always)]
+pub fn write(scanner: &mut Scanner, thread: &Thread, done: &Done) {
+    if done.ret <= 0 {
+        if done.is_slow() || done.ret != -11 {
+            super::net::numbers(thread, done);
+        }
+        return;
+    }
+    let n = done.ret as u64;
+    if scanner.mode == mta_trace_common::smtp::MODE_OPAQUE {
+        reply_size(scanner, thread, done);
+    } else if n < 128 {
+        reply::<128>(scanner, thread, done, n);
+    } else if n < 1024 {
+        reply::<1024>(scanner, thread, done, n);
+    } else {
+        reply::<4096>(scanner, thread, done, n);
+    }
+}
+
+#[inline(always)]
+fn reply_size(scanner: &Scanner, thread: &Thread, done: &Done) {
+    let Some(mut entry) = reserve::<Record<0>>() else { return };
+    // SAFETY: `fill` writes all fields.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    emit::fill(&mut record.sys, done, thread);
+    record.sys.head.flags |= FLAG_CLIENT;
+    record.sys.smtp_mode = scanner.mode;
+    submit(entry, true);
+}
+
+#[inline(always)]
+fn reply<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n: u64) {
+    let Some(mut entry) = reserve::<Record<N>>() else {
+        lost(scanner);
+        return;
+    };
+    // SAFETY: `fill` writes all fields, `copy` the data that count.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    emit::fill(&mut record.sys, done, thread);
+    record.sys.head.flags |= FLAG_CLIENT;
+    record.sys.smtp_mode = scanner.mode;
+    emit::copy(record, task::argument!(thread, 1), n);
+    let is_auth = scanner.mode == MODE_AUTH;
+    if n > N as u64 - 1 {
+        tail(record, task::argument!(thread, 1), n);
+    }
+    let mut scan = Scan { record, scanner: &raw mut *scanner };
+    // SAFETY: the callback's signature is the one that the helper wants.
+    unsafe {
+        generated::bpf_loop(scan.length(), reply_byte::<N> as *mut c_void, (&raw mut scan).cast(), 0);
+    }
+    // Inside AUTH only the code is kept.
+    if (is_auth || scanner.mode == MODE_AUTH) && setting!(unfiltered) == 0 {
+        let code = [record.data[0], record.data[1], record.data[2], record.data[3]];
+        emit::wipe(record);
+        record.data[0] = code[0];
+        record.data[1] = code[1];
+        record.data[2] = code[2];
+        record.data[3] = code[3];
+        record.sys.head.data_len = 4;
+    }
+    submit(entry, true);
+}
+
+/// The last bytes of a reply that is longer than the record take the place of its middle.
+#[inline(always)]
+fn tail<const N: usize>(record: &mut Record<N>, at: u64, n: u64) {
+    if N == 4096 {
+        // SAFETY: 256 bytes from N - 257 on; the helper checks the source.
+        unsafe {
+            generated::bpf_probe_read_user(record.data.as_mut_ptr().add(N - 257).cast(), 256, (at + n - 256) as *const _);
+        }
+    }
+}
+
+/// `bpf_loop` callback: byte `i` of what the server wrote.
+extern "C" fn reply_byte<const N: usize>(i: u32, scan: *mut Scan<N>) -> i64 {
+    // SAFETY: `reply` keeps both alive during the loop.
+    let (record, scanner) = unsafe { (&mut *(*scan).record, &mut *(*scan).scanner) };
+    // SAFETY: masked to the data area.
+    let byte = unsafe { *record.data.as_ptr().add(i as usize & (N - 1)) };
+    if scanner.reply_byte(byte) {
+        scanner.reply();
+    }
+    0
+}

@@ -1,0 +1,272 @@
+//! Calls on descriptors that may be sockets: `accept`, `connect`, and everything that transfers bytes.
+//!
+//! Who is at the far end decides what may be copied, and the default is nothing:
+//! the client's bytes by the allow-list (`client`), DNS whole, ident 64 bytes, of a milter the packet's 5-byte header.
+
+use super::{
+    call::{self, ACCEPTED_MATCHED, ACCEPTED_OTHER},
+    client,
+};
+use crate::{
+    emit::{self, Done, Record, reserve, submit},
+    filter,
+    maps::{PEERS, SESSIONS, count},
+    task,
+};
+use aya_ebpf::{helpers::bpf_probe_read_user, macros::tracepoint, programs::TracePointContext};
+use mta_trace_common::{
+    config::{PEER_MILTER, ROLE_DAEMON, Thread},
+    event::{FLAG_MATCHED, FLAG_MILTER, Loss},
+    smtp::{MODE_COMMAND, Scanner},
+};
+
+/// `accept`, `accept4`: begins a session, if the peer is wanted.
+#[tracepoint]
+pub fn accept_always(ctx: TracePointContext) -> u32 {
+    let Some((thread, done)) = call::done(&ctx, true) else { return 0 };
+    if done.ret < 0 && !(thread.role != ROLE_DAEMON && done.is_slow()) {
+        return 0;
+    }
+    let mut is_matched = false;
+    if done.ret >= 0 && task::socket_of(done.ret as u64, &mut thread.socket) && thread.role == ROLE_DAEMON && thread.socket.peer_port != 0 {
+        is_matched = filter::matches_peer(&thread.socket);
+        if is_matched {
+            if SESSIONS.insert(thread.socket.inode, Scanner::new(MODE_COMMAND), 0).is_err() {
+                count(Loss::Tables);
+            }
+            thread.session = thread.socket.inode;
+            thread.accepted = ACCEPTED_MATCHED;
+        } else {
+            thread.accepted = ACCEPTED_OTHER;
+        }
+    }
+    let Some(mut entry) = reserve::<Record<0>>() else { return 0 };
+    // SAFETY: `fill` writes all fields.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    emit::fill(&mut record.sys, &done, thread);
+    if is_matched {
+        record.sys.head.flags |= FLAG_MATCHED;
+    }
+    submit(entry, is_matched);
+    0
+}
+
+/// `Sockaddr`/`Always`: `connect`.
+#[tracepoint]
+pub fn sockaddr_always(ctx: TracePointContext) -> u32 {
+    let Some((thread, done)) = call::done(&ctx, false) else { return 0 };
+    let fd = task::argument!(thread, 0);
+    task::socket_of(fd, &mut thread.socket);
+    let Some(mut entry) = reserve::<Record<128>>() else { return 0 };
+    // SAFETY: `fill` writes all fields, `copy` the data that count.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    emit::fill(&mut record.sys, &done, thread);
+    emit::copy(record, task::argument!(thread, 1), task::argument!(thread, 2) & 0xffff_ffff);
+    let wake = done.is_slow();
+    submit(entry, wake);
+    0
+}
+
+/// Where the bytes of a call lie in the process.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Buffer,
+    Vector,
+    Message,
+}
+
+/// `BufferIn`/`Socket`.
+#[tracepoint]
+pub fn bufferin_socket(ctx: TracePointContext) -> u32 {
+    transfer(&ctx, Place::Buffer, true)
+}
+
+/// `VectorIn`/`Socket`.
+#[tracepoint]
+pub fn vectorin_socket(ctx: TracePointContext) -> u32 {
+    transfer(&ctx, Place::Vector, true)
+}
+
+/// `MessageIn`/`Socket`.
+#[tracepoint]
+pub fn messagein_socket(ctx: TracePointContext) -> u32 {
+    transfer(&ctx, Place::Message, true)
+}
+
+/// `BufferOut`/`Socket`.
+#[tracepoint]
+pub fn bufferout_socket(ctx: TracePointContext) -> u32 {
+    transfer(&ctx, Place::Buffer, false)
+}
+
+/// `VectorOut`/`Socket`.
+#[tracepoint]
+pub fn vectorout_socket(ctx: TracePointContext) -> u32 {
+    transfer(&ctx, Place::Vector, false)
+}
+
+/// `MessageOut`/`Socket`.
+#[tracepoint]
+pub fn messageout_socket(ctx: TracePointContext) -> u32 {
+    transfer(&ctx, Place::Message, false)
+}
+
+/// One or two pieces of memory that a call transferred; the first is empty or shorter than 64 bytes if there are two.
+#[derive(Clone, Copy)]
+pub struct Pieces {
+    pub first: u64,
+    pub first_len: u64,
+    pub second: u64,
+    pub second_len: u64,
+}
+
+#[inline(always)]
+fn transfer(ctx: &TracePointContext, place: Place, is_in: bool) -> u32 {
+    let Some((thread, done)) = call::done(ctx, false) else { return 0 };
+    let fd = task::argument!(thread, 0);
+    if !task::socket_of(fd, &mut thread.socket) {
+        if done.is_slow() {
+            numbers(thread, &done);
+        }
+        return 0;
+    }
+    if let Some(scanner) = SESSIONS.get_ptr_mut(thread.socket.inode) {
+        // SAFETY: map values live as long as the program runs; one process serves a session.
+        let scanner = unsafe { &mut *scanner };
+        if is_in {
+            client::read(scanner, thread, &done);
+        } else {
+            client::write(scanner, thread, &done);
+        }
+        return 0;
+    }
+    helper(thread, &done, place, is_in);
+    0
+}
+
+const PORT_DOMAIN: u16 = 53;
+const PORT_AUTH: u16 = 113;
+
+/// A connection of the server to somebody who helps it.
+#[inline(always)]
+fn helper(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
+    if !is_in && thread.socket.peer_port == 0 && place == Place::Buffer && task::argument!(thread, 4) != 0 {
+        unconnected(thread);
+    }
+    let mut budget = match thread.socket.peer_port {
+        PORT_DOMAIN => 1024,
+        PORT_AUTH => 64,
+        _ => 0,
+    };
+    let mut is_milter = false;
+    if budget == 0 && (thread.socket.kind == SOCK_STREAM) {
+        is_milter = PEERS.get_ptr(thread.socket.inode).is_some() || place == Place::Vector && !is_in && negotiates(thread);
+        if is_milter {
+            budget = 5;
+        }
+    }
+    if budget == 0 {
+        if done.is_slow() || done.ret == 0 {
+            numbers(thread, done);
+        }
+        return;
+    }
+    if done.ret == -11 && !done.is_slow() {
+        return;
+    }
+    let pieces = pieces(thread, done, place);
+    if budget > 128 && done.ret > 127 {
+        bytes::<1024>(thread, done, &pieces, budget, is_milter);
+    } else {
+        bytes::<128>(thread, done, &pieces, budget, is_milter);
+    }
+}
+
+const SOCK_STREAM: u16 = 1;
+
+/// The peer of `sendto` with an address on a socket that is not connected.
+#[inline(always)]
+fn unconnected(thread: &mut Thread) {
+    // SAFETY: the helper checks the address.
+    let at = task::argument!(thread, 4);
+    let Ok([family, port, a, b]) = (unsafe { bpf_probe_read_user(at as *const [u16; 4]) }) else { return };
+    if family == 2 {
+        thread.socket.peer_port = u16::from_be(port);
+        // SAFETY: four bytes fit in sixteen.
+        unsafe { thread.socket.peer.as_mut_ptr().cast::<[u16; 2]>().write_unaligned([a, b]) };
+    }
+}
+
+/// Whether this is the first packet of a milter connection (libmilter `mfdef.h`): `SMFIC_OPTNEG`, 13 bytes, a version
+/// from 2 to 6; the server writes its length and command as one segment, its data as the next.
+#[inline(always)]
+fn negotiates(thread: &Thread) -> bool {
+    let at = task::argument!(thread, 1);
+    // SAFETY: the helper checks the address.
+    let Ok([first, first_len, second, second_len]) = (unsafe { bpf_probe_read_user(at as *const [u64; 4]) }) else { return false };
+    if task::argument!(thread, 2) < 2 || first_len != 5 || second_len != 12 {
+        return false;
+    }
+    // SAFETY: the helper checks the addresses.
+    let (header, version) = unsafe { (bpf_probe_read_user(first as *const [u8; 5]), bpf_probe_read_user(second as *const [u8; 4])) };
+    let (Ok([0, 0, 0, 13, b'O']), Ok([0, 0, 0, 2..=6])) = (header, version) else { return false };
+    let _ = PEERS.insert(thread.socket.inode, PEER_MILTER, 0);
+    true
+}
+
+#[inline(always)]
+fn pieces(thread: &Thread, done: &Done, place: Place) -> Pieces {
+    let transferred = if done.ret > 0 { done.ret as u64 } else { 0 };
+    if place == Place::Buffer {
+        return Pieces { first: 0, first_len: 0, second: task::argument!(thread, 1), second_len: transferred };
+    }
+    let mut vector = task::argument!(thread, 1);
+    if place == Place::Message {
+        // `msg_iov` of `struct msghdr`.
+        // SAFETY: the helper checks the address.
+        vector = unsafe { bpf_probe_read_user((vector + 16) as *const u64) }.unwrap_or(0);
+    }
+    // SAFETY: the helper checks the address.
+    let [first, first_len] = unsafe { bpf_probe_read_user(vector as *const [u64; 2]) }.unwrap_or([0; 2]);
+    if first_len >= transferred || first_len > 63 {
+        let length = if first_len < transferred { first_len } else { transferred };
+        return Pieces { first: 0, first_len: 0, second: first, second_len: length };
+    }
+    // SAFETY: the helper checks the address.
+    let [second, second_len] = unsafe { bpf_probe_read_user((vector + 16) as *const [u64; 2]) }.unwrap_or([0; 2]);
+    let rest = transferred - first_len;
+    Pieces { first, first_len, second, second_len: if second_len < rest { second_len } else { rest } }
+}
+
+#[inline(always)]
+fn bytes<const N: usize>(thread: &Thread, done: &Done, pieces: &Pieces, budget: u64, is_milter: bool) {
+    let Some(mut entry) = reserve::<Record<N>>() else { return };
+    // SAFETY: `fill` writes all fields, `copy` the data that count.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    emit::fill(&mut record.sys, done, thread);
+    let first_len = if pieces.first_len < budget { pieces.first_len } else { budget };
+    let rest = budget - first_len;
+    let second_len = if pieces.second_len < rest { pieces.second_len } else { rest };
+    if first_len > 0 {
+        emit::copy(record, pieces.first, first_len & 63);
+        emit::copy_behind(record, pieces.second, second_len);
+    } else {
+        emit::copy(record, pieces.second, second_len);
+    }
+    if is_milter {
+        record.sys.head.flags |= FLAG_MILTER;
+    }
+    let wake = done.is_slow();
+    submit(entry, wake);
+}
+
+/// Reports the call without any of its bytes.
+#[inline(always)]
+pub fn numbers(thread: &Thread, done: &Done) {
+    let Some(mut entry) = reserve::<Record<0>>() else { return };
+    // SAFETY: `fill` writes all fields.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    emit::fill(&mut record.sys, done, thread);
+    let wake = done.is_slow();
+    submit(entry, wake);
+}

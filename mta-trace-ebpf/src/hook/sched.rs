@@ -1,0 +1,127 @@
+//! Accounting: time on a CPU, runnable and blocked of each traced thread, inside and outside hooked calls.
+//!
+//! `sched_switch(preempt, prev, next, ..)` and `sched_wakeup(task)`, BTF tracepoints (kernel/sched/core.c).
+//! The counters only grow, and every record carries them, so that differences close the sum whatever is reported.
+//! Time blocked outside hooked calls is reported from here, since no other program sees it.
+
+use crate::{
+    emit::{head, now, reserve, submit},
+    filter::is_traced,
+    maps::{THREADS, offset, setting},
+    task,
+};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use mta_trace_common::{
+    config::{ROLE_DAEMON, ROLE_OTHER, STATE_BLOCKED, STATE_CPU, STATE_RUNNABLE, Thread},
+    event::{Block, KIND_BLOCK},
+    syscalls::HOOKED,
+};
+
+#[btf_tracepoint(function = "sched_switch")]
+pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let (_, prev) = task::ids();
+    if is_traced(prev) {
+        switch_out(&ctx, prev);
+    }
+    let next: u32 = task::field(ctx.arg::<u64>(2), offset!(task_pid));
+    if is_traced(next) {
+        switch_in(next);
+    }
+    0
+}
+
+#[inline(always)]
+fn switch_out(ctx: &BtfTracePointContext, tid: u32) {
+    let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
+    // SAFETY: the thread leaves this CPU; its run queue is locked.
+    let thread = unsafe { &mut *thread };
+    let t = now();
+    thread.cpu += t.saturating_sub(thread.last);
+    thread.last = t;
+    let preempted = ctx.arg::<u64>(0) & 0xff != 0;
+    let state: u32 = task::field(ctx.arg::<u64>(1), offset!(task_state));
+    if preempted || state == 0 {
+        thread.state = STATE_RUNNABLE;
+        return;
+    }
+    thread.state = STATE_BLOCKED;
+    let nr = task::call_number();
+    if thread.since == 0 || thread.nr != nr {
+        thread.nr = nr;
+        thread.since = t;
+        thread.blocked_in = 0;
+        thread.cpu_since = thread.cpu;
+        thread.runqueue_since = thread.runqueue;
+        task::save_registers(thread);
+    }
+}
+
+#[inline(always)]
+fn switch_in(tid: u32) {
+    let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
+    // SAFETY: the thread comes to this CPU; its run queue is locked.
+    let thread = unsafe { &mut *thread };
+    let t = now();
+    let passed = t.saturating_sub(thread.last);
+    if thread.state == STATE_BLOCKED {
+        thread.blocked += passed;
+        thread.blocked_in += passed;
+    } else {
+        thread.runqueue += passed;
+    }
+    thread.last = t;
+    thread.state = STATE_CPU;
+    if thread.since == 0 || is_hooked(thread.nr) {
+        return;
+    }
+    if thread.blocked_in >= setting!(min_wait_ns) && thread.role != ROLE_OTHER && thread.role != ROLE_DAEMON {
+        report(thread, t, tid);
+    }
+    thread.since = 0;
+}
+
+#[inline(always)]
+fn report(thread: &Thread, t: u64, tid: u32) {
+    let Some(mut entry) = reserve::<Block>() else { return };
+    entry.write(Block {
+        head: head(KIND_BLOCK, t, tid, thread),
+        nr: thread.nr,
+        since: thread.since,
+        cpu_since: thread.cpu_since,
+        runqueue_since: thread.runqueue_since,
+        args: task::arguments(thread),
+    });
+    submit(entry, false);
+}
+
+#[inline(always)]
+fn is_hooked(nr: i64) -> bool {
+    let word = nr as u64 >> 6;
+    let mut bits = 0;
+    // Unrolled: an index into read-only data would need a bound that LLVM may drop.
+    macro_rules! word {
+        ($($i:literal)*) => { $(if word == $i { bits = HOOKED[$i]; })* };
+    }
+    word!(0 1 2 3 4 5 6 7);
+    bits & 1 << (nr & 63) != 0
+}
+
+#[btf_tracepoint(function = "sched_wakeup")]
+pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    let tid: u32 = task::field(ctx.arg::<u64>(0), offset!(task_pid));
+    if !is_traced(tid) {
+        return 0;
+    }
+    let Some(thread) = THREADS.get_ptr_mut(tid) else { return 0 };
+    // SAFETY: the waker holds the thread's run queue lock.
+    let thread = unsafe { &mut *thread };
+    if thread.state == STATE_BLOCKED {
+        let t = now();
+        let passed = t.saturating_sub(thread.last);
+        thread.blocked += passed;
+        thread.blocked_in += passed;
+        thread.last = t;
+        thread.state = STATE_RUNNABLE;
+    }
+    0
+}

@@ -1,0 +1,557 @@
+//! One session while it runs: brings what its thread does to the dialogue and to the names of waits, and says what began and ended.
+//!
+//! A session begins in the process that accepted it; the forked child, or the first one to speak SMTP on the
+//! socket, is its serving process. What is said before that is known is held back: it is part of the session's id.
+
+use crate::cause::{Namer, is_query};
+use crate::event::{Block, Clock, Counters, Endpoint, Exit, Fork, Header, Proto, SeedProc, SocketId, Sys};
+use crate::report::{Began, Cause, Session, Tls, Verb};
+use crate::session::{Chain, Dialogue, Mark, Named, Start, Told, seconds};
+use crate::state::State;
+use crate::update::{SessionId, Update};
+use crate::wait::{Place, Step};
+use mta_trace_common::syscalls::Call;
+
+/// What a session needs of the whole analysis.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub header: Option<&'a Header>,
+    pub clock: Option<Clock>,
+    pub lost: u64,
+    pub state: &'a State,
+}
+
+/// A session that has not ended.
+#[derive(Debug)]
+pub(super) struct Live {
+    number: usize,
+    inode: u64,
+    daemon_pid: u32,
+    pid: u32,
+    tid: u32,
+    is_identified: bool,
+    id: SessionId,
+    held: Vec<Update>,
+    client: String,
+    server: String,
+    began: Began,
+    /// A session that had begun before the trace, until its thread's counters are known.
+    seed: Option<Start>,
+    start: Mark,
+    last: Mark,
+    chain: Chain,
+    dialogue: Dialogue,
+    namer: Namer,
+    min_wait_ns: u64,
+    /// A call that was interrupted and goes on (`restart_syscall`).
+    suspended: Option<Step>,
+    /// The last look at a call that had not returned.
+    unfinished: Option<Block>,
+    lost_at_begin: u64,
+    inherited_by: Vec<u32>,
+    before_accept_ns: Option<u64>,
+    has_ended: bool,
+}
+
+impl Live {
+    /// A session that was accepted.
+    pub fn accepted(number: usize, sys: &Sys, socket: &SocketId, peer: &Endpoint, context: &Context<'_>) -> Self {
+        let chain = Chain::new(sys.at);
+        let start = chain.mark(sys.t, sys.at);
+        let mut live = Self::new(number, socket, sys.pid, start, Start::Accept, context);
+        live.chain = chain;
+        live.tid = sys.tid;
+        live.client = peer.to_string();
+        live.daemon_pid = sys.pid;
+        live.hold_began(context);
+        live
+    }
+
+    /// A session that had begun before the trace.
+    pub fn seeded(number: usize, process: &SeedProc, socket: &SocketId, context: &Context<'_>, updates: &mut Vec<Update>) -> Self {
+        let ready = context.header.map_or(0, |header| header.attach_ns[1]);
+        let verb = process.verb.as_deref().and_then(verb_by_name);
+        let start = Mark { t: ready, at: Counters::default() };
+        let mut live = Self::new(number, socket, process.pid, start, Start::Seeded(verb), context);
+        live.seed = Some(Start::Seeded(verb));
+        live.began = Began::Seeded;
+        live.client = socket.peer.as_ref().map(Endpoint::to_string).unwrap_or_default();
+        live.daemon_pid = process.ppid;
+        live.hold_began(context);
+        live.identify(process.pid, updates);
+        live
+    }
+
+    fn new(number: usize, socket: &SocketId, pid: u32, start: Mark, kind: Start, context: &Context<'_>) -> Self {
+        let min_wait_ns = context.header.map_or(1_000_000, |header| header.min_wait_ns);
+        Self {
+            number,
+            inode: socket.inode,
+            daemon_pid: pid,
+            pid,
+            tid: pid,
+            is_identified: false,
+            id: format!("{pid}-{number}").into(),
+            held: Vec::new(),
+            client: String::new(),
+            server: socket.local.as_ref().map(Endpoint::to_string).unwrap_or_default(),
+            began: Began::Accept,
+            seed: None,
+            start,
+            last: start,
+            chain: Chain::default(),
+            dialogue: Dialogue::new(kind, start),
+            namer: Namer::new(start, min_wait_ns),
+            min_wait_ns,
+            suspended: None,
+            unfinished: None,
+            lost_at_begin: context.lost,
+            inherited_by: Vec::new(),
+            before_accept_ns: None,
+            has_ended: false,
+        }
+    }
+
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Whether this process serves the session, or has accepted it and handed it to nobody yet.
+    pub fn serves(&self, pid: u32) -> bool {
+        self.pid == pid
+    }
+
+    /// Whether the session ends with this process.
+    pub fn is_served_by(&self, pid: u32) -> bool {
+        self.pid == pid
+    }
+
+    /// Whether the next child of this process will serve the session.
+    pub fn is_awaiting_fork_of(&self, pid: u32) -> bool {
+        !self.is_identified && self.pid == pid
+    }
+
+    pub fn waited_in_backlog(&mut self, waited_ns: u64) {
+        self.before_accept_ns = Some(waited_ns);
+    }
+
+    /// The accepting process has forked the one that serves the session.
+    pub fn forked(&mut self, fork: &Fork, context: &Context<'_>, updates: &mut Vec<Update>) {
+        if fork.tid == self.tid {
+            let mark = self.advance(fork.t, fork.at);
+            self.chain.hand_over(&mark);
+        } else {
+            let last = self.last;
+            self.chain.hand_over(&last);
+        }
+        self.tell(context);
+        self.tid = fork.child_tid;
+        self.identify(fork.child, updates);
+    }
+
+    /// A process of the session has forked one that is no part of it.
+    pub fn inherited(&mut self, fork: &Fork) {
+        if !self.inherited_by.contains(&fork.child) {
+            self.inherited_by.push(fork.child);
+        }
+    }
+
+    /// A call returned in its process.
+    pub fn sys(&mut self, sys: &Sys, context: &Context<'_>, updates: &mut Vec<Update>) {
+        if sys.tid == self.tid {
+            self.unfinished = None;
+            self.settle_seed(sys.start.zip(sys.at_start), sys.t, sys.at);
+            let last = self.last;
+            let to = self.advance(sys.t, sys.at);
+            let from = self.begin_of(sys.start, sys.at_start, to, &last);
+            let step = Step::of_call(sys, from, to, self.place(context));
+            self.restartable(step, sys, context);
+        }
+        if may_close(sys.call) && !context.state.holds(self.pid, self.inode) {
+            self.flush();
+            let mark = self.last;
+            self.dialogue.closed(mark);
+            self.tell(context);
+            self.has_ended = true;
+        }
+        if !self.is_identified && is_smtp(sys, self.inode) {
+            let pid = self.pid;
+            self.identify(pid, updates);
+        }
+        self.release(updates);
+    }
+
+    /// Its thread was blocked outside hooked calls, or still is.
+    pub fn block(&mut self, block: &Block, context: &Context<'_>, updates: &mut Vec<Update>) {
+        if block.tid != self.tid {
+            return;
+        }
+        self.settle_seed(Some(block.since).zip(block.at_start), block.t, block.at);
+        if block.unfinished {
+            let step = self.unfinished_step(block, context);
+            let command = self.dialogue.open();
+            if let Some(Named { wait, .. }) = self.namer.preview(step) {
+                self.held.push(Update::WaitBegan { session: self.id.clone(), command, wait: Box::new(wait) });
+            }
+            self.unfinished = Some(block.clone());
+        } else {
+            let last = self.last;
+            let to = self.advance(block.t, block.at);
+            let from = self.begin_of(Some(block.since), block.at_start, to, &last);
+            let step = Step::of_block(block, from, to, self.place(context));
+            self.name(step);
+        }
+        self.release(updates);
+    }
+
+    /// Its process ended.
+    pub fn exit(&mut self, exit: &Exit, context: &Context<'_>) {
+        if exit.tid == self.tid {
+            self.settle_seed(None, exit.t, exit.at);
+            self.flush_suspended();
+            let last = self.last;
+            let to = self.advance(exit.t, exit.at);
+            if let (Some(call), Some(since)) = (&exit.call, exit.since) {
+                let from = self.begin_of(Some(since), None, to, &last);
+                let step = Step::of_exit(call, exit.pid, from, to, self.place(context));
+                self.name(step);
+            }
+        }
+        self.flush();
+        let mark = self.last;
+        if exit.signal.is_some() {
+            self.dialogue.killed(mark);
+        } else {
+            self.dialogue.closed(mark);
+        }
+        self.tell(context);
+    }
+
+    /// The trace ended first.
+    pub fn detach(&mut self, context: &Context<'_>) {
+        self.flush_suspended();
+        if let Some(block) = self.unfinished.take() {
+            let step = self.unfinished_step(&block, context);
+            self.advance(block.t, block.at);
+            self.name(step);
+        }
+        self.flush();
+        let mark = self.last;
+        self.dialogue.detached(mark);
+        self.tell(context);
+    }
+
+    /// The session as it is reported.
+    pub fn conclude(mut self, context: &Context<'_>, updates: &mut Vec<Update>) -> Session {
+        self.tell(context);
+        self.is_identified = true;
+        self.release(updates);
+        let is_proven = self.is_proven(context);
+        let commands: Vec<_> =
+            self.dialogue.commands().iter().enumerate().map(|(index, command)| command.account(index, &self.start, is_proven)).collect();
+        let served = self.dialogue.commands().iter().map(|command| command.passed().elapsed).fold(0, i64::saturating_add);
+        let elapsed = self.last.since(&self.start).elapsed;
+        let end = self.dialogue.end();
+        let is_regular = !matches!(end, crate::report::SessionEnd::Killed | crate::report::SessionEnd::Detached);
+        let tls = self.dialogue.tls().map(|mark| Tls { start_s: seconds(mark.since(&self.start).elapsed) });
+        let target = context.header.map(|header| &header.target);
+        Session {
+            id: self.id.to_string(),
+            mta: target.map_or_else(|| "unknown".to_owned(), |target| target.mta.clone()),
+            mta_version: target.and_then(|target| target.mta_version.clone()),
+            pid: self.pid,
+            daemon_pid: self.daemon_pid,
+            client: self.client,
+            server: self.server,
+            started: started(self.start.t, context),
+            elapsed_s: seconds(elapsed),
+            client_s: seconds(elapsed.saturating_sub(served)),
+            complete: self.began == Began::Accept && is_regular && context.lost == self.lost_at_begin,
+            began: self.began,
+            end,
+            tls,
+            queue_ids: commands.iter().filter_map(|command| command.queue_id.clone()).collect(),
+            commands,
+            findings: Vec::new(),
+            before_accept_s: self.before_accept_ns.map(|ns| seconds(ns.cast_signed())),
+            inherited_by: self.inherited_by,
+        }
+    }
+
+    fn is_proven(&self, context: &Context<'_>) -> bool {
+        self.began == Began::Accept && context.lost == self.lost_at_begin
+    }
+
+    fn place<'a>(&self, context: &Context<'a>) -> Place<'a> {
+        Place {
+            state: context.state,
+            client_inode: self.inode,
+            awaits_client: self.dialogue.awaits_client(),
+            arch: context.header.map_or("", |header| &header.arch),
+        }
+    }
+
+    fn advance(&mut self, t: u64, at: Counters) -> Mark {
+        self.last = self.last.max(self.chain.mark(t, at));
+        self.last
+    }
+
+    fn begin_of(&self, start: Option<u64>, at_start: Option<Counters>, to: Mark, last: &Mark) -> Mark {
+        let from = match (start, at_start) {
+            (Some(t), Some(at)) => self.chain.mark(t, at),
+            (Some(t), None) => to.back_to(t, last),
+            (None, _) => to,
+        };
+        // A thread does one thing after another.
+        let from = last.max(from);
+        if from.t > to.t { to } else { from }
+    }
+
+    fn unfinished_step(&self, block: &Block, context: &Context<'_>) -> Step {
+        let to = self.last.max(self.chain.mark(block.t, block.at));
+        let from = self.begin_of(Some(block.since), block.at_start, to, &self.last);
+        Step::of_block(block, from, to, self.place(context))
+    }
+
+    /// The first event of a seeded session's thread tells what its counters were when the trace was ready.
+    fn settle_seed(&mut self, begin: Option<(u64, Counters)>, t: u64, at: Counters) {
+        let Some(kind) = self.seed.take() else { return };
+        let ready = self.start.t.min(t);
+        let start = match begin {
+            Some((since, at_since)) if since <= ready => {
+                let blocked_ns = at_since.blocked_ns.saturating_add(ready - since);
+                Mark { t: ready, at: Counters { blocked_ns, ..at_since } }
+            }
+            _ => Mark { t, at }.back_to(ready, &Mark { t: ready, at: Counters::default() }),
+        };
+        self.start = start;
+        self.last = start;
+        self.dialogue = Dialogue::new(kind, start);
+        self.namer = Namer::new(start, self.min_wait_ns);
+    }
+
+    /// A call that a signal has interrupted may go on as `restart_syscall`: then it is one step.
+    fn restartable(&mut self, mut step: Step, sys: &Sys, context: &Context<'_>) {
+        match self.suspended.take() {
+            Some(earlier) if sys.call == Call::RestartSyscall => {
+                step = Step { to: step.to, ret: step.ret, timer_ns: step.timer_ns, ..earlier };
+            }
+            Some(earlier) => self.name(earlier),
+            None => {}
+        }
+        if sys.ret == -516 {
+            self.suspended = Some(step);
+        } else {
+            self.take(step, sys, context);
+        }
+    }
+
+    fn flush_suspended(&mut self) {
+        if let Some(step) = self.suspended.take() {
+            self.name(step);
+        }
+    }
+
+    /// Brings a step to the dialogue, if it is one of the client's socket, and to the names.
+    fn take(&mut self, step: Step, sys: &Sys, context: &Context<'_>) {
+        self.note(&step, sys);
+        let is_client = step.socket().is_some_and(|socket| socket.inode == self.inode);
+        if is_client && step.is_send() {
+            self.write(step, sys);
+        } else if is_client && step.is_receive() {
+            self.read(step, sys);
+        } else {
+            self.name(step);
+        }
+        self.tell(context);
+    }
+
+    fn read(&mut self, step: Step, sys: &Sys) {
+        let mark = step.to;
+        self.name(step);
+        match sys.ret {
+            1.. => {
+                self.flush();
+                let data = sys.data.as_ref().map_or(&[][..], |data| data);
+                self.dialogue.read(mark, sys.ret.unsigned_abs(), sys.smtp.as_ref(), data);
+            }
+            // ECONNRESET, ETIMEDOUT, EPIPE: the client is gone too.
+            0 if sys.args.len != Some(0) => self.client_closed(mark),
+            -104 | -110 | -32 => self.client_closed(mark),
+            _ => {}
+        }
+    }
+
+    fn client_closed(&mut self, mark: Mark) {
+        // A wait of the server's own is not over because the client leaves.
+        if self.dialogue.awaits_client() {
+            self.flush();
+        }
+        self.dialogue.client_closed(mark);
+    }
+
+    fn write(&mut self, step: Step, sys: &Sys) {
+        self.flush();
+        // Where the client does not read, that is its time: the reply was ready when the write began to block.
+        let mark = step.from;
+        match sys.ret {
+            1.. => {
+                let data = sys.data.as_ref().map_or(&[][..], |data| data);
+                self.dialogue.wrote(mark, data, sys.cut);
+            }
+            // EAGAIN and interruptions: it will be tried again.
+            0 | -4 | -11 | -516..=-512 => {}
+            _ => self.dialogue.write_failed(mark),
+        }
+        self.name(step);
+    }
+
+    fn note(&mut self, step: &Step, sys: &Sys) {
+        let is_query = is_query(step);
+        let is_datagram = step.socket().is_some_and(|socket| socket.proto == Proto::Udp);
+        let is_fast_open = sys.args.flags.iter().any(|flag| flag == "MSG_FASTOPEN");
+        let is_connect = sys.call == Call::Connect && !is_datagram || is_fast_open;
+        let is_sync = matches!(sys.call, Call::Fsync | Call::Fdatasync | Call::Sync);
+        self.dialogue.note(|seen| {
+            seen.dns |= is_query;
+            seen.connect |= is_connect;
+            seen.sync |= is_sync;
+        });
+    }
+
+    fn name(&mut self, step: Step) {
+        for named in self.namer.step(step) {
+            self.attach(named);
+        }
+    }
+
+    /// What is going on is over at a boundary of the dialogue.
+    fn flush(&mut self) {
+        if let Some(named) = self.namer.finish() {
+            self.attach(named);
+        }
+    }
+
+    fn attach(&mut self, named: Named) {
+        let wait = Box::new(named.wait.clone());
+        let is_client = wait.cause == Cause::Client;
+        let command = self.dialogue.attach(named, is_client);
+        self.held.push(Update::WaitEnded { session: self.id.clone(), command, wait });
+    }
+
+    /// Says which commands have begun and ended.
+    fn tell(&mut self, context: &Context<'_>) {
+        for told in self.dialogue.take_told() {
+            let update = match told {
+                Told::Began(index) => self.command_began(index),
+                Told::Ended(index) => {
+                    let is_proven = self.is_proven(context);
+                    self.dialogue.commands().get(index).map(|command| Update::CommandEnded {
+                        session: self.id.clone(),
+                        command: Box::new(command.account(index, &self.start, is_proven)),
+                    })
+                }
+            };
+            self.held.extend(update);
+        }
+    }
+
+    fn command_began(&self, index: usize) -> Option<Update> {
+        let command = self.dialogue.commands().get(index)?;
+        Some(Update::CommandBegan {
+            session: self.id.clone(),
+            index,
+            verb: command.verb,
+            line: command.line.clone(),
+            start_s: seconds(command.from.since(&self.start).elapsed),
+        })
+    }
+
+    fn hold_began(&mut self, context: &Context<'_>) {
+        let mta = context.header.map_or_else(
+            || "unknown".to_owned(),
+            |header| match &header.target.mta_version {
+                Some(version) => format!("{} {version}", header.target.mta),
+                None => header.target.mta.clone(),
+            },
+        );
+        self.held.push(Update::SessionBegan {
+            session: self.id.clone(),
+            pid: self.pid,
+            client: self.client.clone(),
+            server: self.server.clone(),
+            mta,
+        });
+    }
+
+    /// Now it is known which process serves the session, and so its id.
+    fn identify(&mut self, pid: u32, updates: &mut Vec<Update>) {
+        self.pid = pid;
+        self.is_identified = true;
+        self.id = format!("{pid}-{}", self.number).into();
+        for update in &mut self.held {
+            rename(update, &self.id, pid);
+        }
+        self.release(updates);
+    }
+
+    fn release(&mut self, updates: &mut Vec<Update>) {
+        if self.is_identified {
+            updates.append(&mut self.held);
+        }
+    }
+}
+
+fn rename(update: &mut Update, id: &SessionId, serving: u32) {
+    match update {
+        Update::SessionBegan { session, pid, .. } => {
+            session.clone_from(id);
+            *pid = serving;
+        }
+        Update::CommandBegan { session, .. }
+        | Update::WaitBegan { session, .. }
+        | Update::WaitEnded { session, .. }
+        | Update::CommandEnded { session, .. } => session.clone_from(id),
+        Update::SessionEnded(session) => id.as_ref().clone_into(&mut session.id),
+        Update::Unmatched { .. } => {}
+    }
+}
+
+/// Calls after which a process may hold a descriptor less.
+fn may_close(call: Call) -> bool {
+    matches!(call, Call::Close | Call::CloseRange | Call::Dup | Call::Dup2 | Call::Dup3)
+}
+
+/// Whether a call reads or writes the client's socket.
+fn is_smtp(sys: &Sys, inode: u64) -> bool {
+    let is_transfer = crate::wait::is_send(sys.call) || crate::wait::is_receive(sys.call);
+    is_transfer && sys.socket.as_ref().is_some_and(|socket| socket.inode == inode)
+}
+
+fn verb_by_name(name: &str) -> Option<Verb> {
+    let line = crate::proto::smtp::parse_line(name.as_bytes());
+    Some(line.verb).filter(|&verb| verb != Verb::Invalid)
+}
+
+/// RFC 3339, in UTC.
+fn started(t: u64, context: &Context<'_>) -> String {
+    let wall_ns = match (context.clock, context.header) {
+        (Some(clock), _) => i128::from(clock.wall_ns) + i128::from(t) - i128::from(clock.t),
+        (None, Some(header)) => i128::from(header.boot_to_wall_ns) + i128::from(t),
+        (None, None) => i128::from(t),
+    };
+    let wall = jiff::Timestamp::from_nanosecond(wall_ns).unwrap_or_default();
+    wall.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}

@@ -1,0 +1,235 @@
+//! The analysis: records in, one after another, live or from a log; updates, and at the end the report, out.
+//!
+//! It knows the order of the stages and nothing else: state, session, wait, cause, diagnosis. Invariant: pure, no I/O and
+//! no clock; what it says depends on the records alone, so that a replayed log gives the report of the live trace.
+
+mod live;
+
+use crate::event::{Block, Clock, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, Sys};
+use crate::report::{LogSummary, REPORT_SCHEMA, Report, Session, Tool};
+use crate::state::{Role, State};
+use crate::update::Update;
+use live::{Context, Live};
+use mta_trace_common::syscalls::Call;
+use std::collections::HashMap;
+
+/// The whole analysis of a trace.
+#[derive(Debug, Default)]
+pub struct Analysis {
+    header: Option<Header>,
+    clock: Option<Clock>,
+    state: State,
+    live: Vec<Live>,
+    /// Sessions that have ended, with their place in the order in which they began.
+    ended: Vec<(usize, Session)>,
+    began: usize,
+    loss: Loss,
+    summary: LogSummary,
+    has_end: bool,
+    /// Time that connections waited in the listen backlog, by peer, until their accept is seen.
+    backlog: HashMap<String, u64>,
+    /// Sessions that had begun before the trace: their processes, until their socket is told.
+    seeds: HashMap<u32, SeedProc>,
+}
+
+impl Analysis {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next record.
+    pub fn feed(&mut self, record: &Record, updates: &mut Vec<Update>) {
+        self.count(record);
+        match record {
+            Record::Header(header) => self.header = Some(header.clone()),
+            Record::SeedProc(seed) => self.seed_process(seed),
+            Record::SeedFd(seed) => self.seed_fd(seed, updates),
+            Record::SeedFile(_) | Record::Malformed(_) => {}
+            Record::Sys(sys) => self.sys(sys, updates),
+            Record::Block(block) => self.block(block, updates),
+            Record::Fork(fork) => self.fork(fork, updates),
+            Record::Exec(exec) => self.state.exec(exec),
+            Record::Exit(exit) => self.exit(exit, updates),
+            Record::Backlog(backlog) => {
+                let waited = backlog.t.saturating_sub(backlog.since);
+                self.waited_in_backlog(&backlog.peer.to_string(), waited);
+            }
+            Record::Loss(loss) => self.loss = *loss,
+            Record::Clock(clock) => self.clock = Some(*clock),
+            Record::End(_) => self.has_end = true,
+        }
+    }
+
+    /// Ends what is open and gives the report.
+    pub fn finish(&mut self, updates: &mut Vec<Update>) -> Report {
+        for mut live in std::mem::take(&mut self.live) {
+            live.detach(&self.context());
+            self.collect(live, updates);
+        }
+        let mut ended = std::mem::take(&mut self.ended);
+        ended.sort_by_key(|(number, _)| *number);
+        let tool = self.header.as_ref().map_or_else(
+            || Tool { version: String::new(), kernel: String::new(), hooks: String::new() },
+            |header| Tool { version: header.tool.clone(), kernel: header.kernel.clone(), hooks: header.hooks.clone() },
+        );
+        let log = LogSummary {
+            lost: self.lost(),
+            truncated: self.loss.truncated.saturating_add(self.loss.fault),
+            unfinished: !self.has_end,
+            ..self.summary
+        };
+        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, sessions: ended.into_iter().map(|(_, session)| session).collect() }
+    }
+
+    /// How many matched sessions have ended.
+    pub fn ended_sessions(&self) -> usize {
+        self.ended.len()
+    }
+
+    /// A line of the log could not be read.
+    pub fn note_unreadable(&mut self) {
+        self.summary.unreadable = self.summary.unreadable.saturating_add(1);
+    }
+
+    /// A line of the log was of a kind that this version does not know.
+    pub fn note_unknown(&mut self) {
+        self.summary.unknown = self.summary.unknown.saturating_add(1);
+    }
+
+    fn count(&mut self, record: &Record) {
+        let is_event = match record {
+            Record::Sys(_) | Record::Fork(_) | Record::Exec(_) | Record::Exit(_) | Record::Backlog(_) => true,
+            // Looks at what has not ended are no events, and not all of them are in the log.
+            Record::Block(block) => !block.unfinished,
+            Record::Malformed(_) => {
+                self.note_unreadable();
+                true
+            }
+            Record::Header(_) | Record::SeedProc(_) | Record::SeedFd(_) | Record::SeedFile(_) | Record::Loss(_) | Record::Clock(_) | Record::End(_) => false,
+        };
+        self.summary.events = self.summary.events.saturating_add(u64::from(is_event));
+    }
+
+    fn lost(&self) -> u64 {
+        self.loss.ring.saturating_add(self.loss.tables)
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { header: self.header.as_ref(), clock: self.clock, lost: self.lost(), state: &self.state }
+    }
+
+    fn seed_process(&mut self, seed: &SeedProc) {
+        self.state.seed_process(seed);
+        if seed.role.as_deref() == Some("session") {
+            self.seeds.insert(seed.pid, seed.clone());
+        }
+    }
+
+    fn seed_fd(&mut self, seed: &SeedFd, updates: &mut Vec<Update>) {
+        self.state.seed_fd(seed);
+        let Some(socket) = seed.socket.as_ref().filter(|_| seed.client) else { return };
+        // The session's other descriptors of the same socket tell nothing new.
+        let Some(process) = self.seeds.remove(&seed.pid) else { return };
+        self.began += 1;
+        let live = Live::seeded(self.began, &process, socket, &self.context(), updates);
+        self.live.push(live);
+    }
+
+    fn sys(&mut self, sys: &Sys, updates: &mut Vec<Update>) {
+        self.state.apply(sys);
+        if matches!(sys.call, Call::Accept | Call::Accept4) && sys.ret >= 0 {
+            return self.accept(sys, updates);
+        }
+        let context = Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
+        let inode = sys.socket.as_ref().map(|socket| socket.inode);
+        let Some(at) = position(&self.live, sys.pid, inode) else { return };
+        let Some(live) = self.live.get_mut(at) else { return };
+        live.sys(sys, &context, updates);
+        if live.has_ended() {
+            let live = self.live.remove(at);
+            self.collect(live, updates);
+        }
+    }
+
+    fn accept(&mut self, sys: &Sys, updates: &mut Vec<Update>) {
+        let Some(peer) = sys.peer.as_ref() else { return };
+        if sys.matched == Some(false) {
+            self.summary.unmatched = self.summary.unmatched.saturating_add(1);
+            updates.push(Update::Unmatched { client: peer.to_string() });
+            return;
+        }
+        let Some(socket) = sys.socket.as_ref() else { return };
+        self.began += 1;
+        let mut live = Live::accepted(self.began, sys, socket, peer, &self.context());
+        if let Some(waited) = self.backlog.remove(&peer.to_string()) {
+            live.waited_in_backlog(waited);
+        }
+        self.live.push(live);
+    }
+
+    fn waited_in_backlog(&mut self, peer: &str, waited_ns: u64) {
+        match self.live.iter_mut().rev().find(|live| live.client() == peer) {
+            Some(live) => live.waited_in_backlog(waited_ns),
+            None => {
+                self.backlog.insert(peer.to_owned(), waited_ns);
+            }
+        }
+    }
+
+    fn fork(&mut self, fork: &Fork, updates: &mut Vec<Update>) {
+        self.state.fork(fork);
+        if fork.child == fork.pid {
+            return;
+        }
+        let context = Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
+        let is_daemon = self.state.process(fork.pid).is_none_or(|process| process.role != Role::Traced);
+        if fork.traced && let Some(live) = self.live.iter_mut().rev().find(|live| live.is_awaiting_fork_of(fork.pid)) {
+            live.forked(fork, &context, updates);
+            return;
+        }
+        if !is_daemon || !fork.traced {
+            for live in self.live.iter_mut().filter(|live| live.serves(fork.pid)) {
+                live.inherited(fork);
+            }
+        }
+    }
+
+    fn block(&mut self, block: &Block, updates: &mut Vec<Update>) {
+        let context = Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
+        if let Some(at) = position(&self.live, block.pid, None)
+            && let Some(live) = self.live.get_mut(at)
+        {
+            live.block(block, &context, updates);
+        }
+    }
+
+    fn exit(&mut self, exit: &Exit, updates: &mut Vec<Update>) {
+        if exit.tid == exit.pid
+            && let Some(at) = self.live.iter().position(|live| live.is_served_by(exit.pid))
+        {
+            let mut live = self.live.remove(at);
+            live.exit(exit, &self.context());
+            self.collect(live, updates);
+        }
+        self.state.exit(exit);
+    }
+
+    /// A session is over: its last updates, and its place in the report.
+    fn collect(&mut self, live: Live, updates: &mut Vec<Update>) {
+        let number = live.number();
+        let mut session = live.conclude(&self.context(), updates);
+        session.findings = crate::diagnosis::findings(&session);
+        updates.push(Update::SessionEnded(Box::new(session.clone())));
+        self.ended.push((number, session));
+    }
+}
+
+/// The session to which an event of this process belongs.
+fn position(live: &[Live], pid: u32, inode: Option<u64>) -> Option<usize> {
+    let by_socket = live.iter().position(|live| live.serves(pid) && inode == Some(live.inode()));
+    by_socket.or_else(|| live.iter().rposition(|live| live.serves(pid)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! DNS look-ups as one wait each.
+
+use super::trace::*;
+use crate::event::*;
+use crate::proto::dns::tests::message;
+use crate::report::{Cause, Outcome, Wait};
+use mta_trace_common::syscalls::Call;
+
+const FIRST: &str = "192.0.2.53:53";
+const SECOND_SERVER: &str = "192.0.2.54:53";
+
+fn waits(work: impl FnOnce(&mut Trace)) -> Vec<Wait> {
+    let mut trace = Trace::greeted();
+    trace.line("MAIL FROM:<a@example.com>\r\n");
+    work(&mut trace);
+    trace.reply("250 ok\r\n");
+    trace.quit();
+    command(&trace.session(), "MAIL").waits.clone()
+}
+
+#[test]
+fn the_second_server_answers() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        trace.poll(4, 0, 5 * SECOND);
+        trace.udp(8, 42, SECOND_SERVER);
+        trace.ask(8, 42, SECOND_SERVER, 7, "example.com", 1);
+        trace.poll(8, 1, 3 * MS);
+        trace.answer(8, 42, SECOND_SERVER, 7, 0, "example.com", 1);
+    });
+    assert_eq!(waits.len(), 1);
+    let wait = &waits[0];
+    assert_eq!((wait.outcome, wait.attempts, wait.target.as_deref(), wait.timer_s), (Outcome::Ok, Some(2), Some(FIRST), None));
+    let dns = wait.dns.as_ref().expect("dns");
+    assert_eq!(dns.rcode.as_deref(), Some("NOERROR"));
+    let answered: Vec<_> = dns.servers.iter().map(|server| (server.address.as_str(), server.attempts, server.answered)).collect();
+    assert_eq!(answered, [(FIRST, 1, false), (SECOND_SERVER, 1, true)]);
+    near(dns.servers[0].waited_s.expect("time"), 5.0);
+    near(dns.servers[1].waited_s.expect("time"), 0.003);
+}
+
+#[test]
+fn a_late_answer_to_the_first_try() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        trace.poll(4, 0, 5 * SECOND);
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        trace.poll(4, 1, 2 * SECOND);
+        trace.answer(4, 41, FIRST, 7, 3, "example.com", 1);
+    });
+    assert_eq!(waits.len(), 1);
+    assert_eq!((waits[0].outcome, waits[0].attempts), (Outcome::Ok, Some(2)));
+    assert_eq!(waits[0].dns.as_ref().expect("dns").rcode.as_deref(), Some("NXDOMAIN"));
+    near(waits[0].elapsed_s, 7.0);
+}
+
+#[test]
+fn servfail_is_asked_again_at_once() {
+    let waits = waits(|trace| {
+        for inode in [41, 42] {
+            trace.udp(4, inode, FIRST);
+            trace.ask(4, inode, FIRST, 7, "example.com", 1);
+            trace.poll(4, 1, 30 * MS);
+            trace.answer(4, inode, FIRST, 7, 2, "example.com", 1);
+            trace.close(4);
+        }
+        trace.lookup(8, "example.com", 15, 5 * MS);
+    });
+    assert_eq!(waits.len(), 2);
+    assert_eq!((waits[0].outcome, waits[0].attempts), (Outcome::Error, Some(2)));
+    assert_eq!(waits[0].dns.as_ref().expect("dns").rcode.as_deref(), Some("SERVFAIL"));
+    near(waits[0].elapsed_s, 0.06);
+    assert_eq!(waits[1].dns.as_ref().expect("dns").qtype, "MX");
+}
+
+#[test]
+fn a_truncated_answer_goes_on_over_tcp() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 16);
+        trace.answer(4, 41, FIRST, 7, 0x0200, "example.com", 16);
+        trace.close(4);
+        let tcp = socket(43, Proto::Tcp);
+        let connect = trace.blocked(Call::Connect, 0, 2 * MS);
+        connect.args.fd = Some(4);
+        connect.socket = Some(tcp.clone());
+        connect.peer = Some(endpoint(FIRST));
+        let query = message(7, 0x0100, "example.com", 16);
+        let mut framed = u16::try_from(query.len()).expect("short").to_be_bytes().to_vec();
+        framed.extend(query);
+        let send = trace.call(Call::Writev, 31);
+        send.args.fd = Some(4);
+        send.socket = Some(tcp.clone());
+        send.peer = Some(endpoint(FIRST));
+        send.data = Some(Bytes(framed));
+        for (ret, data, ns) in [(2, vec![0, 99], 3 * SECOND), (99, message(7, 0x8180, "example.com", 16), 0)] {
+            let read = if ns > 0 { trace.blocked(Call::Read, ret, ns) } else { trace.call(Call::Read, ret) };
+            read.args.fd = Some(4);
+            read.socket = Some(tcp.clone());
+            read.peer = Some(endpoint(FIRST));
+            read.data = Some(Bytes(data));
+        }
+    });
+    assert_eq!(waits.len(), 1);
+    assert_eq!((waits[0].cause, waits[0].outcome, waits[0].attempts), (Cause::Dns, Outcome::Ok, Some(2)));
+    near(waits[0].elapsed_s, 3.002);
+    assert_eq!(waits[0].syscalls, ["connect", "read"]);
+}
+
+#[test]
+fn a_and_aaaa_at_once_are_one_wait() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, "127.0.0.53:53");
+        trace.ask(4, 41, "127.0.0.53:53", 7, "example.com", 1);
+        trace.ask(4, 41, "127.0.0.53:53", 8, "example.com", 28);
+        trace.poll(4, 1, 20 * MS);
+        trace.answer(4, 41, "127.0.0.53:53", 7, 0, "example.com", 1);
+        trace.poll(4, 1, 10 * MS);
+        trace.answer(4, 41, "127.0.0.53:53", 8, 0, "example.com", 28);
+    });
+    assert_eq!(waits.len(), 1);
+    assert_eq!((waits[0].target.as_deref(), waits[0].outcome), (Some("127.0.0.53:53"), Outcome::Ok));
+    assert_eq!(waits[0].dns.as_ref().expect("dns").qtype, "A+AAAA");
+    near(waits[0].elapsed_s, 0.03);
+}
+
+#[test]
+fn sendmmsg_hides_its_second_question() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        let send = trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        send.call = Call::Sendmmsg;
+        send.ret = 2;
+        trace.poll(4, 1, 20 * MS);
+        trace.answer(4, 41, FIRST, 7, 0, "example.com", 1);
+        trace.poll(4, 1, 10 * MS);
+        trace.answer(4, 41, FIRST, 8, 0, "example.com", 28);
+    });
+    assert_eq!(waits.len(), 1);
+    assert_eq!((waits[0].attempts, waits[0].dns.as_ref().expect("dns").qtype.as_str()), (Some(2), "A+AAAA"));
+}
+
+#[test]
+fn aaaa_then_a_are_two_waits() {
+    let waits = waits(|trace| {
+        trace.lookup(7, "example.com", 28, 20 * MS);
+        trace.lookup(8, "example.com", 1, 20 * MS);
+    });
+    assert_eq!(waits.len(), 2);
+}
+
+#[test]
+fn a_refused_query() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        trace.poll(4, 1, 20 * MS);
+        let receive = trace.answer(4, 41, FIRST, 7, 0, "example.com", 1);
+        receive.ret = -111;
+        receive.data = None;
+    });
+    assert_eq!((waits[0].cause, waits[0].outcome), (Cause::Dns, Outcome::Refused));
+}
+
+#[test]
+fn a_page_fault_does_not_split_a_lookup() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        trace.poll(4, 0, 5 * SECOND);
+        let since = trace.t;
+        let fault = trace.blocked(Call::Read, 0, 3 * MS);
+        let (t, at, at_start) = (fault.t, fault.at, fault.at_start);
+        trace.records.pop();
+        trace.records.push(Record::Block(Block {
+            t,
+            pid: CHILD,
+            tid: CHILD,
+            nr: -1,
+            call: None,
+            since,
+            cause: Some("page-fault".into()),
+            unfinished: false,
+            args: None,
+            at,
+            at_start,
+        }));
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        trace.poll(4, 0, 5 * SECOND);
+    });
+    assert_eq!(waits.len(), 1);
+    near(waits[0].elapsed_s, 10.003);
+}
+
+#[test]
+fn a_fast_answer_is_a_short_wait() {
+    let mut trace = Trace::greeted();
+    trace.line("MAIL FROM:<a@example.com>\r\n");
+    trace.lookup(7, "example.com", 28, MS / 2);
+    trace.reply("250 ok\r\n");
+    trace.quit();
+    let session = trace.session();
+    let mail = command(&session, "MAIL");
+    assert!(mail.waits.is_empty());
+    near(mail.short_waits_s, 0.0005);
+}

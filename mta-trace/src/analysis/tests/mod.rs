@@ -1,0 +1,8 @@
+//! The analysis, from hand-made events.
+
+mod dialogue;
+mod hostile;
+mod lookups;
+mod seeded;
+mod trace;
+mod waits;

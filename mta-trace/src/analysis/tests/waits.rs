@@ -1,0 +1,225 @@
+//! Causes other than DNS.
+
+use super::trace::*;
+use crate::event::*;
+use crate::report::{Cause, Outcome, Wait};
+use mta_trace_common::syscalls::Call;
+
+fn waits(work: impl FnOnce(&mut Trace)) -> Vec<Wait> {
+    let mut trace = Trace::greeted();
+    trace.line("RCPT TO:<a@example.com>\r\n");
+    work(&mut trace);
+    trace.reply("250 ok\r\n");
+    trace.quit();
+    command(&trace.session(), "RCPT").waits.clone()
+}
+
+fn of_socket(sys: &mut Sys, fd: i32, inode: u64, proto: Proto, peer: &str) {
+    sys.args.fd = Some(fd);
+    sys.socket = Some(socket(inode, proto));
+    if sys.call == Call::Connect {
+        sys.args.addr = Some(endpoint(peer));
+    }
+    sys.peer = Some(endpoint(peer));
+}
+
+fn alarm(trace: &mut Trace, seconds: u64) {
+    trace.call(Call::Alarm, 0).args.timeout_ns = Some(seconds * SECOND);
+}
+
+#[test]
+fn ident_that_an_alarm_ends() {
+    let waits = waits(|trace| {
+        alarm(trace, 5);
+        of_socket(trace.blocked(Call::Connect, -512, 4999 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        alarm(trace, 0);
+        trace.close(4);
+    });
+    let wait = &waits[0];
+    assert_eq!((wait.cause, wait.outcome, wait.timer_s, wait.attempts), (Cause::Ident, Outcome::Timeout, Some(5.0), Some(1)));
+    assert_eq!((wait.target.as_deref(), wait.syscalls.as_slice()), (Some("10.99.0.1:113"), &["connect".to_owned()][..]));
+    near(wait.elapsed_s, 4.999);
+}
+
+#[test]
+fn ident_that_accepts_and_says_nothing() {
+    let waits = waits(|trace| {
+        alarm(trace, 5);
+        of_socket(trace.call(Call::Connect, 0), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Write, 10), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.blocked(Call::Read, -512, 4998 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!(waits.len(), 1);
+    assert_eq!((waits[0].cause, waits[0].outcome, waits[0].timer_s), (Cause::Ident, Outcome::Timeout, Some(5.0)));
+}
+
+#[test]
+fn ident_refused_late() {
+    let waits = waits(|trace| of_socket(trace.blocked(Call::Connect, -111, 30 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113"));
+    assert_eq!((waits[0].cause, waits[0].outcome, waits[0].timer_s), (Cause::Ident, Outcome::Refused, None));
+}
+
+#[test]
+fn greet_pause_is_a_sleep() {
+    let mut trace = Trace::accepted();
+    trace.read(0, SmtpMode::Command).ret = -11;
+    let pause = trace.await_client(4 * SECOND);
+    pause.ret = 0;
+    pause.args.timeout_ns = Some(4 * SECOND);
+    trace.reply("220 hi\r\n");
+    trace.quit();
+    let session = trace.session();
+    let wait = &command(&session, "CONNECT").waits[0];
+    assert_eq!((wait.cause, wait.outcome, wait.timer_s, wait.target.as_deref()), (Cause::Sleep, Outcome::Ok, Some(4.0), None));
+}
+
+#[test]
+fn sleeps() {
+    let waits = waits(|trace| {
+        trace.blocked(Call::ClockNanosleep, 0, SECOND).args.timeout_ns = Some(SECOND);
+        trace.blocked(Call::Select, 0, SECOND).args.timeout_ns = Some(SECOND);
+        let hang_up = trace.blocked(Call::Poll, 0, SECOND);
+        hang_up.args.fds = vec![PollFd { fd: 5, events: vec!["POLLRDHUP".into()], revents: vec![] }];
+        hang_up.args.timeout_ns = Some(SECOND);
+    });
+    assert!(waits.iter().all(|wait| wait.cause == Cause::Sleep && wait.outcome == Outcome::Ok && wait.timer_s == Some(1.0)));
+    assert_eq!(waits.len(), 3);
+}
+
+fn packet(trace: &mut Trace, call: Call, command: u8, ret: i64) {
+    let sys = trace.call(call, ret);
+    of_socket(sys, 4, 60, Proto::Tcp, "10.99.0.3:8891");
+    sys.milter = true;
+    sys.data = Some(Bytes(vec![0, 0, 0, 9, command]));
+}
+
+fn milter_poll(trace: &mut Trace, ns: u64, ret: i64) {
+    let sys = trace.blocked(Call::Pselect6, ret, ns);
+    sys.args.read = vec![4];
+    sys.args.timeout_ns = Some(10 * SECOND);
+}
+
+#[test]
+fn milter_stages() {
+    let waits = waits(|trace| {
+        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 60, Proto::Tcp, "10.99.0.3:8891");
+        packet(trace, Call::Writev, b'O', 17);
+        milter_poll(trace, 5 * MS, 1);
+        packet(trace, Call::Read, b'O', 5);
+        packet(trace, Call::Writev, b'D', 20);
+        packet(trace, Call::Writev, b'R', 20);
+        milter_poll(trace, 3 * SECOND, 1);
+        packet(trace, Call::Read, b'r', 5);
+        packet(trace, Call::Writev, b'E', 20);
+        milter_poll(trace, 10 * SECOND, 0);
+    });
+    let told: Vec<_> = waits
+        .iter()
+        .map(|wait| {
+            let milter = wait.milter.as_ref().expect("milter");
+            (wait.cause, milter.stage.as_str(), milter.reply.as_deref(), wait.outcome, wait.timer_s)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Cause::Milter, "negotiate", Some("negotiate"), Outcome::Ok, None),
+            (Cause::Milter, "envrcpt", Some("reject"), Outcome::Denied, None),
+            (Cause::Milter, "eom", None, Outcome::Timeout, Some(10.0)),
+        ]
+    );
+    assert_eq!(waits[0].target.as_deref(), Some("10.99.0.3:8891"));
+    near(waits[0].elapsed_s, 0.01);
+}
+
+#[test]
+fn saslauthd() {
+    let path = "/var/run/saslauthd/mux";
+    let waits = waits(|trace| {
+        of_socket(trace.call(Call::Connect, 0), 4, 60, Proto::Unix, path);
+        let read = trace.blocked(Call::Read, 2, SECOND);
+        read.args.fd = Some(4);
+        read.socket = Some(socket(60, Proto::Unix));
+    });
+    assert_eq!((waits.len(), waits[0].cause, waits[0].target.as_deref()), (1, Cause::Sasl, Some(path)));
+}
+
+#[test]
+fn files() {
+    let waits = waits(|trace| {
+        let open = trace.call(Call::Openat, 7);
+        open.args.path = Some("qf1".into());
+        trace.blocked(Call::Fsync, 0, 10 * MS).args.fd = Some(7);
+        trace.blocked(Call::Flock, 0, 20 * MS).args.fd = Some(7);
+        let lock = trace.blocked(Call::Fcntl, 0, 30 * MS);
+        lock.args.fd = Some(7);
+        lock.args.op = Some("F_SETLKW".into());
+        trace.blocked(Call::Write, 5, 40 * MS).args.fd = Some(7);
+        trace.blocked(Call::Rename, 0, 50 * MS).args.path = Some("tf1".into());
+    });
+    let told: Vec<_> = waits.iter().map(|wait| (wait.cause, wait.target.as_deref())).collect();
+    let qf = Some("/var/spool/mqueue/qf1");
+    assert_eq!(
+        told,
+        [(Cause::SpoolSync, qf), (Cause::FileLock, qf), (Cause::FileLock, qf), (Cause::FileIo, qf), (Cause::FileIo, Some("/var/spool/mqueue/tf1"))]
+    );
+    assert_eq!(waits[0].descriptor.as_deref(), Some("fd 7: /var/spool/mqueue/qf1"));
+}
+
+#[test]
+fn a_child_that_is_awaited() {
+    let waits = waits(|trace| {
+        trace.fork(300, false);
+        trace.pid = 300;
+        trace.exit(None);
+        trace.pid = CHILD;
+        trace.blocked(Call::Wait4, 300, 7 * MS).args.pid = Some(-1);
+    });
+    assert_eq!((waits[0].cause, waits[0].target.as_deref()), (Cause::Child, Some("300 sendmail")));
+}
+
+#[test]
+fn what_nothing_names() {
+    let waits = waits(|trace| {
+        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 60, Proto::Tcp, "10.99.0.3:389");
+        of_socket(trace.blocked(Call::Read, 5, 5 * MS), 4, 60, Proto::Tcp, "10.99.0.3:389");
+        trace.blocked(Call::Read, 5, 5 * MS).args.fd = Some(44);
+    });
+    assert_eq!(waits.len(), 2);
+    assert_eq!((waits[0].cause, waits[0].target.as_deref()), (Cause::Network, Some("10.99.0.3:389")));
+    assert_eq!(waits[0].descriptor.as_deref(), Some("fd 4: tcp 10.99.0.3:389"));
+    assert_eq!((waits[1].cause, waits[1].descriptor.as_deref()), (Cause::Unknown, Some("fd 44")));
+}
+
+#[test]
+fn a_restarted_call_is_one_wait() {
+    let waits = waits(|trace| {
+        trace.blocked(Call::ClockNanosleep, -516, SECOND).args.timeout_ns = Some(2 * SECOND);
+        trace.blocked(Call::RestartSyscall, 0, SECOND);
+    });
+    assert_eq!((waits.len(), waits[0].cause, waits[0].outcome), (1, Cause::Sleep, Outcome::Ok));
+    near(waits[0].elapsed_s, 2.0);
+}
+
+#[test]
+fn a_signal_that_is_not_our_alarm_interrupts() {
+    let waits = waits(|trace| {
+        alarm(trace, 600);
+        of_socket(trace.blocked(Call::Read, -4, 5 * MS), 4, 60, Proto::Tcp, "10.99.0.3:389");
+    });
+    assert_eq!((waits[0].outcome, waits[0].timer_s), (Outcome::Interrupted, None));
+}
+
+#[test]
+fn a_reply_that_the_client_does_not_read_is_its_time() {
+    let mut trace = Trace::greeted();
+    trace.line("HELP\r\n");
+    trace.cpu(MS);
+    let write = trace.blocked(Call::Write, 8, 3 * SECOND);
+    of_socket(write, 3, CLIENT_INODE, Proto::Tcp, "10.99.0.1:54712");
+    write.data = Some(Bytes(b"214 hi\r\n".to_vec()));
+    trace.quit();
+    let session = trace.session();
+    near(command(&session, "HELP").elapsed_s, 0.001);
+    near(session.client_s, 3.05);
+}

@@ -1,0 +1,29 @@
+//! `client`: the client has not sent its next byte, or does not read what was sent.
+//!
+//! Recognised by a call that blocks on the client's socket while it is the client's turn.
+
+use super::{Explained, Match, Present};
+use crate::report::Cause;
+use crate::wait::{Step, Touch};
+
+/// Two waits for the client with less between them are one: a message comes in many reads.
+const MERGE_NS: i64 = 1_000_000;
+
+pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
+    let is_client = match step.client {
+        _ if !step.is_blocked => false,
+        Some(Touch::Reads) => step.awaits_client,
+        Some(Touch::Writes) => true,
+        Some(Touch::HangUp) | None => false,
+    };
+    if !is_client {
+        return Match::No;
+    }
+    let last = present.filter(|present| present.is(Cause::Client)).and_then(Present::last_to);
+    let is_near = last.is_some_and(|last| step.from.since(&last).elapsed < MERGE_NS);
+    if is_near { Match::Continues } else { Match::Begins }
+}
+
+pub(super) fn explain(steps: &[Step]) -> Explained {
+    Explained::of(steps)
+}

@@ -1,0 +1,214 @@
+//! `dns` (RFC 1035, RFC 1123 6.1.3.3): a name server has been asked and has not answered.
+//!
+//! One wait is one look-up: from its first query over every repetition (same question, same id), of any server, over UDP and,
+//! after TC, over TCP, until the answer or the last time-out. A and AAAA asked at once for one name are one look-up.
+
+use super::{Explained, Match, Present};
+use crate::event::Proto;
+use crate::proto::dns::{Message, Question, is_answer, parse, parse_stream, rcode_name, type_name};
+use crate::report::{Cause, Dns, DnsServer, Outcome};
+use crate::session::{Mark, seconds};
+use crate::state::Socket;
+use crate::wait::Step;
+use mta_trace_common::syscalls::Call;
+
+const PORT: u16 = 53;
+const TYPE_A: u16 = 1;
+const TYPE_AAAA: u16 = 28;
+
+fn is_dns(socket: &Socket) -> bool {
+    socket.peer_port() == Some(PORT)
+}
+
+fn message(step: &Step) -> Option<Message> {
+    let socket = step.socket().filter(|socket| is_dns(socket))?;
+    let data = step.data.as_ref()?;
+    if socket.proto == Proto::Tcp { parse_stream(data) } else { parse(data) }
+}
+
+/// The question that a step sends.
+fn asked(step: &Step) -> Option<(u16, Question)> {
+    if !step.is_send() {
+        return None;
+    }
+    let message = message(step).filter(|message| !message.is_response)?;
+    Some((message.id, message.question?))
+}
+
+/// The answer that a step receives.
+fn answered(step: &Step) -> Option<Message> {
+    if !step.is_receive() {
+        return None;
+    }
+    message(step).filter(|message| message.is_response)
+}
+
+/// Whether a step sends to a name server.
+pub fn is_query(step: &Step) -> bool {
+    step.is_send() && step.any_socket().is_some_and(is_dns)
+}
+
+/// How many messages a step sends: `sendmmsg` returns their number, of which the first is known.
+fn queries(step: &Step) -> u32 {
+    match (step.call, step.ret) {
+        (Some(Call::Sendmmsg), Some(ret)) => u32::try_from(ret).unwrap_or(1).max(1),
+        _ => 1,
+    }
+}
+
+pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
+    let lookup = present.filter(|present| present.is(Cause::Dns));
+    if let Some(query) = asked(step) {
+        let is_same = lookup.is_some_and(|lookup| repeats(&lookup.steps, &query) || joins(&lookup.steps, &query.1));
+        return if is_same { Match::Continues } else { Match::Begins };
+    }
+    let Some(lookup) = lookup else { return Match::No };
+    if is_tcp_connect(step) {
+        return Match::Continues;
+    }
+    if !lookup.is_touched_by(step) {
+        return Match::No;
+    }
+    if answered(step).is_some() && is_complete(&lookup.steps, step) { Match::Completes } else { Match::Continues }
+}
+
+/// The same question with the same id: the next try of the look-up (glibc keeps the id, also for the next server).
+fn repeats(steps: &[Step], (id, question): &(u16, Question)) -> bool {
+    steps.iter().filter_map(asked).any(|(known_id, known)| known_id == *id && known.is_same(question))
+}
+
+/// The other address type of the same name, asked before anything was waited for: one look-up (`getaddrinfo`).
+fn joins(steps: &[Step], question: &Question) -> bool {
+    let is_address = |qtype| qtype == TYPE_A || qtype == TYPE_AAAA;
+    let has_waited = steps.iter().any(|step| step.is_blocked && !step.is_send() || step.is_receive());
+    let is_pair = |known: &Question| is_address(known.qtype) && known.qtype != question.qtype && known.qname.eq_ignore_ascii_case(&question.qname);
+    !has_waited && is_address(question.qtype) && steps.iter().filter_map(asked).any(|(_, known)| is_pair(&known))
+}
+
+fn is_tcp_connect(step: &Step) -> bool {
+    step.call == Some(Call::Connect) && step.socket().is_some_and(|socket| is_dns(socket) && socket.proto == Proto::Tcp)
+}
+
+/// Whether nothing more is to be expected after this answer.
+fn is_complete(steps: &[Step], last: &Step) -> bool {
+    let questions = distinct_questions(steps).max(1);
+    let answers = steps.iter().chain([last]).filter_map(answered).filter(is_final).count();
+    answers >= questions
+}
+
+fn is_final(message: &Message) -> bool {
+    !message.is_truncated && is_answer(message.rcode)
+}
+
+fn distinct_questions(steps: &[Step]) -> usize {
+    let mut ids: Vec<u16> = steps.iter().filter_map(asked).map(|(id, _)| id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    // The further messages of the first `sendmmsg` are questions that were not copied.
+    let hidden = steps.iter().find(|step| asked(step).is_some()).map_or(0, |step| queries(step).saturating_sub(1));
+    ids.len().max(usize::try_from(hidden).unwrap_or(0).saturating_add(1))
+}
+
+pub(super) fn explain(steps: &[Step]) -> Explained {
+    let mut explained = Explained::of(steps);
+    let servers = servers(steps);
+    let attempts = servers.iter().map(|server| server.attempts).fold(0, u32::saturating_add);
+    let slowest = servers.iter().max_by(|a, b| a.waited_s.unwrap_or(0.0).total_cmp(&b.waited_s.unwrap_or(0.0)));
+    explained.target = slowest.map(|server| server.address.clone());
+    explained.attempts = Some(attempts);
+    let answers: Vec<Message> = steps.iter().filter_map(answered).collect();
+    explained.outcome = outcome(&answers, explained.outcome, is_all_answered(steps));
+    if explained.outcome != Outcome::Timeout {
+        explained.timer_ns = None;
+    }
+    let question = steps.iter().find_map(asked).map(|(_, question)| question);
+    explained.dns = Some(Dns {
+        qname: question.map(|question| question.qname).unwrap_or_default(),
+        qtype: qtype(steps, &answers),
+        rcode: answers.last().map(|answer| rcode_name(answer.rcode)),
+        servers,
+    });
+    explained
+}
+
+fn is_all_answered(steps: &[Step]) -> bool {
+    steps.iter().filter_map(answered).filter(is_final).count() >= distinct_questions(steps)
+}
+
+fn outcome(answers: &[Message], by_call: Outcome, is_all_answered: bool) -> Outcome {
+    match answers.last() {
+        _ if is_all_answered => Outcome::Ok,
+        Some(last) if !is_answer(last.rcode) && matches!(by_call, Outcome::Ok) => Outcome::Error,
+        // Sent, waited and nothing more: the wait was broken off.
+        None if by_call == Outcome::Ok => Outcome::Timeout,
+        _ => by_call,
+    }
+}
+
+fn qtype(steps: &[Step], answers: &[Message]) -> String {
+    let mut types: Vec<u16> = steps.iter().filter_map(asked).map(|(_, question)| question.qtype).collect();
+    types.extend(answers.iter().filter_map(|answer| answer.question.as_ref()).map(|question| question.qtype));
+    types.sort_unstable();
+    types.dedup();
+    types.into_iter().map(type_name).collect::<Vec<_>>().join("+")
+}
+
+/// A server while its queries are counted.
+struct Asked {
+    address: String,
+    attempts: u32,
+    is_answered: bool,
+    waited_ns: i64,
+}
+
+/// Who was asked, in order. The time from a query to the next one, or to the end, was spent on its server.
+fn servers(steps: &[Step]) -> Vec<DnsServer> {
+    let mut servers: Vec<Asked> = Vec::new();
+    let mut current: Option<(usize, Mark)> = None;
+    for step in steps {
+        let Some(peer) = step.socket().and_then(|socket| socket.peer.as_ref()) else { continue };
+        let address = peer.to_string();
+        let is_failed_connect = is_tcp_connect(step) && step.ret.is_none_or(|ret| ret < 0 && ret != -115);
+        if is_query(step) || is_tcp_connect(step) {
+            let index = index_of(&mut servers, address);
+            charge(&mut servers, current, step.from);
+            current = Some((index, step.from));
+            let sent = if is_query(step) { queries(step) } else { u32::from(is_failed_connect) };
+            if let Some(server) = servers.get_mut(index) {
+                server.attempts = server.attempts.saturating_add(sent);
+            }
+        } else if answered(step).is_some() {
+            let index = index_of(&mut servers, address);
+            if let Some(server) = servers.get_mut(index) {
+                server.is_answered = true;
+            }
+        }
+    }
+    if let Some(last) = steps.last() {
+        charge(&mut servers, current, last.to);
+    }
+    servers
+        .into_iter()
+        .map(|Asked { address, attempts, is_answered, waited_ns }| DnsServer {
+            address,
+            attempts,
+            answered: is_answered,
+            waited_s: Some(seconds(waited_ns)),
+        })
+        .collect()
+}
+
+fn index_of(servers: &mut Vec<Asked>, address: String) -> usize {
+    if let Some(index) = servers.iter().position(|server| server.address == address) {
+        return index;
+    }
+    servers.push(Asked { address, attempts: 0, is_answered: false, waited_ns: 0 });
+    servers.len() - 1
+}
+
+fn charge(servers: &mut [Asked], current: Option<(usize, Mark)>, until: Mark) {
+    let Some((index, since)) = current else { return };
+    if let Some(server) = servers.get_mut(index) {
+        server.waited_ns = server.waited_ns.saturating_add(until.since(&since).elapsed);
+    }
+}

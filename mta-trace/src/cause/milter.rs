@@ -1,0 +1,64 @@
+//! `milter`: a mail filter has been told a stage of the dialogue and has not said what to do.
+//!
+//! A wait goes from the packet that asks to the packet that answers. That a connection is a milter's is told by its first
+//! packet; a wait for the connection itself, before it, is one because that endpoint has spoken milter before, or speaks it then.
+
+use super::{Explained, Match, Present, outcome};
+use crate::event::Endpoint;
+use crate::proto::milter::{Reply, parse, reply, stage};
+use crate::report::{Cause, Milter, Outcome};
+use crate::wait::Step;
+use mta_trace_common::syscalls::Call;
+
+/// Bytes of a packet's head: sendmail reads them apart from the rest.
+const HEAD_BYTES: i64 = 5;
+
+/// The stage that a step asks for.
+fn asked(step: &Step) -> Option<&'static str> {
+    let is_packet = step.is_milter && step.is_send();
+    stage(parse(step.data.as_ref().filter(|_| is_packet)?)?.command)
+}
+
+/// The reply that a step reads.
+fn answered(step: &Step) -> Option<Reply> {
+    let is_head = step.is_milter && step.is_receive() && step.ret.is_some_and(|ret| ret >= HEAD_BYTES);
+    Some(reply(parse(step.data.as_ref().filter(|_| is_head)?)?.command))
+}
+
+pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
+    // The wait for its connection turns out to be a milter's with its first packet.
+    let inode = step.socket().map(|socket| socket.inode);
+    let is_connected_here = present.is_some_and(|present| {
+        present.steps.iter().all(|step| asked(step).is_none()) && inode.is_some_and(|inode| present.knows(inode))
+    });
+    if asked(step).is_some() {
+        return if is_connected_here { Match::Continues } else { Match::Begins };
+    }
+    if step.call == Some(Call::Connect) && step.is_known_milter {
+        return Match::Begins;
+    }
+    let Some(present) = present.filter(|present| present.is(Cause::Milter) && present.is_touched_by(step)) else {
+        return if step.is_blocked && step.is_milter { Match::Begins } else { Match::No };
+    };
+    match answered(step) {
+        Some(Reply::Final { .. }) if present.steps.iter().any(|step| asked(step).is_some()) => Match::Completes,
+        _ => Match::Continues,
+    }
+}
+
+pub(super) fn explain(steps: &[Step]) -> Explained {
+    let socket = steps.iter().find_map(Step::any_socket);
+    let target = socket.and_then(|socket| socket.peer.as_ref()).map(Endpoint::to_string);
+    let mut explained = Explained::of(steps).with_target(target);
+    let answer = steps.iter().rev().find_map(|step| match answered(step)? {
+        Reply::Final { name, denied } => Some((name, denied)),
+        Reply::Interim => None,
+    });
+    if answer.is_some_and(|(_, denied)| denied) {
+        explained.outcome = Outcome::Denied;
+    }
+    let asked_stage = steps.iter().find_map(asked).unwrap_or("negotiate");
+    explained.milter = Some(Milter { stage: asked_stage.to_owned(), reply: answer.map(|(name, _)| name.to_owned()) });
+    explained.attempts = outcome::connects(steps);
+    explained
+}

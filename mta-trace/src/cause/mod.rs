@@ -1,0 +1,203 @@
+//! Names for waits: one file per cause, one line in [`TABLE`].
+//!
+//! Steps of a serving thread in, in order; named waits out. A row recognises the steps that belong to it and
+//! explains them once they are over. Invariant: a cause is never guessed; what no row claims is `network` or `unknown`.
+
+mod child;
+mod client;
+mod dns;
+mod file_io;
+mod file_lock;
+mod ident;
+mod milter;
+mod network;
+mod outcome;
+mod sasl;
+mod sleep;
+mod spool_sync;
+mod unknown;
+
+pub use dns::is_query;
+
+use crate::report::{Cause, Dns, Milter, Outcome, Wait};
+use crate::session::{Mark, Named, seconds};
+use crate::wait::Step;
+
+/// Whether a step belongs to a cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Match {
+    /// It does not.
+    No,
+    /// It is the beginning of a wait.
+    Begins,
+    /// It goes on with the present wait (and, where that has another cause yet, names it better).
+    Continues,
+    /// It goes on with the present wait and ends it.
+    Completes,
+}
+
+/// How a cause is recognised and explained.
+#[derive(Debug)]
+struct Row {
+    cause: Cause,
+    /// The step, and the present wait.
+    recognise: fn(&Step, Option<&Present>) -> Match,
+    /// All steps of a wait.
+    explain: fn(&[Step]) -> Explained,
+}
+
+/// All causes. The first row that claims a step has it: a row stands before those that know less.
+static TABLE: &[Row] = &[
+    Row { cause: Cause::Client, recognise: client::recognise, explain: client::explain },
+    Row { cause: Cause::Sleep, recognise: sleep::recognise, explain: sleep::explain },
+    Row { cause: Cause::Dns, recognise: dns::recognise, explain: dns::explain },
+    Row { cause: Cause::Ident, recognise: ident::recognise, explain: ident::explain },
+    Row { cause: Cause::Milter, recognise: milter::recognise, explain: milter::explain },
+    Row { cause: Cause::Sasl, recognise: sasl::recognise, explain: sasl::explain },
+    Row { cause: Cause::FileLock, recognise: file_lock::recognise, explain: file_lock::explain },
+    Row { cause: Cause::SpoolSync, recognise: spool_sync::recognise, explain: spool_sync::explain },
+    Row { cause: Cause::Child, recognise: child::recognise, explain: child::explain },
+    Row { cause: Cause::FileIo, recognise: file_io::recognise, explain: file_io::explain },
+    Row { cause: Cause::Network, recognise: network::recognise, explain: network::explain },
+    Row { cause: Cause::Unknown, recognise: unknown::recognise, explain: unknown::explain },
+];
+
+/// What a cause says about its wait.
+#[derive(Clone, Debug)]
+struct Explained {
+    target: Option<String>,
+    outcome: Outcome,
+    attempts: Option<u32>,
+    dns: Option<Dns>,
+    milter: Option<Milter>,
+    timer_ns: Option<u64>,
+    descriptor: Option<String>,
+}
+
+/// The wait that is going on.
+#[derive(Clone, Debug)]
+struct Present {
+    row: &'static Row,
+    steps: Vec<Step>,
+}
+
+impl Present {
+    fn is(&self, cause: Cause) -> bool {
+        self.row.cause == cause
+    }
+
+    fn last_to(&self) -> Option<Mark> {
+        self.steps.last().map(|step| step.to)
+    }
+
+    /// Whether one of its steps had this socket behind its descriptor.
+    fn knows(&self, inode: u64) -> bool {
+        self.steps.iter().any(|step| step.socket().is_some_and(|socket| socket.inode == inode))
+    }
+
+    /// Whether a step reads, writes or polls one of its sockets.
+    fn is_touched_by(&self, step: &Step) -> bool {
+        self.steps.iter().filter_map(Step::socket).any(|socket| step.touches(socket.inode))
+    }
+}
+
+/// How many steps of one wait are kept; a wait of more goes on with its last ones.
+const MAX_STEPS: usize = 4096;
+
+/// Puts steps together to named waits.
+#[derive(Clone, Debug)]
+pub struct Namer {
+    start: Mark,
+    min_wait_ns: u64,
+    present: Option<Present>,
+    /// End of the last wait: none begins before it.
+    end: Mark,
+}
+
+impl Namer {
+    /// For a session that begins here; waits below the threshold are not named.
+    pub fn new(start: Mark, min_wait_ns: u64) -> Self {
+        Self { start, min_wait_ns, present: None, end: start }
+    }
+
+    /// Takes the next step; gives the waits that ended with it.
+    pub fn step(&mut self, step: Step) -> Vec<Named> {
+        let Some((row, matched)) = classify(&step, self.present.as_ref()) else { return Vec::new() };
+        let mut ended = Vec::new();
+        if matched == Match::Begins {
+            ended.extend(self.finish());
+            self.present = Some(Present { row, steps: Vec::new() });
+        }
+        if let Some(present) = &mut self.present {
+            if !unknown::keeps_name(row.cause, matched) {
+                present.row = row;
+            }
+            if present.steps.len() >= MAX_STEPS {
+                present.steps.remove(MAX_STEPS / 2);
+            }
+            present.steps.push(step);
+        }
+        if matched == Match::Completes {
+            ended.extend(self.finish());
+        }
+        ended
+    }
+
+    /// The present wait ends, if there is one.
+    pub fn finish(&mut self) -> Option<Named> {
+        let Present { row, steps } = self.present.take()?;
+        let from = self.end.max(steps.first()?.from);
+        let to = steps.last()?.to;
+        let elapsed = to.since(&from).elapsed;
+        if elapsed <= 0 || elapsed.unsigned_abs() < self.min_wait_ns {
+            return None;
+        }
+        self.end = to;
+        let wait = report(row, &steps, &from, &to, &self.start);
+        Some(Named { from, to, wait })
+    }
+
+    /// What the present wait would be if it went on with this step and ended there.
+    pub fn preview(&self, step: Step) -> Option<Named> {
+        let mut copy = self.clone();
+        copy.step(step);
+        copy.finish()
+    }
+}
+
+fn classify(step: &Step, present: Option<&Present>) -> Option<(&'static Row, Match)> {
+    // What blocks while an answer is outstanding, without being a call of its own, is inside that wait.
+    if let Some(present) = present.filter(|present| step.is_file_system && is_outstanding(present)) {
+        return Some((present.row, Match::Continues));
+    }
+    TABLE.iter().map(|row| (row, (row.recognise)(step, present))).find(|(_, matched)| *matched != Match::No)
+}
+
+fn is_outstanding(present: &Present) -> bool {
+    matches!(present.row.cause, Cause::Dns | Cause::Milter | Cause::Ident | Cause::Sasl)
+}
+
+fn report(row: &Row, steps: &[Step], from: &Mark, to: &Mark, start: &Mark) -> Wait {
+    let Explained { target, outcome, attempts, dns, milter, timer_ns, descriptor } = (row.explain)(steps);
+    let mut syscalls: Vec<String> = Vec::new();
+    for step in steps.iter().filter(|step| step.is_blocked) {
+        if !syscalls.contains(&step.name) {
+            syscalls.push(step.name.clone());
+        }
+    }
+    Wait {
+        cause: row.cause,
+        target,
+        start_s: seconds(from.since(start).elapsed),
+        elapsed_s: seconds(to.since(from).elapsed),
+        outcome,
+        attempts,
+        dns,
+        milter,
+        timer_s: timer_ns.map(|ns| seconds(ns.cast_signed())),
+        syscalls,
+        descriptor,
+        peer: None,
+        inner: Vec::new(),
+    }
+}

@@ -1,0 +1,43 @@
+//! Findings of ident (RFC 1413): the mail server asks port 113 of its client who is calling.
+//!
+//! In: the `ident` waits of one command. Out: one finding. A firewall that drops the packets is what makes it
+//! slow; one that rejects them costs nothing.
+
+use super::{
+    Case, Text,
+    mta::Topic,
+    text::{connect, ended, seconds},
+};
+use crate::report::{Command, Outcome, Wait};
+
+const TIMEOUT: &str = "ident-timeout";
+const SLOW: &str = "ident-slow";
+
+pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+    match wait.outcome {
+        Outcome::Timeout | Outcome::Unfinished | Outcome::Interrupted => TIMEOUT,
+        Outcome::Ok | Outcome::Refused | Outcome::Unreachable | Outcome::Reset | Outcome::Denied | Outcome::Error => SLOW,
+    }
+}
+
+pub fn explain(case: &Case) -> Text {
+    let target = case.target_text();
+    let in_connect = case.waits.iter().any(|wait| wait.syscalls.iter().any(|call| call == "connect"));
+    let how = match (case.rule, in_connect) {
+        (TIMEOUT, true) => "which never answered the connection attempt",
+        (TIMEOUT, false) => "which accepted the connection and never answered the query",
+        _ => "which answered late",
+    };
+    let outcome = case.waits.first().map_or("", |wait| ended(wait.outcome));
+    let timer = case.waits.iter().find_map(|wait| wait.timer_s);
+    let timer = timer.map(|s| format!("; the server's own alarm of {} ended it", seconds(s))).unwrap_or_default();
+    Text {
+        summary: format!("{} for ident of {target}, {how}", case.opening()),
+        evidence: format!("connection to {target}: {outcome}{timer}{}", case.traces()),
+        remedy: format!(
+            "{}; or let the client's firewall reject port 113 instead of dropping it (a refused connection costs nothing)",
+            (case.advice)(Topic::Ident)
+        ),
+        check: connect(target),
+    }
+}

@@ -1,0 +1,65 @@
+//! Findings of milters (content filters of the mail server): slow, silent, not there.
+//!
+//! In: the `milter` waits of one command on one milter. Out: one finding that names the stages. Not here: the
+//! delays of 40 ms that are TCP's own (`nagle.rs`).
+
+use super::{
+    Case, Text,
+    mta::Topic,
+    text::{connect, count, ended, list, seconds},
+};
+use crate::report::{Command, Outcome, Wait};
+
+const TIMEOUT: &str = "milter-timeout";
+const UNREACHABLE: &str = "milter-unreachable";
+const SLOW: &str = "milter-slow";
+
+pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+    match wait.outcome {
+        Outcome::Timeout | Outcome::Unfinished | Outcome::Interrupted => TIMEOUT,
+        Outcome::Refused | Outcome::Unreachable | Outcome::Reset => UNREACHABLE,
+        Outcome::Ok | Outcome::Denied | Outcome::Error => SLOW,
+    }
+}
+
+pub fn explain(case: &Case) -> Text {
+    let target = case.target_text();
+    let mut stages: Vec<&str> = Vec::new();
+    for milter in case.waits.iter().filter_map(|wait| wait.milter.as_ref()) {
+        if !stages.contains(&milter.stage.as_str()) {
+            stages.push(&milter.stage);
+        }
+    }
+    let at = if stages.is_empty() { String::new() } else { format!(" at {}", list(&stages)) };
+    let how = match case.rule {
+        TIMEOUT => format!("never answered{at}"),
+        UNREACHABLE => format!("could not be reached{at}"),
+        _ => format!("answered late{at}"),
+    };
+    let (topic, check) = match case.rule {
+        UNREACHABLE => (Topic::MilterUnreachable, connect(target)),
+        TIMEOUT => (Topic::MilterTimeout, connect(target)),
+        _ => (Topic::MilterSlow, connect(target)),
+    };
+    Text {
+        summary: format!("{} for the milter {target}, which {how}", case.opening()),
+        evidence: format!("{}{}", answers(case), case.traces()),
+        remedy: (case.advice)(topic).to_owned(),
+        check,
+    }
+}
+
+fn answers(case: &Case) -> String {
+    let number = u64::try_from(case.waits.len()).unwrap_or(u64::MAX);
+    let each: Vec<String> = case
+        .waits
+        .iter()
+        .map(|wait| {
+            let stage = wait.milter.as_ref().map_or("connect", |milter| milter.stage.as_str());
+            let reply = wait.milter.as_ref().and_then(|milter| milter.reply.as_deref()).unwrap_or_else(|| ended(wait.outcome));
+            let timer = wait.timer_s.map(|s| format!(", time limit {}", seconds(s))).unwrap_or_default();
+            format!("{stage} {} ({reply}{timer})", seconds(wait.elapsed_s))
+        })
+        .collect();
+    format!("{}: {}", count(number, "wait"), each.join(", "))
+}

@@ -1,0 +1,226 @@
+//! Findings: what made a session slow, with evidence, the setting to look at and a check to run by hand.
+//!
+//! In: one finished [`Session`] of the report. Out: its [`Finding`]s, worst first. Waits of one command with the
+//! same rule and target make one finding. Invariant: nothing below 100 ms, nothing for the client's own time,
+//! and no setting of a mail server is named outside `mta/`.
+
+mod child;
+mod dns;
+mod file_io;
+mod ident;
+mod lock;
+mod milter;
+mod mta;
+mod nagle;
+mod network;
+mod sasl;
+mod sleep;
+mod spool;
+mod text;
+mod unknown;
+
+use crate::report::{Cause, Command, Finding, Session, Severity, Wait};
+use mta::Advice;
+
+/// Waits of one command with the same rule and target.
+struct Case<'a> {
+    session: &'a Session,
+    command: &'a Command,
+    rule: &'static str,
+    target: Option<&'a str>,
+    waits: &'a [&'a Wait],
+    elapsed_s: f64,
+    advice: Advice,
+}
+
+/// What a rule says about a case.
+struct Text {
+    summary: String,
+    evidence: String,
+    remedy: String,
+    check: Option<String>,
+}
+
+/// How waits of one cause become findings.
+struct Family {
+    cause: Cause,
+    /// Name of the rule for a wait.
+    rule: fn(&Command, &Wait) -> &'static str,
+    /// What the wait is counted for: its own target, or what several targets have in common.
+    target: fn(&Command, &Wait) -> Option<String>,
+    explain: fn(&Case) -> Text,
+}
+
+/// One line for each family.
+const FAMILIES: &[Family] = &[
+    Family { cause: Cause::Dns, rule: dns::rule, target: own_target, explain: dns::explain },
+    Family { cause: Cause::Ident, rule: ident::rule, target: own_target, explain: ident::explain },
+    Family { cause: Cause::Milter, rule: milter::rule, target: own_target, explain: milter::explain },
+    Family { cause: Cause::Sasl, rule: sasl::rule, target: own_target, explain: sasl::explain },
+    Family { cause: Cause::FileLock, rule: lock::rule, target: own_target, explain: lock::explain },
+    Family { cause: Cause::SpoolSync, rule: spool::rule, target: spool::directory, explain: spool::explain },
+    Family { cause: Cause::FileIo, rule: file_io::rule, target: own_target, explain: file_io::explain },
+    Family { cause: Cause::Child, rule: child::rule, target: own_target, explain: child::explain },
+    Family { cause: Cause::Sleep, rule: sleep::rule, target: own_target, explain: sleep::explain },
+    Family { cause: Cause::Network, rule: network::rule, target: own_target, explain: network::explain },
+];
+
+/// For a cause without a line of its own.
+const OTHER: Family = Family { cause: Cause::Unknown, rule: unknown::rule, target: own_target, explain: unknown::explain };
+
+/// Rules whose delay somebody configured.
+const INTENDED: &[&str] = &[sleep::GREET_PAUSE, sleep::RCPT_THROTTLE, sleep::AUTH_THROTTLE];
+
+/// Below this nobody needs advice.
+const FLOOR_S: f64 = 0.1;
+
+/// The findings of a session, worst first.
+pub fn findings(session: &Session) -> Vec<Finding> {
+    let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
+    let advice = mta::advice_for(&session.mta);
+    let nagle = nagle::find(session);
+    let mut found: Vec<Finding> = Vec::new();
+    for command in &session.commands {
+        for group in groups(command, |wait| nagle.iter().any(|pattern| pattern.has(wait))) {
+            let elapsed_s: f64 = group.waits.iter().map(|wait| wait.elapsed_s).sum();
+            if elapsed_s < FLOOR_S {
+                continue;
+            }
+            let case = Case {
+                session,
+                command,
+                rule: group.rule,
+                target: group.target.as_deref(),
+                waits: &group.waits,
+                elapsed_s,
+                advice,
+            };
+            let text = (group.family.explain)(&case);
+            found.push(finding(command.index, group.rule, group.cause, group.target.clone(), elapsed_s, server_s, text));
+        }
+    }
+    for pattern in &nagle {
+        let text = pattern.explain(advice);
+        let target = Some(pattern.target.to_owned());
+        found.push(finding(pattern.command, nagle::RULE, Cause::Milter, target, pattern.elapsed_s, server_s, text));
+    }
+    // What somebody configured is no fault: it comes last, however long it is.
+    found.sort_by(|a, b| {
+        let rank = |it: &Finding| std::cmp::Reverse(it.severity != Severity::Intended);
+        rank(a).cmp(&rank(b)).then(b.elapsed_s.total_cmp(&a.elapsed_s)).then(a.command.cmp(&b.command))
+    });
+    found
+}
+
+struct Group<'a> {
+    family: &'static Family,
+    cause: Cause,
+    rule: &'static str,
+    target: Option<String>,
+    waits: Vec<&'a Wait>,
+}
+
+/// The waits of a command by cause, rule and target, in the order in which they began.
+fn groups<'a>(command: &'a Command, explained: impl Fn(&Wait) -> bool) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for wait in &command.waits {
+        if wait.cause == Cause::Client || explained(wait) {
+            continue;
+        }
+        let family = FAMILIES.iter().find(|family| family.cause == wait.cause).unwrap_or(&OTHER);
+        let rule = (family.rule)(command, wait);
+        let target = (family.target)(command, wait);
+        match groups.iter_mut().find(|it| it.cause == wait.cause && it.rule == rule && it.target == target) {
+            Some(group) => group.waits.push(wait),
+            None => groups.push(Group { family, cause: wait.cause, rule, target, waits: vec![wait] }),
+        }
+    }
+    groups
+}
+
+fn own_target(_: &Command, wait: &Wait) -> Option<String> {
+    wait.target.clone()
+}
+
+fn finding(
+    command: usize,
+    rule: &str,
+    cause: Cause,
+    target: Option<String>,
+    elapsed_s: f64,
+    server_s: f64,
+    text: Text,
+) -> Finding {
+    let share = if server_s > 0.0 { (elapsed_s / server_s).clamp(0.0, 1.0) } else { 0.0 };
+    let Text { summary, evidence, remedy, check } = text;
+    Finding {
+        rule: rule.to_owned(),
+        severity: severity(rule, elapsed_s, share),
+        command,
+        cause,
+        target,
+        elapsed_s: round(elapsed_s, 1e6),
+        share: round(share, 1e3),
+        summary,
+        evidence,
+        remedy,
+        check,
+    }
+}
+
+/// Sums of decimal numbers get tails; six digits are the schema's precision.
+fn round(value: f64, unit: f64) -> f64 {
+    (value * unit).round() / unit
+}
+
+fn severity(rule: &str, elapsed_s: f64, share: f64) -> Severity {
+    if INTENDED.contains(&rule) {
+        Severity::Intended
+    } else if elapsed_s >= 5.0 || (elapsed_s >= 1.0 && share >= 0.2) {
+        Severity::High
+    } else if elapsed_s >= 0.5 {
+        Severity::Medium
+    } else {
+        Severity::Low
+    }
+}
+
+impl Case<'_> {
+    /// `MAIL waited 20.02 s`.
+    fn opening(&self) -> String {
+        format!("{} waited {}", self.command.verb.name(), text::seconds(self.elapsed_s))
+    }
+
+    /// The target in a sentence.
+    fn target_text(&self) -> &str {
+        self.target.unwrap_or("an unknown peer")
+    }
+
+    /// What the evidence of every family ends in: the calls, the descriptor, and what provably did not happen.
+    fn traces(&self) -> String {
+        let mut calls: Vec<&str> = Vec::new();
+        for call in self.waits.iter().flat_map(|wait| &wait.syscalls) {
+            if !calls.contains(&call.as_str()) {
+                calls.push(call);
+            }
+        }
+        let mut out = String::new();
+        if !calls.is_empty() {
+            out += &format!("; blocked in {}", text::list(&calls));
+        }
+        if let Some(descriptor) = self.waits.iter().find_map(|wait| wait.descriptor.as_deref()) {
+            out += &format!(" ({descriptor})");
+        }
+        if let Some(peer) = self.waits.iter().find_map(|wait| wait.peer.as_ref()) {
+            out += &format!("; at the far end {} (pid {})", peer.comm, peer.pid);
+        }
+        if !self.command.absent.is_empty() {
+            let absent: Vec<&str> = self.command.absent.iter().map(String::as_str).collect();
+            out += &format!("; proven absent in this command: {}", absent.join(", "));
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! Advice for a mail server whose settings are not known here.
+//!
+//! In: a [`Topic`]. Out: what to look at, without any setting's name.
+
+use super::Topic;
+
+/// What to look at.
+pub fn advice(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Resolver => "to bound the damage: `options timeout:1 attempts:1` in /etc/resolv.conf",
+        Topic::ClientPtr => "the name of the client's address is looked up: it needs a reverse zone on a server that answers, or a line in /etc/hosts",
+        Topic::OwnPtr => "the name of the server's own address is looked up: put it into /etc/hosts",
+        Topic::ForwardOfClient => "the client's name is looked up again: it needs a record on a server that answers, or a line in /etc/hosts",
+        Topic::Blocklist => "the mail server's DNS blocklists: take out the one that does not answer quickly (less spam is refused without it)",
+        Topic::Canonify | Topic::MailExchanger => "the mail server looks up the domains of senders and recipients: the name server must answer for them",
+        Topic::Ident => "turn off the mail server's ident query (RFC 1413)",
+        Topic::MilterSlow | Topic::MilterTimeout | Topic::MilterUnreachable => "the milter itself: its log, and the mail server's time limits for it",
+        Topic::MilterNagle => "let the milter listen on a unix socket",
+        Topic::Sasl => "the service that checks passwords and what stands behind it",
+        Topic::Lock => "the process that holds the lock: `lslocks` names it while it lasts",
+        Topic::Spool => "the disk of the mail queue: use a fast local one, no network share",
+        Topic::FileIo => "the disk or network share on which this file lies",
+        Topic::Child => "what the child process does",
+        Topic::GreetPause => "the mail server's pause before its greeting (a defence against spam)",
+        Topic::RcptThrottle | Topic::AuthThrottle => "the mail server's throttle (a defence against guessing)",
+        Topic::Sleep => "the mail server's throttles, and the load of the machine",
+        Topic::Network => "find out which part of the mail server's configuration names this peer",
+        Topic::OtherService => "the service itself: its log and its load",
+        Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o)",
+    }
+}

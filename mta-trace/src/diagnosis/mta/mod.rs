@@ -1,0 +1,71 @@
+//! What mail servers call their settings: one file each.
+//!
+//! In: the name of the server and a [`Topic`]. Out: what to look at, in its own words. Another server is one more
+//! file and one more line in [`advice_for`]. Not here: which topic fits (the rules).
+
+mod generic;
+mod sendmail;
+
+/// What a piece of advice is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// How long the resolver tries.
+    Resolver,
+    /// PTR of the client's address.
+    ClientPtr,
+    /// PTR of the server's own address.
+    OwnPtr,
+    /// The name that the client's PTR gave, looked up again.
+    ForwardOfClient,
+    /// The client's address in a DNS blocklist.
+    Blocklist,
+    /// AAAA or A of the domain in MAIL or RCPT.
+    Canonify,
+    /// MX of the domain in MAIL or RCPT.
+    MailExchanger,
+    /// Ident.
+    Ident,
+    /// A milter that answers late.
+    MilterSlow,
+    /// A milter that does not answer.
+    MilterTimeout,
+    /// A milter that is not there.
+    MilterUnreachable,
+    /// 40 ms a callback.
+    MilterNagle,
+    /// Password checks.
+    Sasl,
+    /// A locked map or mailbox.
+    Lock,
+    /// Syncing the queue.
+    Spool,
+    /// Other file access.
+    FileIo,
+    /// A child process.
+    Child,
+    /// A pause before the greeting.
+    GreetPause,
+    /// A throttle of recipients.
+    RcptThrottle,
+    /// A throttle of authentication.
+    AuthThrottle,
+    /// Any other sleep.
+    Sleep,
+    /// A peer without a name.
+    Network,
+    /// A service with a name, but without rules yet.
+    OtherService,
+    /// Nothing is known.
+    Unknown,
+}
+
+/// What to look at.
+pub type Advice = fn(Topic) -> &'static str;
+
+/// The advice for a mail server; without a file of its own it is general.
+pub fn advice_for(mta: &str) -> Advice {
+    match mta {
+        "sendmail" => sendmail::advice,
+        _ => generic::advice,
+    }
+}

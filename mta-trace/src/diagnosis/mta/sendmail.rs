@@ -1,0 +1,99 @@
+//! sendmail's settings, as `sendmail.mc` (m4) and `sendmail.cf` call them (cf/README, doc/op).
+//!
+//! In: a [`Topic`]. Out: the setting and what it costs to change it. After a change of `sendmail.mc`: make the
+//! `.cf`, restart. What weakens security says so.
+
+use super::Topic;
+
+/// What to look at.
+pub fn advice(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Resolver => {
+            "to bound the damage: `options timeout:1 attempts:1` in /etc/resolv.conf, or \
+             define(`confTO_RESOLVER_RETRANS', `1s') and define(`confTO_RESOLVER_RETRY', `1') in sendmail.mc \
+             (O Timeout.resolver.retrans, O Timeout.resolver.retry)"
+        }
+        Topic::ClientPtr => {
+            "sendmail looks up the name of each client's address: a reverse zone for the clients' network on a server \
+             that answers, or the client in /etc/hosts, ends this"
+        }
+        Topic::OwnPtr => "sendmail looks up the name of its own address too: put this host's address and name into /etc/hosts",
+        Topic::ForwardOfClient => {
+            "sendmail looks up whether the name of the client's PTR leads back to its address: the name needs an A or AAAA \
+             record on a server that answers, or the client in /etc/hosts"
+        }
+        Topic::Blocklist => {
+            "a blocklist (FEATURE(`dnsbl') or FEATURE(`enhdnsbl') in sendmail.mc) that does not answer quickly should go; \
+             with FEATURE(`delay_checks') it is asked at RCPT instead of at the connection. Without any blocklist more spam \
+             comes in: it weakens the defence"
+        }
+        Topic::Canonify => {
+            "sendmail canonifies the domain of MAIL and RCPT by AAAA, then A, then MX, so a test of the MX alone shows \
+             nothing of this; FEATURE(`nocanonify') in sendmail.mc turns it off (for a server whose clients send full names)"
+        }
+        Topic::MailExchanger => {
+            "FEATURE(`accept_unresolvable_domains') accepts a sender whose domain cannot be looked up, but still asks, and it \
+             weakens the check against forged senders: repair the look-up instead"
+        }
+        Topic::Ident => {
+            "define(`confTO_IDENT', `0s') in sendmail.mc (O Timeout.ident=0 in sendmail.cf) turns ident off; what ident says \
+             is only logged and no protection"
+        }
+        Topic::MilterSlow => {
+            "the milter itself is slow at this stage: its own log and what it asks (DNS, a scanner, a database); its limits \
+             are T=C:, S:, R:, E: of INPUT_MAIL_FILTER in sendmail.mc"
+        }
+        Topic::MilterTimeout => {
+            "restart or repair the milter; T=C:, S:, R:, E: of INPUT_MAIL_FILTER in sendmail.mc are the limits for connecting, \
+             sending, an answer and the end of the message. Without F=R or F=T mail passes unfiltered when the milter fails: \
+             that weakens the defence"
+        }
+        Topic::MilterUnreachable => {
+            "start the milter, or correct S= of its INPUT_MAIL_FILTER in sendmail.mc; T=C: limits the connection attempt. \
+             Without F=R or F=T mail passes unfiltered meanwhile"
+        }
+        Topic::MilterNagle => {
+            "let the milter listen on a unix socket and name it in sendmail.mc: INPUT_MAIL_FILTER(`NAME', `S=local:/PATH/TO/SOCKET')"
+        }
+        Topic::Sasl => {
+            "saslauthd and what stands behind it (PAM, LDAP, its -a mechanism): more workers (-n), the cache (-c); \
+             pwcheck_method in Sendmail.conf of the SASL library names who is asked"
+        }
+        Topic::Lock => {
+            "sendmail locks a map for each look-up and waits for whoever rebuilds it (makemap, newaliases): build into a new \
+             file and rename it over the old one, or rebuild less often"
+        }
+        Topic::Spool => {
+            "QueueDirectory (define(`QUEUE_DIR', `...') in sendmail.mc) lies on a slow disk: use a fast local one, no network \
+             share; each message costs about five syncs. confSAFE_QUEUE (O SuperSafe) `m' or `f' saves some: it weakens the \
+             promise that an accepted message survives a crash"
+        }
+        Topic::FileIo => "the disk or network share on which this file lies; maps and the queue belong on a local disk",
+        Topic::Child => {
+            "what the child does: with DeliveryMode (O DeliveryMode, confDELIVERY_MODE) `interactive' the client waits for the \
+             delivery; `background' or `queue' do not"
+        }
+        Topic::GreetPause => {
+            "FEATURE(`greet_pause', `MILLISECONDS') in sendmail.mc, and GreetPause: lines in the access map for clients that \
+             need not wait (0). It is a defence against spam: without it more comes in"
+        }
+        Topic::RcptThrottle => {
+            "BadRcptThrottle (confBAD_RCPT_THROTTLE) sleeps a second at each RCPT after that many refused ones; above the load \
+             of DelayLA (confDELAY_LA) other commands sleep too. It is a defence against guessing of addresses"
+        }
+        Topic::AuthThrottle => "sendmail sleeps from the third AUTH of a session on (a defence against guessing): correct the client's password",
+        Topic::Sleep => {
+            "above the load of DelayLA (confDELAY_LA in sendmail.mc) sendmail sleeps one second at most commands, above \
+             RefuseLA (confREFUSE_LA) it accepts none: compare with /proc/loadavg. Sessions with many bad commands are slowed \
+             down too"
+        }
+        Topic::Network => {
+            "find out which part of sendmail talks to this peer (a map, a milter, a mailer in sendmail.cf: grep for its \
+             address, port or name)"
+        }
+        Topic::OtherService => "the service itself: its log and its load; grep for its address or path in sendmail.cf",
+        Topic::Unknown => {
+            "nothing was seen that names the reason: repeat with `--view strace` and a log (-o), and report it together with the log"
+        }
+    }
+}

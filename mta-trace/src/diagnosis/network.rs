@@ -1,0 +1,38 @@
+//! Findings of connections to peers that have no better name.
+//!
+//! In: the `network` waits of one command on one peer. Out: one finding that names peer, port and outcome.
+
+use super::{
+    Case, Text,
+    mta::Topic,
+    text::{connect, count, ended, host_port},
+};
+use crate::report::{Command, Outcome, Wait};
+
+const TIMEOUT: &str = "network-timeout";
+const UNREACHABLE: &str = "network-unreachable";
+const SLOW: &str = "network-slow";
+
+pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+    match wait.outcome {
+        Outcome::Timeout | Outcome::Unfinished | Outcome::Interrupted => TIMEOUT,
+        Outcome::Refused | Outcome::Unreachable | Outcome::Reset => UNREACHABLE,
+        Outcome::Ok | Outcome::Denied | Outcome::Error => SLOW,
+    }
+}
+
+pub fn explain(case: &Case) -> Text {
+    let target = case.target_text();
+    let how = case.waits.first().map_or("", |wait| ended(wait.outcome));
+    let number = u64::try_from(case.waits.len()).unwrap_or(u64::MAX);
+    let who = case
+        .target
+        .and_then(host_port)
+        .map_or_else(String::new, |(_, port)| format!("; `getent services {port}` names what usually listens on port {port}"));
+    Text {
+        summary: format!("{} for {target} over the network: {how}", case.opening()),
+        evidence: format!("{}{}", count(number, "wait"), case.traces()),
+        remedy: format!("{}{who}", (case.advice)(Topic::Network)),
+        check: case.target.and_then(connect),
+    }
+}

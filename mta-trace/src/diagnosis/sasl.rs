@@ -1,0 +1,38 @@
+//! Findings of password checks: `saslauthd` and its like.
+//!
+//! In: the `sasl` waits of one command. Out: one finding. Only the time and the outcome are known: what was asked
+//! is never read.
+
+use super::{Case, Text, mta::Topic, text::ended};
+use crate::report::{Command, Outcome, Wait};
+
+const TIMEOUT: &str = "sasl-timeout";
+const UNREACHABLE: &str = "sasl-unreachable";
+const SLOW: &str = "sasl-slow";
+
+pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+    match wait.outcome {
+        Outcome::Timeout | Outcome::Unfinished | Outcome::Interrupted => TIMEOUT,
+        Outcome::Refused | Outcome::Unreachable | Outcome::Reset => UNREACHABLE,
+        Outcome::Ok | Outcome::Denied | Outcome::Error => SLOW,
+    }
+}
+
+pub fn explain(case: &Case) -> Text {
+    let target = case.target_text();
+    let denied = case.waits.iter().any(|wait| wait.outcome == Outcome::Denied);
+    let how = match case.rule {
+        TIMEOUT => "which did not answer",
+        UNREACHABLE => "which could not be reached",
+        _ if denied => "which said no after that time",
+        _ => "which answered late",
+    };
+    let outcomes = case.waits.first().map_or("", |wait| ended(wait.outcome));
+    let delay = if denied { "; a refused password is often delayed on purpose (pam_faildelay, FAIL_DELAY)" } else { "" };
+    Text {
+        summary: format!("{} for the password check by {target}, {how}", case.opening()),
+        evidence: format!("{target}: {outcomes}{}", case.traces()),
+        remedy: format!("{}{delay}", (case.advice)(Topic::Sasl)),
+        check: Some("time testsaslauthd -u USER -p PASSWORD -s smtp".to_owned()),
+    }
+}

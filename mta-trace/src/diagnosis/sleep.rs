@@ -1,0 +1,45 @@
+//! Findings of sleeps: the server waits on purpose.
+//!
+//! In: the `sleep` waits of one command. Out: one finding, of severity `intended` where the place shows which
+//! configured delay it is. A pause before the greeting watches the client's descriptor (to catch clients that talk
+//! too early); a throttle sleeps by `nanosleep`.
+
+use super::{
+    Case, Text,
+    mta::Topic,
+    text::{count, list, seconds},
+};
+use crate::report::{Command, Verb, Wait};
+
+pub const GREET_PAUSE: &str = "greet-pause";
+pub const RCPT_THROTTLE: &str = "rcpt-throttle";
+pub const AUTH_THROTTLE: &str = "auth-throttle";
+const SLEEP: &str = "sleep";
+
+pub fn rule(command: &Command, wait: &Wait) -> &'static str {
+    let nanosleep = wait.syscalls.iter().any(|call| call == "nanosleep" || call == "clock_nanosleep");
+    match command.verb {
+        Verb::Connect if !nanosleep => GREET_PAUSE,
+        Verb::Rcpt if nanosleep => RCPT_THROTTLE,
+        Verb::Auth if nanosleep => AUTH_THROTTLE,
+        _ => SLEEP,
+    }
+}
+
+pub fn explain(case: &Case) -> Text {
+    let opening = case.opening();
+    let (summary, topic) = match case.rule {
+        GREET_PAUSE => (format!("{opening} before the greeting: a configured pause"), Topic::GreetPause),
+        RCPT_THROTTLE => (format!("{opening} asleep: recipients are throttled after too many bad ones"), Topic::RcptThrottle),
+        AUTH_THROTTLE => (format!("{opening} asleep: authentication is throttled after failed attempts"), Topic::AuthThrottle),
+        _ => (format!("{opening} asleep: it slept by itself, not for any other process or peer"), Topic::Sleep),
+    };
+    let lengths: Vec<String> = case.waits.iter().map(|wait| seconds(wait.timer_s.unwrap_or(wait.elapsed_s))).collect();
+    let number = u64::try_from(case.waits.len()).unwrap_or(u64::MAX);
+    Text {
+        summary,
+        evidence: format!("{} of {}; the server waited for nothing but the time{}", count(number, "sleep"), list(&lengths), case.traces()),
+        remedy: (case.advice)(topic).to_owned(),
+        check: None,
+    }
+}

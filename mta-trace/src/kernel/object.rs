@@ -1,0 +1,226 @@
+#![expect(unsafe_code, reason = "plain data is declared to aya")]
+//! The eBPF object: loaded with the running kernel's offsets, and every hook of the table attached.
+//!
+//! Order: load; attach fork, exec, exit and the scheduler; the caller sets the bits of what is traced; attach the system
+//! calls. A hook that cannot be attached is an error with its name: never half of the hooks in silence.
+//! The back end here is tracepoints; another (`fentry`) is another way from a row of the table to a program.
+
+use super::{Error, offsets};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    programs::{BtfTracePoint, ProgramError, RawTracePoint, TestRun as _, TracePoint, RawTracePointRunOptions},
+};
+use mta_trace_common::{
+    ABI_VERSION,
+    config::{Filter, Offsets, Settings, Thread},
+    event::LOSSES,
+    smtp::Scanner,
+    syscalls::{Capture, Emit, TABLE},
+};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MTA_TRACE_OBJECT"));
+
+/// Size of the ring in bytes: about 10,000 events.
+pub const RING_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Makes a boundary type known to aya as plain data.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Plain<T>(pub T);
+
+// SAFETY: the types of mta-trace-common that are used here are `repr(C)` integers without padding.
+unsafe impl aya::Pod for Plain<Offsets> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<Settings> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<Filter> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<Scanner> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<Thread> {}
+
+/// The loaded object.
+pub struct Object {
+    ebpf: Ebpf,
+    btf: Btf,
+    offsets: Offsets,
+}
+
+const PROCESS_HOOKS: [&str; 5] = ["sched_process_fork", "sched_process_exec", "sched_process_exit", "sched_switch", "sched_wakeup"];
+
+impl Object {
+    /// Loads the object; nothing is attached yet.
+    pub fn load(settings: Settings, filters: &[Filter]) -> Result<Self, Error> {
+        const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+        let bytes = std::fs::read(BTF_PATH).map_err(Error::NoBtf)?;
+        let offsets = Plain(offsets::resolve(&bytes)?);
+        let btf = Btf::parse(&bytes, aya::Endianness::default()).map_err(|_| Error::BtfUnreadable)?;
+        let settings = Plain(settings);
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .override_global("OFFSETS", &offsets, true)
+            .override_global("SETTINGS", &settings, true)
+            .map_max_entries("EVENTS", RING_BYTES)
+            .load(OBJECT)
+            .map_err(|error| refusal("loading the eBPF object", "load", &error))?;
+        let mut map: Array<_, Plain<Filter>> =
+            Array::try_from(ebpf.map_mut("FILTERS").ok_or_else(|| Error::Object("map FILTERS".into()))?).map_err(|_| Error::Object("map FILTERS".into()))?;
+        for (i, filter) in (0..).zip(filters) {
+            map.set(i, Plain(*filter), 0).map_err(|_| Error::Object("map FILTERS".into()))?;
+        }
+        let mut object = Self { ebpf, btf, offsets: offsets.0 };
+        object.check_abi()?;
+        Ok(object)
+    }
+
+    fn check_abi(&mut self) -> Result<(), Error> {
+        let program: &mut RawTracePoint = self.program("request")?;
+        program.load().map_err(|error| refusal("request", "load", &error))?;
+        let found = self.run([0; 12]).ok();
+        if found == Some(ABI_VERSION) { Ok(()) } else { Err(Error::Abi { found, wanted: ABI_VERSION }) }
+    }
+
+    fn program<'a, T>(&'a mut self, name: &str) -> Result<&'a mut T, Error>
+    where
+        &'a mut T: TryFrom<&'a mut aya::programs::Program>,
+    {
+        self.ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or_else(|| Error::Object(format!("program {name}")))
+    }
+
+    /// Runs the program `request`; returns what it returned.
+    fn run(&mut self, args: [u64; 12]) -> Result<u32, Error> {
+        let program: &mut RawTracePoint = self.program("request")?;
+        let mut options = RawTracePointRunOptions::new();
+        options.args = args;
+        let result = program.test_run(options).map_err(|error| refusal("request", "run", &error))?;
+        Ok(result.return_value)
+    }
+
+    /// Asks the kernel side for something; see `mta_trace_common::config::Request`.
+    pub fn request(&mut self, args: &[u64]) -> Result<(), Error> {
+        let mut all = [0; 12];
+        for (to, from) in all.iter_mut().zip(args) {
+            *to = *from;
+        }
+        self.run(all).map(drop)
+    }
+
+    /// Attaches fork, exec, exit and the scheduler.
+    pub fn attach_processes(&mut self) -> Result<(), Error> {
+        let Self { ebpf, btf, offsets: _ } = self;
+        for hook in PROCESS_HOOKS {
+            let program: &mut BtfTracePoint =
+                ebpf.program_mut(hook).and_then(|program| program.try_into().ok()).ok_or_else(|| Error::Object(format!("program {hook}")))?;
+            program.load(hook, btf).map_err(|error| refusal(hook, "load", &error))?;
+            program.attach().map_err(|error| refusal(hook, "attach", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches every system call of the table that this architecture has.
+    pub fn attach_calls(&mut self) -> Result<(), Error> {
+        let mut loaded = Vec::new();
+        for row in TABLE.iter().filter(|row| row.number() >= 0) {
+            if row.name == "restart_syscall" {
+                // It has no tracepoint of its own name on every kernel; the scheduler's state covers it.
+                continue;
+            }
+            let mut programs = vec![("sys_exit_", exit_program(row.capture, row.emit))];
+            if row.capture == Capture::Selects {
+                programs.insert(0, ("sys_enter_", "selects_enter"));
+            }
+            for (prefix, name) in programs {
+                let program: &mut TracePoint = self.program(name)?;
+                if !loaded.contains(&name) {
+                    program.load().map_err(|error| refusal(name, "load", &error))?;
+                    loaded.push(name);
+                }
+                let event = format!("{prefix}{}", row.name);
+                program.attach("syscalls", &event).map_err(|error| refusal(&event, "attach", &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the ring out of the object.
+    pub fn ring(&mut self) -> Result<RingBuf<MapData>, Error> {
+        self.ebpf.take_map("EVENTS").and_then(|map| RingBuf::try_from(map).ok()).ok_or_else(|| Error::Object("map EVENTS".into()))
+    }
+
+    /// Makes a session that had begun before us known: sizes only, until a whole reply.
+    pub fn add_session(&mut self, inode: u64, scanner: Scanner) -> Result<(), Error> {
+        let map = self.ebpf.map_mut("SESSIONS").ok_or_else(|| Error::Object("map SESSIONS".into()))?;
+        let mut map: HashMap<_, u64, Plain<Scanner>> = HashMap::try_from(map).map_err(|_| Error::Object("map SESSIONS".into()))?;
+        map.insert(inode, Plain(scanner), 0).map_err(|_| Error::Object("room in map SESSIONS".into()))
+    }
+
+    /// The present state of the traced threads.
+    pub fn threads(&self) -> Vec<(u32, Thread)> {
+        let Some(map) = self.ebpf.map("THREADS") else { return Vec::new() };
+        let Ok(map) = HashMap::<_, u32, Plain<Thread>>::try_from(map) else { return Vec::new() };
+        map.iter().filter_map(Result::ok).map(|(tid, Plain(thread))| (tid, thread)).collect()
+    }
+
+    /// Arguments of the call that a thread is in, out of its saved registers.
+    pub fn arguments(&self, thread: &Thread) -> [u64; 6] {
+        self.offsets.regs_args.map(|offset| thread.regs.get(offset as usize / 8).copied().unwrap_or_default())
+    }
+
+    /// Counts of what could not be reported, by `Loss`.
+    pub fn loss(&self) -> [u64; LOSSES as usize] {
+        let mut sums = [0; LOSSES as usize];
+        let Some(map) = self.ebpf.map("LOSS") else { return sums };
+        let Ok(map) = PerCpuArray::<_, u64>::try_from(map) else { return sums };
+        for (i, sum) in (0..).zip(&mut sums) {
+            *sum = map.get(&i, 0).map_or(0, |values| values.iter().sum());
+        }
+        sums
+    }
+}
+
+fn exit_program(capture: Capture, emit: Emit) -> &'static str {
+    match (capture, emit) {
+        (Capture::Nothing, Emit::Slow | Emit::Socket) => "nothing_slow",
+        (Capture::Nothing, Emit::Success) => "nothing_success",
+        (Capture::Nothing, Emit::Always) => "nothing_always",
+        (Capture::Accepted, _) => "accept_always",
+        (Capture::Sockaddr, _) => "sockaddr_always",
+        (Capture::BufferIn, _) => "bufferin_socket",
+        (Capture::BufferOut, _) => "bufferout_socket",
+        (Capture::VectorIn, _) => "vectorin_socket",
+        (Capture::VectorOut, _) => "vectorout_socket",
+        (Capture::MessageIn, _) => "messagein_socket",
+        (Capture::MessageOut, _) => "messageout_socket",
+        (Capture::Path0, Emit::Slow | Emit::Socket) => "path0_slow",
+        (Capture::Path0, Emit::Success | Emit::Always) => "path0_success",
+        (Capture::Path1, Emit::Slow | Emit::Socket) => "path1_slow",
+        (Capture::Path1, Emit::Success | Emit::Always) => "path1_success",
+        (Capture::PollFds, _) => "pollfds_slow",
+        (Capture::Selects, _) => "selects_slow",
+        (Capture::Timespec0, _) => "timespec0_always",
+        (Capture::Timespec2, _) => "timespec2_always",
+        (Capture::Itimer, _) => "itimer_always",
+    }
+}
+
+/// Turns what aya says into one of our errors, with the innermost reason.
+fn refusal(hook: &str, step: &'static str, error: &(dyn std::error::Error + 'static)) -> Error {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    let mut is_permission = false;
+    while let Some(inner) = source {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            is_permission |= matches!(io.raw_os_error(), Some(1 | 13));
+        }
+        reason = format!("{reason}: {inner}");
+        source = inner.source();
+    }
+    if let Some(ProgramError::LoadError { verifier_log, .. }) = error.downcast_ref::<ProgramError>() {
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().rev().take(if std::env::var_os("MTA_TRACE_VERIFIER_LOG").is_some() { 400 } else { 2 }).collect();
+        reason = format!("{reason}: {}", lines.into_iter().rev().collect::<Vec<_>>().join(" | "));
+        is_permission &= log.is_empty();
+    }
+    if is_permission { Error::NotPermitted { what: format!("{step} {hook}: {reason}") } } else { Error::Hook { hook: hook.to_owned(), step, reason } }
+}

@@ -1,0 +1,191 @@
+//! What /proc tells of processes and sockets that existed before we came. Everything may vanish while it is read:
+//! a missing file is "not known", never an error, except where a caller says so.
+
+use crate::event::{Endpoint, Proto, SocketId};
+use std::{
+    collections::HashMap,
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+/// `/proc/PID/NAME`.
+pub fn path(pid: u32, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+fn link(pid: u32, name: &str) -> Option<String> {
+    fs::read_link(path(pid, name)).ok().map(|it| it.to_string_lossy().into_owned())
+}
+
+/// Path of the program, without the mark of a replaced file.
+pub fn exe(pid: u32) -> Option<String> {
+    link(pid, "exe").map(|path| path.trim_end_matches(" (deleted)").to_owned())
+}
+
+/// Working directory.
+pub fn cwd(pid: u32) -> Option<String> {
+    link(pid, "cwd")
+}
+
+/// Name of the task.
+pub fn comm(pid: u32) -> Option<String> {
+    fs::read(path(pid, "comm")).ok().map(|comm| String::from_utf8_lossy(&comm).trim_end().to_owned())
+}
+
+/// A number from `/proc/PID/status`.
+pub fn status(pid: u32, key: &str) -> Option<u32> {
+    let text = fs::read_to_string(path(pid, "status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')?.trim().parse().ok())
+}
+
+/// All processes.
+pub fn all() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Threads of a process.
+pub fn threads(pid: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir(path(pid, "task")) else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// A process and all its descendants, parents first.
+pub fn tree(root: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = all().into_iter().filter_map(|pid| Some((pid, status(pid, "PPid")?))).collect();
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(parent) = tree.get(next).copied() {
+        tree.extend(parents.iter().filter(|(_, ppid)| *ppid == parent).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    tree
+}
+
+/// An open descriptor: number, and what its link says.
+pub fn descriptors(pid: u32) -> Vec<(i32, String)> {
+    let Ok(entries) = fs::read_dir(path(pid, "fd")) else { return Vec::new() };
+    let mut all: Vec<(i32, String)> = entries
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned())))
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// Inode of a descriptor's link, if it is a socket.
+pub fn socket_inode(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The call in which a thread blocks: number and arguments (`/proc/PID/task/TID/syscall`); `None`: it runs, or is not known.
+pub fn blocked_in(pid: u32, tid: u32) -> Option<(i64, [u64; 6])> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
+    let mut words = text.split_whitespace();
+    let nr = words.next()?.parse().ok()?;
+    let mut args = [0; 6];
+    for (to, word) in args.iter_mut().zip(words) {
+        *to = u64::from_str_radix(word.trim_start_matches("0x"), 16).ok()?;
+    }
+    Some((nr, args))
+}
+
+/// Kernel's state of a TCP socket (`include/net/tcp_states.h`).
+const ESTABLISHED: &str = "01";
+const LISTEN: &str = "0A";
+
+/// TCP and UDP sockets of a network namespace, by inode.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    by_inode: HashMap<u64, (SocketId, State)>,
+}
+
+/// As far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waits for connections.
+    Listening,
+    /// Connected.
+    Established,
+    /// Anything else.
+    Other,
+}
+
+impl Sockets {
+    /// Those of the namespace that a process is in.
+    pub fn of(pid: u32) -> Self {
+        let mut sockets = Self::default();
+        for (file, proto) in [("net/tcp", Proto::Tcp), ("net/tcp6", Proto::Tcp), ("net/udp", Proto::Udp), ("net/udp6", Proto::Udp)] {
+            let text = fs::read_to_string(path(pid, file)).unwrap_or_default();
+            for (inode, entry) in text.lines().skip(1).filter_map(|line| socket(line, proto)) {
+                sockets.by_inode.insert(inode, entry);
+            }
+        }
+        sockets
+    }
+
+    /// A socket by its inode.
+    pub fn get(&self, inode: u64) -> Option<&(SocketId, State)> {
+        self.by_inode.get(&inode)
+    }
+
+    /// Inodes that listen on a TCP port.
+    pub fn listening_on(&self, port: u16) -> Vec<u64> {
+        let listens = |(id, state): &(SocketId, State)| *state == State::Listening && id.local.as_ref().and_then(Endpoint::port) == Some(port);
+        self.by_inode.iter().filter(|(_, entry)| listens(entry)).map(|(inode, _)| *inode).collect()
+    }
+}
+
+fn socket(line: &str, proto: Proto) -> Option<(u64, (SocketId, State))> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let local = endpoint(fields.get(1)?)?;
+    let peer = endpoint(fields.get(2)?)?;
+    let state = match *fields.get(3)? {
+        LISTEN if proto == Proto::Tcp => State::Listening,
+        ESTABLISHED => State::Established,
+        _ => State::Other,
+    };
+    let inode = fields.get(9)?.parse().ok()?;
+    let peer = (peer.port() != 0).then_some(Endpoint::Inet(peer));
+    Some((inode, (SocketId { inode, proto, local: Some(Endpoint::Inet(local)), peer }, state)))
+}
+
+/// `0100007F:0019`: 32-bit words of the address in the machine's order, port as a number.
+fn endpoint(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |i: usize| u32::from_str_radix(address.get(i * 8..i * 8 + 8)?, 16).ok().map(u32::to_ne_bytes);
+    let ip: IpAddr = if address.len() == 8 {
+        Ipv4Addr::from(word(0)?).into()
+    } else {
+        let [a, b, c, d] = [word(0)?, word(1)?, word(2)?, word(3)?];
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip([a, b, c, d].concat()) {
+            *to = from;
+        }
+        Ipv6Addr::from(bytes).into()
+    };
+    Some(SocketAddr::new(ip.to_canonical(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_proc_net_tcp() {
+        let line = "   1: 0100007F:0019 0200630A:D5B8 01 00000000:00000000 00:00000000 00000000     0        0 27413 1 0 20 4 30 10 -1";
+        let (inode, (id, state)) = socket(line, Proto::Tcp).unwrap();
+        assert_eq!((inode, state), (27413, State::Established));
+        assert_eq!(id.local.unwrap().to_string(), "127.0.0.1:25");
+        assert_eq!(id.peer.unwrap().to_string(), "10.99.0.2:54712");
+        assert!(socket("", Proto::Tcp).is_none());
+        assert!(socket("x: y z 01", Proto::Tcp).is_none());
+    }
+
+    #[test]
+    fn a_mapped_address_is_ipv4() {
+        assert_eq!(endpoint("0000000000000000FFFF00000100630A:0019").unwrap().to_string(), "10.99.0.1:25");
+    }
+}

@@ -1,0 +1,60 @@
+//! What existed before we came, as events: the daemon, the children that serve sessions, their descriptors, and the files
+//! that matter for the explanation. Of `/proc/PID/cmdline` only a known verb is taken: sendmail writes the client's line into it.
+
+use super::{
+    proc::{self, Sockets},
+    target::Serving,
+};
+use crate::event::{Record, SeedFd, SeedFile, SeedProc};
+use mta_trace_common::{smtp, syscalls::Call};
+use std::fs;
+
+/// Largest resolv.conf that is kept.
+const RESOLV_CONF_MAX: usize = 16 * 1024;
+
+/// A process with its role (`daemon`, `session`).
+pub fn process(pid: u32, role: &str) -> Record {
+    let blocked = proc::blocked_in(pid, pid);
+    let call = blocked.and_then(|(nr, _)| Call::by_number(nr));
+    Record::SeedProc(SeedProc {
+        pid,
+        ppid: proc::status(pid, "PPid").unwrap_or_default(),
+        exe: proc::exe(pid).unwrap_or_default(),
+        comm: proc::comm(pid).unwrap_or_default(),
+        cwd: proc::cwd(pid),
+        role: Some(role.to_owned()),
+        verb: if role == "session" { verb(pid) } else { None },
+        call: call.map(|call| call.name().to_owned()),
+        fd: call.filter(|call| call.row().fd0).and(blocked).and_then(|(_, [fd, ..])| i32::try_from(fd).ok()),
+    })
+}
+
+/// The descriptors of a process; `serving`: which connection is the client's.
+pub fn descriptors(pid: u32, serving: Option<&Serving>) -> Vec<Record> {
+    let sockets = Sockets::of(pid);
+    let seed = |(fd, link): (i32, String)| {
+        let inode = proc::socket_inode(&link);
+        let socket = inode.and_then(|inode| sockets.get(inode)).map(|(id, _)| id.clone());
+        let is_client = serving.is_some_and(|serving| inode == Some(serving.socket.inode));
+        let path = inode.is_none().then_some(link);
+        (socket.is_some() || path.is_some()).then_some(Record::SeedFd(SeedFd { pid, fd, path, socket, client: is_client }))
+    };
+    proc::descriptors(pid).into_iter().filter_map(seed).collect()
+}
+
+/// The resolver's configuration as the process sees it (its mount namespace and root).
+pub fn resolv_conf(pid: u32) -> Option<Record> {
+    let mut text = fs::read(proc::path(pid, "root/etc/resolv.conf")).ok()?;
+    text.truncate(RESOLV_CONF_MAX);
+    Some(Record::SeedFile(SeedFile { path: "/etc/resolv.conf".into(), text: String::from_utf8_lossy(&text).into_owned() }))
+}
+
+/// The verb in sendmail's title: `sendmail: QUEUEID client [addr]: MAIL FROM...`.
+fn verb(pid: u32) -> Option<String> {
+    let title = fs::read(proc::path(pid, "cmdline")).ok()?;
+    let title = String::from_utf8_lossy(&title);
+    let (_, command) = title.rsplit_once("]: ")?;
+    let word: String = command.chars().take_while(char::is_ascii_alphabetic).collect();
+    let packed = word.bytes().take(9).fold(0_u64, |packed, byte| packed << 8 | u64::from(byte));
+    (word.len() <= 8 && smtp::is_verb(packed)).then(|| word.to_ascii_uppercase())
+}

@@ -1,0 +1,171 @@
+//! Which process is meant: by PID, port, name, or by itself. Only looks; changes nothing.
+
+use super::{
+    Error,
+    proc::{self, Sockets, State},
+};
+use crate::{
+    event::{Endpoint, SocketId},
+    options::AttachOptions,
+};
+use std::fs;
+
+/// SMTP (RFC 5321, 4.5.4.2).
+const SMTP_PORT: u16 = 25;
+
+/// Mail servers by the file names of their programs.
+const MTAS: &[(&str, &[&str])] = &[
+    ("sendmail", &["sendmail", "sendmail-mta", "sendmail.sendmail"]),
+    ("postfix", &["master", "smtpd", "postscreen"]),
+    ("exim", &["exim", "exim4"]),
+    ("opensmtpd", &["smtpd", "opensmtpd"]),
+];
+
+/// What is going to be traced.
+#[derive(Debug)]
+pub struct Target {
+    /// The process that was named or found.
+    pub pid: u32,
+    /// Its program.
+    pub exe: String,
+    /// `sendmail` ... or `unknown`.
+    pub mta: &'static str,
+    /// Its version, where it is known.
+    pub version: Option<String>,
+    /// Where it listens; empty for a child that serves a session.
+    pub listening: Vec<Endpoint>,
+}
+
+/// The client's connection of a process that serves a session.
+#[derive(Debug)]
+pub struct Serving {
+    /// The process.
+    pub pid: u32,
+    /// The connection.
+    pub socket: SocketId,
+}
+
+/// Finds the process that the options mean.
+pub fn find(options: &AttachOptions) -> Result<Target, Error> {
+    let pid = match (options.pid, &options.mta, options.port) {
+        (Some(pid), _, _) => pid,
+        (None, Some(mta), port) => by_name(mta, port)?,
+        (None, None, port) => by_port(port.unwrap_or(SMTP_PORT))?,
+    };
+    look_at(pid)
+}
+
+fn look_at(pid: u32) -> Result<Target, Error> {
+    // `Tgid` of a thread that is not the leader differs: the process is meant.
+    let pid = proc::status(pid, "Tgid").ok_or(Error::NoProcess(pid))?;
+    let exe = match fs::read_link(proc::path(pid, "exe")) {
+        Ok(_) => proc::exe(pid).ok_or(Error::Vanished(pid))?,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(Error::NotPermitted { what: format!("reading /proc/{pid}/exe") });
+        }
+        Err(_) if proc::status(pid, "PPid").is_none() => return Err(Error::Vanished(pid)),
+        Err(_) => return Err(Error::KernelThread(pid)),
+    };
+    if let Err(source) = fs::read_dir(proc::path(pid, "fd")) {
+        let path = proc::path(pid, "fd");
+        return Err(if source.kind() == std::io::ErrorKind::PermissionDenied {
+            Error::NotPermitted { what: format!("reading {}", path.display()) }
+        } else {
+            Error::Vanished(pid)
+        });
+    }
+    let listening = listening(pid);
+    if listening.is_empty() && serving(pid).is_none() {
+        return Err(Error::NoServer { pid, exe });
+    }
+    let mta = mta_of(&exe);
+    let version = if mta == "sendmail" { sendmail_version(pid) } else { None };
+    Ok(Target { pid, exe, mta, version, listening })
+}
+
+fn file_name(exe: &str) -> &str {
+    exe.rsplit('/').next().unwrap_or(exe)
+}
+
+fn mta_of(exe: &str) -> &'static str {
+    // Postfix and OpenSMTPD both have an `smtpd`; Postfix's lies in its own folder.
+    let is_postfix = exe.contains("/postfix/");
+    MTAS.iter()
+        .find(|(mta, names)| names.contains(&file_name(exe)) && (*mta != "postfix" || is_postfix))
+        .map_or("unknown", |(mta, _)| mta)
+}
+
+fn listening(pid: u32) -> Vec<Endpoint> {
+    let sockets = Sockets::of(pid);
+    let mut all: Vec<Endpoint> = proc::descriptors(pid)
+        .iter()
+        .filter_map(|(_, link)| sockets.get(proc::socket_inode(link)?))
+        .filter(|(_, state)| *state == State::Listening)
+        .filter_map(|(id, _)| id.local.clone())
+        .collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The client's connection of a serving process: an established TCP connection whose local port is one on which somebody
+/// listens in its network namespace (its own connections to helpers have other ports).
+pub fn serving(pid: u32) -> Option<Serving> {
+    let sockets = Sockets::of(pid);
+    let socket = proc::descriptors(pid)
+        .iter()
+        .filter_map(|(_, link)| sockets.get(proc::socket_inode(link)?))
+        .find(|(id, state)| {
+            *state == State::Established && id.local.as_ref().and_then(Endpoint::port).is_some_and(|port| !sockets.listening_on(port).is_empty())
+        })
+        .map(|(id, _)| id.clone())?;
+    Some(Serving { pid, socket })
+}
+
+fn by_port(port: u16) -> Result<u32, Error> {
+    let inodes = Sockets::of(std::process::id()).listening_on(port);
+    let holders: Vec<u32> = proc::all().into_iter().filter(|pid| holds(*pid, &inodes)).collect();
+    choose(port, holders, Error::NobodyListens(port))
+}
+
+fn holds(pid: u32, inodes: &[u64]) -> bool {
+    !inodes.is_empty() && proc::descriptors(pid).iter().any(|(_, link)| proc::socket_inode(link).is_some_and(|inode| inodes.contains(&inode)))
+}
+
+fn by_name(name: &str, port: Option<u16>) -> Result<u32, Error> {
+    let Some((mta, _)) = MTAS.iter().find(|(mta, _)| *mta == name) else {
+        let known: Vec<&str> = MTAS.iter().map(|(mta, _)| *mta).collect();
+        return Err(Error::UnknownMta(name.to_owned(), known.join(", ")));
+    };
+    let is_meant = |pid: &u32| {
+        proc::exe(*pid).is_some_and(|exe| mta_of(&exe) == *mta)
+            && listening(*pid).iter().any(|end| port.is_none_or(|port| end.port() == Some(port)))
+    };
+    let found = proc::all().into_iter().filter(is_meant).collect();
+    choose(port.unwrap_or(SMTP_PORT), found, Error::NoMta((*mta).to_owned()))
+}
+
+/// The one among processes that hold a listening socket: children inherit it, so those whose parent holds it too do not count.
+fn choose(port: u16, holders: Vec<u32>, none: Error) -> Result<u32, Error> {
+    let roots: Vec<u32> =
+        holders.iter().copied().filter(|pid| proc::status(*pid, "PPid").is_none_or(|parent| !holders.contains(&parent))).collect();
+    match roots.as_slice() {
+        [] => Err(none),
+        [pid] => Ok(*pid),
+        several => {
+            let names: Vec<String> = several.iter().map(|pid| format!("{pid} ({})", proc::exe(*pid).unwrap_or_else(|| "?".into()))).collect();
+            Err(Error::Ambiguous { port, candidates: names.join(", ") })
+        }
+    }
+}
+
+/// sendmail's version stands in its program as a string of its own (`Version` in `sendmail/version.c`), such as `8.17.1.9`.
+fn sendmail_version(pid: u32) -> Option<String> {
+    let bytes = fs::read(proc::path(pid, "exe")).ok()?;
+    bytes
+        .split(|byte| *byte == 0)
+        .filter(|text| (5..16).contains(&text.len()) && text.starts_with(b"8."))
+        .filter_map(|text| std::str::from_utf8(text).ok())
+        .find(|text| text.split('.').count() >= 3 && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())))
+        .map(str::to_owned)
+}

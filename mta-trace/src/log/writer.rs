@@ -1,0 +1,111 @@
+//! Writes a log: mode 0600, never through a symbolic link, never over an existing file unless asked.
+
+use super::{Error, encode};
+use crate::event::Record;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write, stdout};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+
+/// What is kept back at most until it is written.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// zstd's own default.
+const LEVEL: i32 = 3;
+
+/// Writes records to a file or to standard output.
+pub struct Writer {
+    path: String,
+    output: Box<dyn Write + Send>,
+    is_compressed: bool,
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Opens a log for writing; `-` is standard output; a name that ends in `.zst` is compressed.
+    pub fn create(path: &str, force: bool) -> Result<Self, Error> {
+        let output: Box<dyn Write + Send> = if path == "-" { Box::new(stdout()) } else { Box::new(open(path, force)?) };
+        let name = if path == "-" { "standard output" } else { path };
+        Ok(Self::new(name, output, path.rsplit_once('.').is_some_and(|(_, extension)| extension == "zst")))
+    }
+
+    /// Writes to any sink.
+    pub fn new(name: &str, output: Box<dyn Write + Send>, is_compressed: bool) -> Self {
+        Self { path: name.to_owned(), output, is_compressed, buffer: Vec::new() }
+    }
+
+    /// Adds a record; it is written when enough has come together, or by [`Self::flush`].
+    pub fn write(&mut self, record: &Record) -> Result<(), Error> {
+        self.buffer.extend_from_slice(encode(record).as_bytes());
+        self.buffer.push(b'\n');
+        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what was kept back, compressed as a frame of its own: what a reader has by then, it can read.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let result = self.write_out();
+        self.buffer.clear();
+        result.map_err(|source| self.error(source))
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        if self.is_compressed {
+            let frame = zstd::encode_all(self.buffer.as_slice(), LEVEL)?;
+            self.output.write_all(&frame)?;
+        } else {
+            self.output.write_all(&self.buffer)?;
+        }
+        self.output.flush()
+    }
+
+    fn error(&self, source: io::Error) -> Error {
+        let path = self.path.clone();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path },
+            _ => Error::Write { path, source },
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Who wants to know whether it succeeded calls `flush`.
+        let _ = self.flush();
+    }
+}
+
+fn open(path: &str, force: bool) -> Result<File, Error> {
+    let no_follow = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600).custom_flags(no_follow.bits().cast_signed());
+    if force {
+        options.create(true);
+    } else {
+        options.create_new(true);
+    }
+    let path_text = || path.to_owned();
+    let file = options.open(path).map_err(|source| match source.kind() {
+        // O_EXCL comes before O_NOFOLLOW: a link is told apart, so that nobody tries --force.
+        _ if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) => Error::Link { path: path_text() },
+        io::ErrorKind::AlreadyExists => Error::Exists { path: path_text() },
+        io::ErrorKind::IsADirectory => Error::NoFile { path: path_text() },
+        _ => Error::Open { path: path_text(), source },
+    })?;
+    let failed = |source| Error::Open { path: path_text(), source };
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(Error::NoFile { path: path_text() });
+    }
+    if force {
+        // Truncated only now that it is known to be a file; one that others could read is closed to them first.
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+        file.set_len(0).map_err(failed)?;
+    }
+    Ok(file)
+}

@@ -1,0 +1,126 @@
+//! One command while it is being traced, and its account when it is over.
+
+use super::mark::{Mark, Passed, seconds};
+use crate::report::{Boundary, Command, Verb, Wait};
+
+/// A named wait with its marks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    /// When it began.
+    pub from: Mark,
+    /// When it ended.
+    pub to: Mark,
+    /// As it is reported.
+    pub wait: Wait,
+}
+
+/// What was seen in a command, to tell what did not happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// A question to a name server.
+    pub dns: bool,
+    /// A connection of any kind (the datagram sockets of resolvers do not count).
+    pub connect: bool,
+    /// `fsync`, `fdatasync` or `sync`.
+    pub sync: bool,
+}
+
+/// One command: a span of server time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// What it is.
+    pub verb: Verb,
+    /// The client's line.
+    pub line: Option<String>,
+    /// Its length, where its text is not kept.
+    pub line_bytes: Option<usize>,
+    /// Code of the reply.
+    pub reply_code: Option<u16>,
+    /// First line of the reply.
+    pub reply: Option<String>,
+    /// Queue id in the reply.
+    pub queue_id: Option<String>,
+    /// No call shows one of its boundaries.
+    pub is_inferred: bool,
+    /// Where it begins.
+    pub from: Mark,
+    /// Its time: one piece, but for a command of a batch.
+    pub pieces: Vec<(Mark, Mark)>,
+    /// Waits inside it.
+    pub waits: Vec<Named>,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+impl Exchange {
+    /// A command that begins.
+    pub fn new(verb: Verb, from: Mark) -> Self {
+        Self {
+            verb,
+            line: None,
+            line_bytes: None,
+            reply_code: None,
+            reply: None,
+            queue_id: None,
+            is_inferred: false,
+            from,
+            pieces: Vec::new(),
+            waits: Vec::new(),
+            seen: Seen::default(),
+        }
+    }
+
+    /// It ends: its time is one piece up to here.
+    pub fn end(&mut self, to: Mark) {
+        self.pieces = vec![(self.from, to)];
+    }
+
+    /// What passed in it.
+    pub fn passed(&self) -> Passed {
+        let mut sum = Passed::default();
+        for (from, to) in &self.pieces {
+            sum += to.since(from);
+        }
+        sum
+    }
+
+    /// Its account. `start` is the session's accept; `is_proven`: what was not seen did not happen.
+    pub fn account(&self, index: usize, start: &Mark, is_proven: bool) -> Command {
+        let passed = self.passed();
+        let mut outside = passed;
+        for wait in &self.waits {
+            outside -= wait.to.since(&wait.from);
+        }
+        let rest = outside.elapsed.saturating_sub(outside.cpu).saturating_sub(outside.rq).saturating_sub(outside.blocked);
+        let is_long = passed.elapsed >= 1_000_000_000;
+        Command {
+            index,
+            verb: self.verb,
+            line: self.line.clone(),
+            line_bytes: self.line_bytes,
+            reply_code: self.reply_code,
+            reply: self.reply.clone(),
+            start_s: seconds(self.from.since(start).elapsed),
+            elapsed_s: seconds(passed.elapsed.max(0)),
+            short_waits_s: seconds(outside.blocked),
+            cpu_s: seconds(outside.cpu),
+            runqueue_s: seconds(outside.rq),
+            unexplained_s: seconds(rest),
+            waits: self.waits.iter().map(|named| named.wait.clone()).collect(),
+            queue_id: self.queue_id.clone(),
+            boundary: self.is_inferred.then_some(Boundary::Inferred),
+            absent: if is_long && is_proven { self.seen.absent() } else { Vec::new() },
+        }
+    }
+}
+
+impl Seen {
+    fn absent(self) -> Vec<String> {
+        let Self { dns, connect, sync } = self;
+        [(dns, "dns"), (connect, "connect"), (sync, "fsync")]
+            .into_iter()
+            .filter(|(is_seen, _)| !is_seen)
+            .map(|(_, name)| name.to_owned())
+            .collect()
+    }
+}

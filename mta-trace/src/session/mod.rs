@@ -1,0 +1,319 @@
+//! SMTP sessions: which bytes on the client's socket are which command, from when to when.
+//!
+//! Reads and writes of the serving process in, with marks; commands that begin and end out. Waits are
+//! handed in and stand in the command that is open. Not here: what the waits are (`wait.rs`, `cause/`).
+//! Invariant: commands follow each other without overlap, whatever the bytes are.
+
+mod batch;
+mod exchange;
+mod mark;
+mod reply;
+mod start;
+
+pub use batch::explains;
+pub use exchange::{Exchange, Named, Seen};
+pub use mark::{Chain, Mark, Passed, seconds};
+pub use start::Start;
+
+use crate::event::{Smtp, SmtpMode};
+use crate::proto::smtp::{Line, Lines, Replies};
+use crate::report::{SessionEnd, Verb};
+use std::collections::VecDeque;
+
+/// What the bytes on the socket are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Command lines and replies.
+    Command,
+    /// A 334 was sent: the client's answer, then a reply.
+    Auth,
+    /// The message.
+    Body,
+    /// The handshake.
+    Tls,
+    /// Inside TLS.
+    Opaque,
+    /// The session had begun before the trace: lines are not readable, replies are.
+    Unknown,
+    /// QUIT or a 421 was answered, or the client has left.
+    Closing,
+}
+
+/// A command began or ended; its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Began.
+    Began(usize),
+    /// Ended: its account is final.
+    Ended(usize),
+}
+
+/// One SMTP dialogue.
+#[derive(Clone, Debug)]
+pub struct Dialogue {
+    commands: Vec<Exchange>,
+    /// Index of the command that has begun and not ended: always the last one.
+    open: Option<usize>,
+    /// Lines that have arrived behind it.
+    queue: VecDeque<Line>,
+    lines: Lines,
+    replies: Replies,
+    phase: Phase,
+    told: Vec<Told>,
+    /// The last read in BODY: where the message ends if no final dot was seen.
+    last_read: Option<Mark>,
+    /// The server waited for the client since the last read.
+    has_waited: bool,
+    /// When the last thing happened between client and server.
+    idle_since: Mark,
+    /// Of a BDAT chunk still to come.
+    chunk_left: Option<u64>,
+    /// TLS: the server has written this many flights of its handshake; the client has spoken since.
+    flights: u8,
+    has_spoken: bool,
+    tls: Option<Mark>,
+    is_client_gone: bool,
+    end: Option<SessionEnd>,
+}
+
+impl Dialogue {
+    /// All commands so far.
+    pub fn commands(&self) -> &[Exchange] {
+        &self.commands
+    }
+
+    /// The command that has begun and not ended.
+    pub fn open(&self) -> Option<usize> {
+        self.open
+    }
+
+    /// When STARTTLS was answered.
+    pub fn tls(&self) -> Option<Mark> {
+        self.tls
+    }
+
+    /// What has begun and ended since the last call.
+    pub fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// How it ended, so far.
+    pub fn end(&self) -> SessionEnd {
+        self.end.unwrap_or(if self.is_client_gone { SessionEnd::ClientClosed } else { SessionEnd::ServerClosed })
+    }
+
+    /// Whether a call that waits on the client's descriptor waits for the client: it is not the server's turn.
+    pub fn awaits_client(&self) -> bool {
+        let Some(verb) = self.open_verb() else { return true };
+        match verb {
+            Verb::Body | Verb::Tls | Verb::Opaque | Verb::Disconnect => true,
+            Verb::Auth => self.phase == Phase::Auth && !self.has_spoken,
+            _ => self.phase == Phase::Unknown && self.last_read.is_none() && self.is_seeded_open(),
+        }
+    }
+
+    /// A wait ended; true: it stands in the open command, false: it lies between commands.
+    pub fn attach(&mut self, named: Named, is_client: bool) -> Option<usize> {
+        if is_client && self.awaits_client() {
+            self.has_waited = true;
+            self.idle_since = named.to;
+        }
+        let open = self.open?;
+        let index = open + self.queue_position(&named);
+        self.commands.get_mut(open)?.waits.push(named);
+        Some(index)
+    }
+
+    /// Something was seen in the open command.
+    pub fn note(&mut self, note: impl FnOnce(&mut Seen)) {
+        if let Some(command) = self.open_mut() {
+            note(&mut command.seen);
+        }
+    }
+
+    /// The server read `n` bytes of the client.
+    pub fn read(&mut self, mark: Mark, n: u64, smtp: Option<&Smtp>, data: &[u8]) {
+        let mode = smtp.map_or(SmtpMode::Unknown, |smtp| smtp.mode);
+        self.resume(mode);
+        self.has_waited = false;
+        self.idle_since = mark;
+        match self.phase {
+            Phase::Command => self.read_lines(mark, smtp, data, n),
+            Phase::Body => self.read_body(mark, n, smtp.is_some_and(|smtp| smtp.dot)),
+            Phase::Auth | Phase::Tls => self.has_spoken = true,
+            Phase::Opaque | Phase::Unknown => self.read_opaque(mark),
+            Phase::Closing => {}
+        }
+        self.last_read = Some(mark);
+    }
+
+    /// The client has closed its side, or reset the connection.
+    pub fn client_closed(&mut self, mark: Mark) {
+        self.is_client_gone = true;
+        self.idle_since = mark;
+        match self.open_verb() {
+            None => self.begin(Verb::Disconnect, mark),
+            Some(Verb::Body | Verb::Tls) => self.break_off(mark),
+            Some(Verb::Auth) if self.phase == Phase::Auth && !self.has_spoken => self.break_off(mark),
+            // The reply of the command in work still comes: sendmail reads the end first.
+            Some(_) => return,
+        }
+        self.phase = Phase::Closing;
+    }
+
+    /// The serving process has closed its last descriptor of the socket, or ended.
+    pub fn closed(&mut self, mark: Mark) {
+        if self.open.is_none() {
+            // It closed on its own accord: inside TLS that is how the answer to QUIT looks.
+            if self.phase == Phase::Opaque && !self.has_waited && !self.is_client_gone {
+                self.end = Some(SessionEnd::Quit);
+            }
+            self.begin(Verb::Disconnect, self.idle_since);
+        }
+        self.finish_open(mark);
+    }
+
+    /// The serving process was killed.
+    pub fn killed(&mut self, mark: Mark) {
+        self.end = Some(SessionEnd::Killed);
+        self.finish_open(mark);
+    }
+
+    /// The trace ended first.
+    pub fn detached(&mut self, mark: Mark) {
+        self.end = Some(SessionEnd::Detached);
+        self.finish_open(mark);
+    }
+
+    fn open_verb(&self) -> Option<Verb> {
+        self.commands.get(self.open?).map(|command| command.verb)
+    }
+
+    fn open_mut(&mut self) -> Option<&mut Exchange> {
+        self.commands.get_mut(self.open?)
+    }
+
+    fn is_seeded_open(&self) -> bool {
+        self.open == Some(0)
+    }
+
+    fn begin(&mut self, verb: Verb, mark: Mark) {
+        self.finish_open(mark);
+        let index = self.commands.len();
+        self.commands.push(Exchange::new(verb, mark));
+        self.open = Some(index);
+        self.told.push(Told::Began(index));
+    }
+
+    fn finish_open(&mut self, mark: Mark) {
+        let Some(index) = self.open.take() else { return };
+        if let Some(command) = self.commands.get_mut(index) {
+            command.end(mark.max(command.from));
+        }
+        self.told.push(Told::Ended(index));
+    }
+
+    fn break_off(&mut self, mark: Mark) {
+        self.finish_open(mark);
+        self.begin(Verb::Disconnect, mark);
+    }
+
+    fn begin_line(&mut self, line: Line, mark: Mark) {
+        let Line { verb, text, bytes, behind } = line;
+        let chunk = text.as_deref().filter(|_| verb == Verb::Bdat).and_then(chunk_size);
+        self.begin(verb, mark);
+        // Told with its line: views print it.
+        if let Some(command) = self.open_mut() {
+            command.line_bytes = (verb == Verb::Invalid).then_some(bytes);
+            command.line = text;
+        }
+        if verb == Verb::Bdat {
+            self.begin_chunk(mark, chunk.unwrap_or(0), behind);
+        }
+    }
+
+    /// A chunk (RFC 3030): its line is one command, its bytes are BODY, what the server does with them EOM.
+    fn begin_chunk(&mut self, mark: Mark, size: u64, behind: u64) {
+        self.begin(Verb::Body, mark);
+        self.phase = Phase::Body;
+        self.chunk_left = Some(size);
+        self.read_chunk(mark, behind);
+    }
+
+    fn read_chunk(&mut self, mark: Mark, n: u64) {
+        let left = self.chunk_left.unwrap_or(0).saturating_sub(n);
+        self.chunk_left = Some(left);
+        if left == 0 {
+            self.begin(Verb::Eom, mark);
+            self.chunk_left = None;
+            self.phase = Phase::Command;
+        }
+    }
+
+    fn read_lines(&mut self, mark: Mark, smtp: Option<&Smtp>, data: &[u8], n: u64) {
+        if data.is_empty() && !smtp.is_some_and(|smtp| smtp.mode == SmtpMode::Command) {
+            if self.open.is_none() && n > 0 {
+                self.begin(Verb::Opaque, mark);
+            }
+            return;
+        }
+        let carry = smtp.and_then(|smtp| smtp.carry.as_ref()).map_or(&[][..], |carry| carry);
+        for line in self.lines.push(carry, data) {
+            if self.open.is_none() {
+                self.begin_line(line, mark);
+            } else if self.queue.len() < MAX_QUEUE {
+                self.queue.push_back(line);
+            }
+        }
+    }
+
+    fn read_body(&mut self, mark: Mark, n: u64, is_dot: bool) {
+        if self.chunk_left.is_some() {
+            self.read_chunk(mark, n);
+        } else if is_dot {
+            self.begin(Verb::Eom, mark);
+            self.phase = Phase::Command;
+        }
+    }
+
+    /// A request that cannot be read may come in several reads: it is complete with the last one.
+    fn read_opaque(&mut self, mark: Mark) {
+        match self.open_mut() {
+            None => self.begin(Verb::Opaque, mark),
+            Some(command) if command.verb == Verb::Opaque && command.waits.iter().all(is_of_client) => {
+                command.from = mark;
+                command.waits.clear();
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Takes what the kernel side knows better: a lost event must not leave us reading lines inside TLS.
+    fn resume(&mut self, mode: SmtpMode) {
+        let is_tls = matches!(self.phase, Phase::Tls | Phase::Opaque | Phase::Closing);
+        if mode == SmtpMode::Opaque && !is_tls {
+            self.phase = Phase::Opaque;
+        }
+    }
+
+    /// How far behind the open command the one stands whose text explains the wait.
+    fn queue_position(&self, named: &Named) -> usize {
+        let is_open = self.open.and_then(|open| self.commands.get(open)).is_some_and(|command| explains(command.verb, command.line.as_deref(), &named.wait));
+        if is_open {
+            return 0;
+        }
+        self.queue.iter().position(|line| explains(line.verb, line.text.as_deref(), &named.wait)).map_or(0, |at| at + 1)
+    }
+}
+
+/// Longest pipelined batch of which the lines are kept.
+const MAX_QUEUE: usize = 10_000;
+
+fn is_of_client(named: &Named) -> bool {
+    named.wait.cause == crate::report::Cause::Client
+}
+
+/// The size in `BDAT 1000 LAST`.
+fn chunk_size(text: &str) -> Option<u64> {
+    text.split_ascii_whitespace().nth(1)?.parse().ok()
+}

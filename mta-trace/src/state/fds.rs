@@ -1,0 +1,81 @@
+//! A process's descriptors, as far as the events tell them.
+
+use crate::event::{Endpoint, Proto, SocketId};
+use std::collections::BTreeMap;
+
+/// A socket behind a descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Inode in sockfs.
+    pub inode: u64,
+    /// Kind.
+    pub proto: Proto,
+    /// Local address.
+    pub local: Option<Endpoint>,
+    /// Peer.
+    pub peer: Option<Endpoint>,
+}
+
+impl Socket {
+    /// From an event or a seed.
+    pub fn new(id: &SocketId, peer: Option<&Endpoint>) -> Self {
+        Self { inode: id.inode, proto: id.proto, local: id.local.clone(), peer: peer.or(id.peer.as_ref()).cloned() }
+    }
+
+    /// The peer's port, over IP.
+    pub fn peer_port(&self) -> Option<u16> {
+        self.peer.as_ref().and_then(Endpoint::port)
+    }
+}
+
+/// What is behind a descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// A path (`pipe:[123]` and the like included).
+    File(String),
+    /// A socket.
+    Socket(Socket),
+}
+
+impl Object {
+    /// The socket, if it is one.
+    pub fn socket(&self) -> Option<&Socket> {
+        match self {
+            Self::Socket(socket) => Some(socket),
+            Self::File(_) => None,
+        }
+    }
+}
+
+/// Descriptors.
+#[derive(Clone, Debug, Default)]
+pub struct Fds(BTreeMap<i32, Object>);
+
+impl Fds {
+    /// What is behind it.
+    pub fn object(&self, fd: i32) -> Option<&Object> {
+        self.0.get(&fd)
+    }
+
+    /// Whether one of them is this socket.
+    pub fn holds(&self, inode: u64) -> bool {
+        self.0.values().any(|object| object.socket().is_some_and(|socket| socket.inode == inode))
+    }
+
+    pub(super) fn set(&mut self, fd: i32, object: Object) {
+        // A call on a socket whose peer is not told (yet) must not lose what connect told.
+        let known_peer = self.object(fd).and_then(Object::socket).and_then(|old| old.peer.clone().map(|peer| (old.inode, peer)));
+        let object = match (object, known_peer) {
+            (Object::Socket(mut socket), Some((inode, peer))) if socket.peer.is_none() && socket.inode == inode => {
+                socket.peer = Some(peer);
+                Object::Socket(socket)
+            }
+            (object, _) => object,
+        };
+        self.0.insert(fd, object);
+    }
+
+    pub(super) fn close(&mut self, first: i32, last: i32) {
+        self.0.retain(|&fd, _| fd < first || fd > last);
+    }
+}

@@ -1,0 +1,251 @@
+//! What the traced processes are and hold: process tree, descriptors, sockets, timers.
+//!
+//! Events in, one after another; answers to "what is behind this descriptor" out. A socket that an event
+//! names is always taken from the event: the kernel looked it up, this table only remembers it for calls
+//! that name none (`poll`). Not here: sessions.
+
+mod fds;
+
+pub use fds::{Fds, Object, Socket};
+
+use crate::event::{Args, Endpoint, Exec, Exit, Fork, SeedFd, SeedProc, Sys};
+use mta_trace_common::syscalls::Call;
+use std::collections::{HashMap, HashSet};
+
+/// What a process is for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Accepts connections.
+    Daemon,
+    /// Its calls are traced.
+    Traced,
+    /// Only its life is known.
+    Known,
+}
+
+/// The process's own alarm or interval timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// When it was set.
+    pub set: u64,
+    /// After how long it fires.
+    pub after_ns: u64,
+}
+
+/// One process.
+#[derive(Clone, Debug)]
+pub struct Proc {
+    /// Its parent.
+    pub ppid: u32,
+    /// Name of the task.
+    pub comm: String,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// What it is for us.
+    pub role: Role,
+    /// Its descriptors, as far as they are known.
+    pub fds: Fds,
+    /// Its running timer.
+    pub timer: Option<Timer>,
+    has_exited: bool,
+}
+
+/// All processes.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    procs: HashMap<u32, Proc>,
+    /// Endpoints that have spoken the milter protocol.
+    milters: HashSet<Endpoint>,
+}
+
+impl State {
+    /// The process.
+    pub fn process(&self, pid: u32) -> Option<&Proc> {
+        self.procs.get(&pid)
+    }
+
+    /// Whether a milter listens there.
+    pub fn is_milter(&self, endpoint: &Endpoint) -> bool {
+        self.milters.contains(endpoint)
+    }
+
+    /// Whether the process has a descriptor of this socket.
+    pub fn holds(&self, pid: u32, inode: u64) -> bool {
+        self.process(pid).is_some_and(|process| process.fds.holds(inode))
+    }
+
+    /// Whether the process has a child that has not exited.
+    pub fn has_child(&self, pid: u32) -> bool {
+        self.procs.values().any(|child| child.ppid == pid && !child.has_exited)
+    }
+
+    /// A process that existed before the trace.
+    pub fn seed_process(&mut self, seed: &SeedProc) {
+        let role = match seed.role.as_deref() {
+            Some("daemon") => Role::Daemon,
+            Some("session") => Role::Traced,
+            _ => Role::Known,
+        };
+        let process = self.entry(seed.pid);
+        process.ppid = seed.ppid;
+        process.comm.clone_from(&seed.comm);
+        process.cwd.clone_from(&seed.cwd);
+        process.role = role;
+    }
+
+    /// One of its descriptors.
+    pub fn seed_fd(&mut self, seed: &SeedFd) {
+        let object = match (&seed.socket, &seed.path) {
+            (Some(socket), _) => Object::Socket(Socket::new(socket, socket.peer.as_ref())),
+            (None, Some(path)) => Object::File(path.clone()),
+            (None, None) => return,
+        };
+        self.entry(seed.pid).fds.set(seed.fd, object);
+    }
+
+    /// A process forked: the child begins with copies of all descriptors.
+    pub fn fork(&mut self, fork: &Fork) {
+        if fork.child == fork.pid {
+            return;
+        }
+        let parent = self.entry(fork.pid);
+        let child = Proc {
+            ppid: fork.pid,
+            comm: fork.comm.clone(),
+            cwd: parent.cwd.clone(),
+            role: if fork.traced { Role::Traced } else { Role::Known },
+            fds: parent.fds.clone(),
+            // Alarms are not inherited.
+            timer: None,
+            has_exited: false,
+        };
+        self.procs.insert(fork.child, child);
+    }
+
+    /// A process executed another program.
+    pub fn exec(&mut self, exec: &Exec) {
+        self.entry(exec.pid).comm.clone_from(&exec.comm);
+    }
+
+    /// A process ended. It is remembered for as long as its parent may still wait for it.
+    pub fn exit(&mut self, exit: &Exit) {
+        if exit.tid != exit.pid {
+            return;
+        }
+        self.procs.retain(|_, child| child.ppid != exit.pid || !child.has_exited);
+        let Some(process) = self.procs.get_mut(&exit.pid) else { return };
+        process.has_exited = true;
+        process.fds = Fds::default();
+        let ppid = process.ppid;
+        let is_awaited = self.process(ppid).is_some_and(|parent| parent.role != Role::Daemon && !parent.has_exited);
+        if !is_awaited {
+            self.procs.remove(&exit.pid);
+        }
+    }
+
+    /// A call returned.
+    pub fn apply(&mut self, sys: &Sys) {
+        if let (true, Some(peer)) = (sys.milter, &sys.peer) {
+            self.milters.insert(peer.clone());
+        }
+        let process = self.entry(sys.pid);
+        match sys.call {
+            Call::Accept | Call::Accept4 => {}
+            _ => process.learn_socket(sys),
+        }
+        process.apply(sys);
+    }
+
+    fn entry(&mut self, pid: u32) -> &mut Proc {
+        self.procs.entry(pid).or_insert_with(|| Proc {
+            ppid: 0,
+            comm: String::new(),
+            cwd: None,
+            role: Role::Known,
+            fds: Fds::default(),
+            timer: None,
+            has_exited: false,
+        })
+    }
+}
+
+impl Proc {
+    fn learn_socket(&mut self, sys: &Sys) {
+        if let (Some(fd), Some(id)) = (sys.args.fd, &sys.socket) {
+            let peer = sys.peer.as_ref().or(sys.args.addr.as_ref());
+            self.fds.set(fd, Object::Socket(Socket::new(id, peer)));
+        }
+    }
+
+    fn apply(&mut self, sys: &Sys) {
+        let Sys { call, args, .. } = sys;
+        let returned = i32::try_from(sys.ret).ok().filter(|&ret| ret >= 0);
+        match call {
+            Call::Accept | Call::Accept4 => {
+                if let (Some(fd), Some(id)) = (returned, &sys.socket) {
+                    self.fds.set(fd, Object::Socket(Socket::new(id, sys.peer.as_ref())));
+                }
+            }
+            Call::Open | Call::Openat => {
+                if let (Some(fd), Some(path)) = (returned, self.path_of(args)) {
+                    self.fds.set(fd, Object::File(path));
+                }
+            }
+            Call::Dup | Call::Dup2 | Call::Dup3 => self.duplicate(args.fd, returned),
+            Call::Fcntl if args.op.as_deref().is_some_and(|op| op.starts_with("F_DUPFD")) => self.duplicate(args.fd, returned),
+            // Also a close that reports an error has closed (close(2), NOTES).
+            Call::Close => {
+                if let Some(fd) = args.fd {
+                    self.fds.close(fd, fd);
+                }
+            }
+            Call::CloseRange if returned.is_some() && !args.flags.iter().any(|flag| flag == "CLOSE_RANGE_CLOEXEC") => {
+                // The last descriptor is an unsigned number: ~0 means all.
+                let last = args.fd2.filter(|&last| last >= 0).unwrap_or(i32::MAX);
+                self.fds.close(args.fd.unwrap_or(0), last);
+            }
+            Call::Chdir if returned.is_some() => self.cwd = args.path.as_deref().and_then(|path| self.absolute(path)),
+            Call::Alarm | Call::Setitimer => {
+                self.timer = args.timeout_ns.filter(|&after_ns| after_ns > 0).map(|after_ns| Timer { set: sys.t, after_ns });
+            }
+            _ => {}
+        }
+    }
+
+    fn duplicate(&mut self, from: Option<i32>, to: Option<i32>) {
+        let Some(to) = to else { return };
+        match from.and_then(|from| self.fds.object(from)).cloned() {
+            Some(object) => self.fds.set(to, object),
+            None => self.fds.close(to, to),
+        }
+    }
+
+    /// The path in a call's arguments, absolute where the directory is known.
+    pub fn path_of(&self, args: &Args) -> Option<String> {
+        let path = args.path.as_deref()?;
+        let directory = args.fd.filter(|&fd| fd >= 0).and_then(|fd| self.fds.object(fd));
+        match directory {
+            Some(Object::File(directory)) if !path.starts_with('/') => Some(join(directory, path)),
+            _ => self.absolute(path).or_else(|| Some(path.to_owned())),
+        }
+    }
+
+    /// The path as the process's root sees it; none: the working directory is not known.
+    pub fn absolute(&self, path: &str) -> Option<String> {
+        if path.starts_with('/') {
+            return Some(path.to_owned());
+        }
+        self.cwd.as_deref().map(|cwd| join(cwd, path))
+    }
+}
+
+fn join(directory: &str, path: &str) -> String {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    if path.is_empty() || path == "." {
+        return directory.to_owned();
+    }
+    format!("{}/{path}", directory.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+use super::*;
+use crate::event::{Counters, Proto, SocketId};
+
+fn sys(call: Call, ret: i64, args: Args) -> Sys {
+    Sys {
+        t: 1,
+        pid: 1,
+        tid: 1,
+        call,
+        args,
+        ret,
+        start: None,
+        at: Counters::default(),
+        at_start: None,
+        socket: None,
+        peer: None,
+        data: None,
+        cut: false,
+        fault: false,
+        smtp: None,
+        matched: None,
+        milter: false,
+    }
+}
+
+fn fd(fd: i32) -> Args {
+    Args { fd: Some(fd), ..Args::default() }
+}
+
+fn path(path: &str) -> Args {
+    Args { path: Some(path.into()), ..Args::default() }
+}
+
+#[test]
+fn relative_paths_follow_the_working_directory() {
+    let mut state = State::default();
+    state.apply(&sys(Call::Chdir, 0, path("/var/spool/mqueue")));
+    state.apply(&sys(Call::Openat, 4, path("./df1")));
+    state.apply(&sys(Call::Dup, 6, fd(4)));
+    state.apply(&sys(Call::Close, 0, fd(4)));
+    let process = state.process(1).expect("process");
+    assert_eq!(process.fds.object(4), None);
+    assert_eq!(process.fds.object(6), Some(&Object::File("/var/spool/mqueue/df1".into())));
+}
+
+#[test]
+fn the_last_descriptor_of_a_socket_counts() {
+    let mut state = State::default();
+    let id = SocketId { inode: 77, proto: Proto::Tcp, local: None, peer: None };
+    let mut accept = sys(Call::Accept, 5, fd(3));
+    accept.socket = Some(id);
+    state.apply(&accept);
+    assert_eq!(state.process(1).expect("process").fds.object(3), None);
+    state.apply(&sys(Call::Dup, 3, fd(5)));
+    state.apply(&sys(Call::Dup2, 1, Args { fd: Some(3), fd2: Some(1), ..Args::default() }));
+    state.apply(&sys(Call::Close, 0, fd(5)));
+    state.apply(&sys(Call::Close, 0, fd(3)));
+    assert!(state.holds(1, 77));
+    // dup2 of /dev/null over it, which nobody saw opened.
+    state.apply(&sys(Call::Dup2, 1, Args { fd: Some(9), fd2: Some(1), ..Args::default() }));
+    assert!(!state.holds(1, 77));
+}
+
+#[test]
+fn close_range_to_the_end() {
+    let mut state = State::default();
+    state.apply(&sys(Call::Openat, 4, path("/a")));
+    state.apply(&sys(Call::Openat, 2, path("/b")));
+    state.apply(&sys(Call::CloseRange, 0, Args { fd: Some(3), fd2: Some(-1), ..Args::default() }));
+    assert!(state.process(1).expect("process").fds.object(4).is_none());
+    assert!(state.process(1).expect("process").fds.object(2).is_some());
+}

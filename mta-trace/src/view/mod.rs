@@ -1,0 +1,18 @@
+//! Views: what people read.
+//!
+//! In: updates while the trace runs, records, and at the end the report. Out: text and JSON. Invariant: text from the
+//! network goes to a terminal only through [`escape`]. Not here: any interpretation.
+
+pub mod escape;
+pub mod json;
+pub mod strace;
+pub mod summary;
+pub mod timeline;
+
+mod errno;
+mod layout;
+mod strace_args;
+mod words;
+
+#[cfg(test)]
+mod samples;

@@ -1,0 +1,283 @@
+//! The strace view: the decoded calls in strace's own form (`-f -ttt -T -yy`), SMTP's boundaries as marked lines.
+//!
+//! In: records and updates in their order. Out: `PID TIME call(args) = ret <duration>`; the time is when the call
+//! blocked, or else when it returned, and the duration stands only where it blocked: nothing else is known of it.
+//! Invariant: descriptors are named as far as records told them. Not here: how calls are decoded.
+
+use super::{
+    errno,
+    escape::escape,
+    strace_args::{arguments, bytes, fd},
+    words::{answered, breakdown, said},
+};
+use crate::event::{Block, Exit, Proto, Record, SocketId, Sys};
+use crate::update::Update;
+use mta_trace_common::syscalls::Call;
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
+
+/// What each descriptor of each process is, as text.
+pub(super) type Descriptors = HashMap<(u32, i32), String>;
+
+/// The view.
+pub struct Strace<W> {
+    out: W,
+    boot_to_wall_ns: i64,
+    descriptors: Descriptors,
+}
+
+impl<W: Write> Strace<W> {
+    /// Nothing shown yet.
+    pub fn new(out: W) -> Self {
+        Self { out, boot_to_wall_ns: 0, descriptors: HashMap::new() }
+    }
+
+    /// Shows one record.
+    pub fn record(&mut self, record: &Record) -> io::Result<()> {
+        match record {
+            Record::Header(header) => {
+                self.boot_to_wall_ns = header.boot_to_wall_ns;
+                Ok(())
+            }
+            Record::SeedFd(seed) => {
+                let text = seed.socket.as_ref().map(socket).or_else(|| seed.path.clone());
+                self.name(seed.pid, seed.fd, text);
+                Ok(())
+            }
+            Record::Sys(sys) => {
+                self.learn(sys);
+                let shown = self.sys(sys);
+                self.forget(sys);
+                shown
+            }
+            Record::Block(block) => self.block(block),
+            Record::Fork(fork) => {
+                self.inherit(fork.pid, fork.child);
+                let what = if fork.child == fork.pid { "thread" } else { "process" };
+                let at = self.time(fork.t);
+                writeln!(self.out, "{} {at} +++ new {what} {} ({}) +++", fork.tid, fork.child_tid, escape(&fork.comm))
+            }
+            Record::Exec(exec) => {
+                let at = self.time(exec.t);
+                writeln!(self.out, "{} {at} +++ now executes {} +++", exec.pid, escape(&exec.comm))
+            }
+            Record::Exit(exit) => self.exit(exit),
+            Record::Loss(loss) if loss.ring > 0 || loss.tables > 0 => {
+                let at = self.time(loss.t);
+                writeln!(self.out, "--- {at} {} events lost so far ---", loss.ring.saturating_add(loss.tables))
+            }
+            Record::Clock(clock) => {
+                self.boot_to_wall_ns = i64::try_from(clock.t).map_or(self.boot_to_wall_ns, |t| clock.wall_ns.saturating_sub(t));
+                Ok(())
+            }
+            Record::Malformed(malformed) => {
+                writeln!(self.out, "--- a record could not be decoded: {} ---", escape(&malformed.reason))
+            }
+            Record::SeedProc(_) | Record::SeedFile(_) | Record::Backlog(_) | Record::Loss(_) | Record::End(_) => Ok(()),
+        }
+    }
+
+    /// Shows SMTP's boundaries between the calls.
+    pub fn update(&mut self, update: &Update) -> io::Result<()> {
+        match update {
+            Update::SessionBegan { session, client, server, .. } => {
+                writeln!(self.out, "==== {} {} -> {}", escape(session), escape(client), escape(server))
+            }
+            Update::CommandBegan { session, verb, line, start_s, .. } => {
+                writeln!(self.out, "==== {} {start_s:.3} {}", escape(session), said(*verb, line.as_deref(), None))
+            }
+            Update::CommandEnded { session, command } => {
+                let end_s = command.start_s + command.elapsed_s;
+                let where_to = breakdown(command);
+                let elapsed_s = command.elapsed_s;
+                writeln!(self.out, "==== {} {end_s:.3} {} <{elapsed_s:.6}> {where_to}", escape(session), answered(command))
+            }
+            Update::SessionEnded(session) => {
+                writeln!(self.out, "==== {} {:.3} {}", escape(&session.id), session.elapsed_s, super::words::ended(session.end))
+            }
+            Update::WaitBegan { .. } | Update::WaitEnded { .. } | Update::Unmatched { .. } => Ok(()),
+        }?;
+        self.out.flush()
+    }
+
+    /// Writes what is buffered.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn sys(&mut self, sys: &Sys) -> io::Result<()> {
+        let at = self.time(sys.start.unwrap_or(sys.t));
+        let mut text = format!("{} {at} {}({}", sys.tid, sys.call.name(), arguments(sys.pid, sys.call, &sys.args, &self.descriptors));
+        if let Some(data) = &sys.data {
+            text += &format!(", {}", bytes(data, sys.cut));
+        }
+        if let Some(carry) = sys.smtp.as_ref().and_then(|smtp| smtp.carry.as_ref()) {
+            text += &format!(" /* began with {} */", bytes(carry, false));
+        }
+        if sys.fault {
+            text += " /* memory could not be read */";
+        }
+        text += &format!(") = {}", self.result(sys));
+        if let Some(start) = sys.start {
+            text += &format!(" <{}>", seconds(sys.t.saturating_sub(start)));
+        }
+        writeln!(self.out, "{text}")
+    }
+
+    fn result(&self, sys: &Sys) -> String {
+        let Ok(errno) = i32::try_from(sys.ret.saturating_neg()) else {
+            return sys.ret.to_string();
+        };
+        if (1..4096).contains(&errno) {
+            let unknown = if errno::is_restart(errno) { "?" } else { "-1" };
+            return format!("{unknown} {}", errno::text(errno));
+        }
+        match returns_descriptor(sys.call).then(|| i32::try_from(sys.ret).ok()).flatten() {
+            Some(number) => fd(sys.pid, number, &self.descriptors),
+            None => sys.ret.to_string(),
+        }
+    }
+
+    fn block(&mut self, block: &Block) -> io::Result<()> {
+        let at = self.time(block.since);
+        let duration = seconds(block.t.saturating_sub(block.since));
+        let call = block.call.as_deref().and_then(Call::by_name);
+        let args = match (call, &block.args) {
+            (Some(call), Some(args)) => arguments(block.pid, call, args, &self.descriptors),
+            _ => String::new(),
+        };
+        let name = match (&block.call, &block.cause, block.nr) {
+            (Some(name), _, _) => format!("{}({args}", escape(name)),
+            (None, Some(cause), ..0) => format!("/* {} */ (", escape(cause)),
+            (None, _, nr) => format!("syscall_{nr}("),
+        };
+        if block.unfinished {
+            writeln!(self.out, "{} {at} {name} <unfinished ...> <{duration}>", block.tid)
+        } else {
+            writeln!(self.out, "{} {at} {name}) = ? <{duration}>", block.tid)
+        }
+    }
+
+    fn exit(&mut self, exit: &Exit) -> io::Result<()> {
+        let at = self.time(exit.t);
+        if let Some(call) = &exit.call {
+            let since = exit.since.map(|since| format!(" <{}>", seconds(exit.t.saturating_sub(since)))).unwrap_or_default();
+            writeln!(self.out, "{} {at} {}( <unfinished ...>) = ?{since}", exit.tid, escape(call))?;
+        }
+        if exit.tid == exit.pid {
+            self.descriptors.retain(|(pid, _), _| *pid != exit.pid);
+        }
+        match exit.signal {
+            Some(signal) => writeln!(self.out, "{} {at} +++ killed by signal {signal} +++", exit.tid),
+            None => writeln!(self.out, "{} {at} +++ exited with {} +++", exit.tid, exit.code),
+        }
+    }
+
+    /// Wall clock with microseconds, as `-ttt`.
+    fn time(&self, t: u64) -> String {
+        let wall = i128::from(t).saturating_add(i128::from(self.boot_to_wall_ns)).max(0);
+        format!("{}.{:06}", wall / 1_000_000_000, wall % 1_000_000_000 / 1000)
+    }
+
+    fn name(&mut self, pid: u32, fd: i32, text: Option<String>) {
+        match text {
+            Some(text) => self.descriptors.insert((pid, fd), text),
+            None => self.descriptors.remove(&(pid, fd)),
+        };
+    }
+
+    fn inherit(&mut self, parent: u32, child: u32) {
+        if parent == child {
+            return;
+        }
+        let inherited: Vec<(i32, String)> =
+            self.descriptors.iter().filter(|((pid, _), _)| *pid == parent).map(|((_, fd), text)| (*fd, text.clone())).collect();
+        for (fd, text) in inherited {
+            self.descriptors.insert((child, fd), text);
+        }
+    }
+
+    /// What the call tells of its descriptors, before it is shown.
+    fn learn(&mut self, sys: &Sys) {
+        let socket_text = sys.socket.as_ref().map(|id| {
+            let mut id = id.clone();
+            id.peer = sys.peer.clone().or(id.peer);
+            socket(&id)
+        });
+        let returned = i32::try_from(sys.ret).ok().filter(|ret| *ret >= 0);
+        match sys.call {
+            Call::Accept | Call::Accept4 => {
+                if let Some(number) = returned {
+                    self.name(sys.pid, number, socket_text);
+                }
+            }
+            Call::Open | Call::Openat => {
+                if let (Some(number), Some(path)) = (returned, &sys.args.path) {
+                    self.name(sys.pid, number, Some(path.clone()));
+                }
+            }
+            Call::Dup | Call::Dup2 | Call::Dup3 => {
+                if let (Some(number), Some(old)) = (returned, sys.args.fd) {
+                    let text = socket_text.or_else(|| self.descriptors.get(&(sys.pid, old)).cloned());
+                    self.name(sys.pid, number, text);
+                }
+            }
+            _ => {
+                if let (Some(number), Some(_)) = (sys.args.fd, &socket_text) {
+                    self.name(sys.pid, number, socket_text);
+                }
+            }
+        }
+    }
+
+    /// What is no descriptor any more, after it was shown.
+    fn forget(&mut self, sys: &Sys) {
+        if sys.ret < 0 {
+            return;
+        }
+        match (sys.call, sys.args.fd) {
+            (Call::Close, Some(number)) => {
+                self.descriptors.remove(&(sys.pid, number));
+            }
+            (Call::CloseRange, Some(first)) => {
+                let last = sys.args.fd2.unwrap_or(i32::MAX);
+                self.descriptors.retain(|(pid, fd), _| *pid != sys.pid || *fd < first || *fd > last);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn returns_descriptor(call: Call) -> bool {
+    matches!(call, Call::Accept | Call::Accept4 | Call::Open | Call::Openat | Call::Dup | Call::Dup2 | Call::Dup3)
+}
+
+/// As `-yy`: `TCP:[127.0.0.1:1->127.0.0.1:2]`, `UNIX:[inode->"/path"]`.
+fn socket(id: &SocketId) -> String {
+    let end = |it: &Option<crate::event::Endpoint>| it.as_ref().map(ToString::to_string);
+    let (local, peer) = (end(&id.local), end(&id.peer));
+    let ends = match (local, peer) {
+        (Some(local), Some(peer)) => format!("{local}->{peer}"),
+        (Some(local), None) => local,
+        (None, Some(peer)) => format!("{}->{peer}", id.inode),
+        (None, None) => id.inode.to_string(),
+    };
+    let family = match id.proto {
+        Proto::Tcp => "TCP",
+        Proto::Udp => "UDP",
+        Proto::Unix => "UNIX",
+        Proto::Other => "socket",
+    };
+    format!("{family}:[{ends}]")
+}
+
+/// `5.005123`.
+fn seconds(ns: u64) -> String {
+    format!("{}.{:06}", ns / 1_000_000_000, ns % 1_000_000_000 / 1000)
+}
+
+#[cfg(test)]
+#[path = "strace_tests.rs"]
+mod tests;

@@ -1,0 +1,241 @@
+//! The report as text: per session what it took, command by command where the time went, and the findings.
+//!
+//! In: a [`Report`]. Out: text of 80 columns without any colour, the same live and from a saved log. Invariant: what
+//! is missing (lost events, a cut log) stands at the top. Not here: how findings are made.
+
+use super::{
+    escape::escape,
+    layout::{Row, labelled, row},
+    words::{answered, breakdown, ended, said, wait_row},
+};
+use crate::report::{Began, Boundary, Cause, Command, Finding, LogSummary, Report, Session, Severity, Verb, Wait};
+use std::fmt::Write;
+
+/// The whole report.
+pub fn text(report: &Report) -> String {
+    let mut out = String::new();
+    for line in head(report) {
+        push(&mut out, &line);
+    }
+    for session in &report.sessions {
+        push(&mut out, "");
+        for line in session_lines(session) {
+            push(&mut out, &line);
+        }
+    }
+    if report.sessions.is_empty() {
+        push(&mut out, "");
+        push(&mut out, "no session was traced");
+    } else if report.sessions.len() > 1 {
+        push(&mut out, "");
+        for line in overview(&report.sessions) {
+            push(&mut out, &line);
+        }
+    }
+    out
+}
+
+fn push(out: &mut String, line: &str) {
+    let written = writeln!(out, "{line}");
+    debug_assert!(written.is_ok(), "a String takes everything");
+}
+
+/// What recorded it, and first of all what is missing.
+fn head(report: &Report) -> Vec<String> {
+    let mut lines = gaps(&report.log);
+    let tool = &report.tool;
+    let plural = if report.sessions.len() == 1 { "" } else { "s" };
+    lines.push(format!(
+        "mta-trace {}, Linux {}, {} hooks: {} session{plural}, {} events",
+        escape(&tool.version),
+        escape(&tool.kernel),
+        escape(&tool.hooks),
+        report.sessions.len(),
+        report.log.events
+    ));
+    lines
+}
+
+fn gaps(log: &LogSummary) -> Vec<String> {
+    let LogSummary { events: _, lost, truncated, unfinished, unreadable, unknown, unmatched } = *log;
+    let mut texts: Vec<String> = Vec::new();
+    if lost > 0 {
+        texts.push(format!("{lost} events were LOST: times and causes below may be wrong or missing"));
+    }
+    if unfinished {
+        texts.push("the log has no end: the tracer was stopped; what was written before that is used".to_owned());
+    }
+    if unreadable > 0 {
+        texts.push(format!("{unreadable} records could not be read and were passed over"));
+    }
+    if unknown > 0 {
+        texts.push(format!("{unknown} records are of kinds that this version does not know; a newer one may tell more"));
+    }
+    if truncated > 0 {
+        texts.push(format!("of {truncated} events only the beginning was copied (long lines, long lists of descriptors)"));
+    }
+    let mut lines: Vec<String> = texts.iter().flat_map(|text| labelled(0, "note: ", text)).collect();
+    if unmatched > 0 {
+        lines.extend(labelled(0, "note: ", &format!("{unmatched} other connections did not match --client and were not traced")));
+    }
+    lines
+}
+
+fn session_lines(session: &Session) -> Vec<String> {
+    let mut lines = session_head(session);
+    for command in &session.commands {
+        lines.extend(command_lines(command));
+    }
+    for finding in &session.findings {
+        lines.push(String::new());
+        lines.extend(finding_lines(session, finding));
+    }
+    if session.findings.is_empty() {
+        lines.push(String::new());
+        lines.push("  nothing to report: no command waited for 0.1 s or longer".to_owned());
+    }
+    lines
+}
+
+fn session_head(session: &Session) -> Vec<String> {
+    let version = session.mta_version.as_deref().map(|it| format!(" {}", escape(it))).unwrap_or_default();
+    let mut lines = labelled(
+        0,
+        &format!("session {}  ", escape(&session.id)),
+        &format!(
+            "{} -> {}  {}{version}, pid {}",
+            escape(&session.client),
+            escape(&session.server),
+            escape(&session.mta),
+            session.pid
+        ),
+    );
+    let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
+    let mut when = format!("started {}; {}", escape(&session.started), ended(session.end));
+    if !session.queue_ids.is_empty() {
+        let ids: Vec<String> = session.queue_ids.iter().map(|id| escape(id).into_owned()).collect();
+        when += &format!("; queued as {}", ids.join(", "));
+    }
+    lines.extend(labelled(2, "", &when));
+    let client_s = session.client_s;
+    lines.push(format!("  {:.3} s: the server's time {server_s:.3}, the client's {client_s:.3}", session.elapsed_s));
+    let mut notes: Vec<String> = Vec::new();
+    if session.began == Began::Seeded {
+        notes.push("it had begun before the trace: times count from there".to_owned());
+    } else if !session.complete {
+        notes.push("the trace does not hold all of it".to_owned());
+    }
+    if let Some(s) = session.before_accept_s.filter(|s| *s >= 0.001) {
+        notes.push(format!("before that the connection waited {s:.3} s to be accepted"));
+    }
+    if let Some(tls) = &session.tls {
+        notes.push(format!("TLS from {:.3} s on", tls.start_s));
+    }
+    lines.extend(notes.iter().flat_map(|note| labelled(2, "", note)));
+    lines
+}
+
+fn command_lines(command: &Command) -> Vec<String> {
+    let batch = if command.boundary == Some(Boundary::Inferred) { "  (boundary inferred)" } else { "" };
+    let mut lines = row(&Row {
+        at_s: Some(command.start_s),
+        text: format!("{}{batch}", said(command.verb, command.line.as_deref(), command.line_bytes)),
+        ..Row::default()
+    });
+    for wait in &command.waits {
+        lines.extend(wait_lines(wait, 1));
+    }
+    let detail = if command.elapsed_s < 0.01 { String::new() } else { breakdown(command) };
+    let end = Row {
+        at_s: Some(command.start_s + command.elapsed_s),
+        text: answered(command),
+        elapsed_s: Some(command.elapsed_s),
+        detail,
+    };
+    lines.extend(row(&end));
+    lines
+}
+
+fn wait_lines(wait: &Wait, level: usize) -> Vec<String> {
+    let mut lines = row(&wait_row(wait, level));
+    if level < 4 {
+        lines.extend(wait.inner.iter().flat_map(|inner| wait_lines(inner, level + 1)));
+    }
+    lines
+}
+
+fn finding_lines(session: &Session, finding: &Finding) -> Vec<String> {
+    let severity = severity(finding.severity);
+    let mut lines = labelled(2, &format!("{severity}  "), &escape(&finding.summary));
+    let of = session.commands.iter().find(|command| command.index == finding.command);
+    let verb = of.map_or(Verb::Invalid, |command| command.verb).name();
+    let share = format!("{verb} ({:.0} % of the server's time), rule {}", finding.share * 100.0, escape(&finding.rule));
+    lines.extend(labelled(4, "where     ", &share));
+    lines.extend(labelled(4, "evidence  ", &escape(&finding.evidence)));
+    lines.extend(labelled(4, "remedy    ", &escape(&finding.remedy)));
+    if let Some(check) = &finding.check {
+        // Whole, however long: it is there to be copied.
+        lines.push(format!("    check     {}", escape(check)));
+    }
+    lines
+}
+
+/// As in the JSON.
+pub(super) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Intended => "intended",
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "HIGH",
+    }
+}
+
+/// Several sessions: what they waited for in all.
+fn overview(sessions: &[Session]) -> Vec<String> {
+    let mut sums: Vec<(Cause, Option<&str>, f64, usize)> = Vec::new();
+    for wait in sessions.iter().flat_map(|session| &session.commands).flat_map(|command| &command.waits) {
+        if wait.cause == Cause::Client {
+            continue;
+        }
+        let target = wait.target.as_deref();
+        match sums.iter_mut().find(|sum| sum.0 == wait.cause && sum.1 == target) {
+            Some(sum) => {
+                sum.2 += wait.elapsed_s;
+                sum.3 += 1;
+            }
+            None => sums.push((wait.cause, target, wait.elapsed_s, 1)),
+        }
+    }
+    sums.sort_by(|a, b| b.2.total_cmp(&a.2));
+    let server_s: f64 = sessions.iter().flat_map(|session| &session.commands).map(|command| command.elapsed_s).sum();
+    let mut lines = vec![format!("all {} sessions: server {server_s:.3} s; where it went:", sessions.len())];
+    for (cause, target, elapsed_s, number) in sums.into_iter().take(10) {
+        let target = target.map(|it| format!(" {}", escape(it))).unwrap_or_default();
+        lines.extend(row(&Row {
+            at_s: None,
+            text: format!("{}{target}", cause.name()),
+            elapsed_s: Some(elapsed_s),
+            detail: format!("{number} waits"),
+        }));
+    }
+    lines
+}
+
+/// Nobody matched `--client`: who came instead, most frequent first.
+pub fn nobody(wanted: &[String], others: &[(String, u64)]) -> String {
+    let wanted = if wanted.is_empty() { String::new() } else { format!(" from {}", escape(&wanted.join(", "))) };
+    let all: u64 = others.iter().map(|(_, number)| number).sum();
+    if all == 0 {
+        return format!("0 sessions{wanted}; nobody else was accepted either");
+    }
+    let mut sorted: Vec<&(String, u64)> = others.iter().collect();
+    sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let named: Vec<String> = sorted.iter().take(5).map(|(who, number)| format!("{} ({number})", escape(who))).collect();
+    let rest = if sorted.len() > named.len() { ", ..." } else { "" };
+    let (plural, were) = if all == 1 { ("", "was") } else { ("s", "were") };
+    format!("0 sessions{wanted}; {all} other{plural} {were} accepted: {}{rest}", named.join(", "))
+}
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;

@@ -1,0 +1,158 @@
+//! The words that the timeline and the summary share: what a wait is, where a command's time went.
+//!
+//! In: structures of the report. Out: short texts, escaped. Not here: columns (`layout.rs`).
+
+use super::{
+    escape::escape,
+    layout::{Row, TEXT, clip},
+};
+use crate::report::{Cause, Command, Outcome, SessionEnd, Verb, Wait};
+
+/// A line of the dialogue longer than this is cut in a view; the log and the JSON have it whole.
+const LINE: usize = 400;
+
+/// A wait as a row.
+pub fn wait_row(wait: &Wait, level: usize) -> Row {
+    Row {
+        at_s: Some(wait.start_s),
+        text: format!("{}{}", "  ".repeat(level), wait_text(wait)),
+        elapsed_s: Some(wait.elapsed_s),
+        detail: outcome(wait),
+    }
+}
+
+/// `dns AAAA example.com @10.99.0.1`, `ident 10.99.0.1:113`, `file-lock /etc/mail/access.db`.
+pub fn wait_text(wait: &Wait) -> String {
+    let name = wait.cause.name();
+    if let Some(dns) = &wait.dns {
+        let qname = if dns.qname.is_empty() { "." } else { &dns.qname };
+        let server = wait.target.as_deref().map(|target| format!(" @{}", escape(without_dns_port(target)))).unwrap_or_default();
+        return format!("{name} {} {}{server}", escape(&dns.qtype), escape(qname));
+    }
+    let stage = wait.milter.as_ref().map(|milter| format!(" {}", escape(&milter.stage))).unwrap_or_default();
+    let target = wait.target.as_deref().map(|target| format!(" {}", escape(target))).unwrap_or_default();
+    let calls = match wait.cause {
+        Cause::Sleep | Cause::Unknown if !wait.syscalls.is_empty() => format!(" in {}", escape(&wait.syscalls.join(", "))),
+        _ => String::new(),
+    };
+    format!("{name}{stage}{target}{calls}")
+}
+
+fn without_dns_port(target: &str) -> &str {
+    let host = target.strip_suffix(":53").unwrap_or(target);
+    host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host)
+}
+
+/// `no answer, 2 attempts`, `connect timed out`, `NXDOMAIN`, `continue`; empty where all was well.
+pub fn outcome(wait: &Wait) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let verb = if wait.syscalls.iter().any(|call| call == "connect") { "connect " } else { "" };
+    if let Some(dns) = &wait.dns {
+        parts.push(match (&dns.rcode, wait.outcome) {
+            (Some(rcode), _) if rcode != "NOERROR" => escape(rcode).into_owned(),
+            (Some(_), _) => match dns.servers.iter().find(|server| server.answered) {
+                Some(other) if Some(&other.address) != wait.target.as_ref() => {
+                    format!("answered by {}", escape(without_dns_port(&other.address)))
+                }
+                Some(_) | None => "ok".to_owned(),
+            },
+            (None, Outcome::Timeout | Outcome::Ok) => "no answer".to_owned(),
+            (None, other) => outcome_word(other).to_owned(),
+        });
+        if wait.attempts.is_some_and(|attempts| attempts > 1) {
+            parts.push(format!("{} attempts", wait.attempts.unwrap_or_default()));
+        }
+    } else {
+        let reply = wait.milter.as_ref().and_then(|milter| milter.reply.as_deref());
+        match (wait.outcome, reply) {
+            (Outcome::Ok | Outcome::Denied, Some(reply)) => parts.push(escape(reply).into_owned()),
+            (Outcome::Ok, None) => {}
+            (Outcome::Timeout, _) => parts.push(format!("{verb}timed out")),
+            (other, _) => parts.push(outcome_word(other).to_owned()),
+        }
+        if wait.attempts.is_some_and(|attempts| attempts > 1) {
+            parts.push(format!("{} attempts", wait.attempts.unwrap_or_default()));
+        }
+    }
+    parts.join(", ")
+}
+
+fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Timeout => "timed out",
+        Outcome::Refused => "refused",
+        Outcome::Unreachable => "unreachable",
+        Outcome::Reset => "reset",
+        Outcome::Denied => "denied",
+        Outcome::Error => "error",
+        Outcome::Interrupted => "interrupted",
+        Outcome::Unfinished => "not over",
+    }
+}
+
+/// `dns 10.010, ident 4.999, cpu 0.021`: largest first, nothing below a millisecond.
+pub fn breakdown(command: &Command) -> String {
+    let mut sums: Vec<(&str, f64)> = Vec::new();
+    for wait in &command.waits {
+        let name = wait.cause.name();
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += wait.elapsed_s,
+            None => sums.push((name, wait.elapsed_s)),
+        }
+    }
+    sums.sort_by(|a, b| b.1.total_cmp(&a.1));
+    sums.extend([
+        ("cpu", command.cpu_s),
+        ("run queue", command.runqueue_s),
+        ("short waits", command.short_waits_s),
+        ("unexplained", command.unexplained_s),
+    ]);
+    let parts: Vec<String> =
+        sums.iter().filter(|(_, s)| *s >= 0.001).map(|(name, s)| format!("{name} {s:.3}")).collect();
+    parts.join(", ")
+}
+
+/// What the client said.
+pub fn said(verb: Verb, line: Option<&str>, bytes: Option<usize>) -> String {
+    match (verb, line) {
+        (_, Some(line)) => format!("C {}", clip(&escape(line), LINE)),
+        (Verb::Connect, None) => "accept".to_owned(),
+        (Verb::Body, None) => "C (message)".to_owned(),
+        (Verb::Eom, None) => "C .".to_owned(),
+        (Verb::Tls, None) => "TLS handshake".to_owned(),
+        (Verb::Disconnect, None) => "closing".to_owned(),
+        (Verb::Opaque, None) => "C (encrypted)".to_owned(),
+        (Verb::Invalid, None) => match bytes {
+            Some(bytes) => format!("C (no known command, {bytes} bytes, not recorded)"),
+            None => "C (no known command, not recorded)".to_owned(),
+        },
+        (other, None) => format!("C {}", other.name()),
+    }
+}
+
+/// What the server answered.
+pub fn answered(command: &Command) -> String {
+    match (&command.reply, command.reply_code, command.verb) {
+        // What went well is told by its beginning; a refusal is read to its end.
+        (Some(reply), Some(..400), _) => clip(&format!("S {}", escape(reply)), TEXT),
+        (Some(reply), _, _) => format!("S {}", clip(&escape(reply), LINE)),
+        (None, Some(code), _) => format!("S {code}"),
+        (None, None, Verb::Body) => "message received".to_owned(),
+        (None, None, Verb::Tls) => "TLS handshake over".to_owned(),
+        (None, None, Verb::Disconnect) => "closed".to_owned(),
+        (None, None, Verb::Opaque) => "S (encrypted)".to_owned(),
+        (None, None, _) => "(no reply)".to_owned(),
+    }
+}
+
+/// How a session ended.
+pub fn ended(end: SessionEnd) -> &'static str {
+    match end {
+        SessionEnd::Quit => "ended by QUIT",
+        SessionEnd::ClientClosed => "the client closed it",
+        SessionEnd::ServerClosed => "the server closed it",
+        SessionEnd::Killed => "the serving process was killed",
+        SessionEnd::Detached => "still open when the trace ended",
+    }
+}

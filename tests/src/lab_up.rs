@@ -1,0 +1,181 @@
+//! A whole lab: namespaces, neighbours and a sendmail that listens, for one scenario.
+//!
+//! In comes a scenario; out comes something that plays dialogues and tells the daemon's pid. The faults are put in force
+//! apart, since a daemon whose name servers are dead takes long to start. When it is dropped nothing is left.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::client::{self, Line, Played, Surroundings};
+use crate::dns::Dns;
+use crate::journal::{Journal, What};
+use crate::milter::Milter;
+use crate::netns::{Jail, Pair, kill};
+use crate::packages::{Packages, target_dir};
+use crate::scenario::{Scenario, Step};
+use crate::sendmail::Daemon;
+use crate::stop::Stop;
+use crate::{ident, lock, saslauthd, sendmail_cf, sink, unix};
+
+/// Everything of one scenario. Processes die with the thread that called `up`, so keep it there.
+pub struct Lab {
+    // Dropped in this order: threads are told, then the daemon ends, then the namespaces go.
+    ended: EndOnDrop,
+    daemon: Daemon,
+    pair: Pair,
+    scenario: Scenario,
+    dir: PathBuf,
+    journal: Journal,
+    dns: Dns,
+    milter: Option<Milter>,
+    packages: Packages,
+}
+
+struct EndOnDrop(Stop);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl Lab {
+    /// Puts it up, in `lab-out/NAME` below the target folder.
+    pub fn up(scenario: &Scenario) -> Result<Self> {
+        Self::up_in(scenario, &target_dir().join("lab-out").join(&scenario.name))
+    }
+
+    /// Puts it up in a folder whose earlier content is removed.
+    pub fn up_in(scenario: &Scenario, dir: &Path) -> Result<Self> {
+        let packages = Packages::unpack()?;
+        let dir = fresh(dir)?;
+        let (journal, ended) = (Journal::default(), EndOnDrop(Stop::new()?));
+        let stop = ended.0.clone();
+        let pair = Pair::new()?;
+        let dns = Dns::default();
+        dns.serve(&pair.client, "10.99.0.1", &journal, &stop)?;
+        if scenario.dns.second_server {
+            dns.serve(&pair.client, "10.99.0.3", &journal, &stop)?;
+        }
+        let run = dir.join("run");
+        std::fs::create_dir_all(&run).context("create run")?;
+        let milter = scenario.milter.as_ref().map(|_| Milter::new(&journal, &stop));
+        if let (Some(milter), Some(settings)) = (&milter, &scenario.milter) {
+            if settings.is_unix {
+                milter.serve_unix(unix::bind_stream(&run, "milter")?);
+            } else {
+                milter.serve_tcp(&pair.client, "10.99.0.1")?;
+            }
+        }
+        if let Some(settings) = &scenario.saslauthd {
+            saslauthd::serve(unix::bind_stream(&run.join("saslauthd"), "mux")?, settings, &journal, &stop);
+        }
+        sink::serve(&pair.client, "10.99.0.1", &journal, &stop)?;
+        sendmail_cf::write_etc(&dir.join("etc"), scenario, &packages)?;
+        let sockets = scenario.sendmail.listen.len().max(1);
+        let daemon = Daemon::start(&dir, &pair.mta, &packages, sockets, &stop)?;
+        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, packages })
+    }
+
+    /// Pid of the daemon, to be given to `attach -p`.
+    pub fn daemon_pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// Folder of everything that is kept for inspection.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What happened so far.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Puts the scenario's faults in force.
+    pub fn install_faults(&self) -> Result<()> {
+        self.dns.install(&self.scenario.dns.rules);
+        if let (Some(milter), Some(settings)) = (&self.milter, &self.scenario.milter) {
+            milter.install(settings);
+        }
+        ident::install(&self.pair.client, &self.scenario.ident, &self.journal, &self.ended.0)
+    }
+
+    /// Plays a dialogue from the client's side; `on_line` sees every line as it passes.
+    pub fn play(&self, dialogue: &[Step], mut on_line: impl FnMut(&Line<'_>)) -> Result<Played> {
+        let asked = dialogue.first().and_then(|step| step.connect.clone());
+        let [from, to] = asked.unwrap_or_else(|| ["10.99.0.1".into(), "10.99.0.2".into()]);
+        self.play_between(&from, &to, dialogue, &mut on_line)
+    }
+
+    /// Plays the dialogue of the other client, if there is one.
+    pub fn play_other(&self) -> Result<()> {
+        let Some(other) = &self.scenario.other_client else { return Ok(()) };
+        self.play_between(&other.address, "10.99.0.2", &other.dialogue, &mut |_| {}).map(drop).context("the other client")
+    }
+
+    fn play_between(&self, from: &str, to: &str, dialogue: &[Step], on_line: &mut dyn FnMut(&Line<'_>)) -> Result<Played> {
+        let parse = |text: &str| text.parse::<IpAddr>().with_context(|| format!("address {text}"));
+        let (from, to) = (SocketAddr::new(parse(from)?, 0), SocketAddr::new(parse(to)?, 25));
+        let around = Surroundings {
+            journal: &self.journal,
+            stop: &self.ended.0,
+            limit: Duration::from_secs(self.scenario.time_limit_s),
+            act: &|step| self.act(step),
+        };
+        client::play(dialogue, &around, || self.pair.client.run(|| client::connect(from, to)), on_line)
+    }
+
+    /// Arranges that a command runs on the client's side, for a load generator.
+    pub fn enter_client(&self, command: &mut Command) -> Result<()> {
+        Jail::new(&self.pair.client).apply(command)
+    }
+
+    /// Postfix's `smtp-source`, on the client's side, aimed at the MTA by `args`.
+    pub fn smtp_source(&self) -> Result<Command> {
+        let mut command = self.packages.command(&self.packages.smtp_source());
+        self.enter_client(&mut command)?;
+        Ok(command)
+    }
+
+    /// Waits until the daemon has no serving process any more; false when the time is over.
+    pub fn wait_served(&self, limit: Duration) -> bool {
+        let children = self.daemon.children();
+        children.into_iter().all(|pid| {
+            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+            let opened = pid.map(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()));
+            match opened {
+                Some(Ok(fd)) => self.ended.0.wait_readable_for(fd, limit) == Some(true),
+                _ => true,
+            }
+        })
+    }
+
+    fn act(&self, step: &Step) -> Result<()> {
+        if let Some(file) = &step.lock {
+            let path = self.dir.join("etc/mail").join(file);
+            return lock::hold(&path, Duration::from_secs_f64(step.hold_s), &self.journal, &self.ended.0);
+        }
+        if step.kill {
+            let children = self.daemon.children();
+            let &[pid] = children.as_slice() else { bail!("not one serving process: {children:?}") };
+            self.journal.note(What::Killed { pid });
+            return kill(pid);
+        }
+        bail!("a step that says nothing")
+    }
+}
+
+/// An empty folder; one that another lab still uses is refused.
+fn fresh(dir: &Path) -> Result<PathBuf> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
+    }
+    std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    ensure!(rustix::process::geteuid().is_root(), "the lab needs root: it makes namespaces");
+    dir.canonicalize().with_context(|| format!("resolve {}", dir.display()))
+}

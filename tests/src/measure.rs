@@ -1,0 +1,119 @@
+//! How long an expected wait really was, by what the neighbours noted.
+//!
+//! In come the journal, the span of the command and the expectation; out comes an interval, and for DNS the number of
+//! questions. Where no neighbour can know (a dropped packet, a sleep) the scenario says what is configured.
+
+use crate::journal::{Event, What, seconds};
+use crate::scenario::ExpectWait;
+use crate::span::Span;
+
+/// What was measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// Its length in seconds.
+    pub elapsed_s: f64,
+    /// Questions received, where they can be counted.
+    pub attempts: Option<u32>,
+}
+
+/// At most 20 ms or 2 %.
+pub fn slack_s(measured_s: f64) -> f64 {
+    (measured_s * 0.02).max(0.02)
+}
+
+/// Measures one wait; an error says what is missing in the journal.
+pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measured, String> {
+    let inside: Vec<&Event> = events
+        .iter()
+        .filter(|event| event.t_ns >= span.start_ns && span.end_ns.is_none_or(|end| event.t_ns <= end))
+        .collect();
+    if let Some(elapsed_s) = wait.elapsed_s {
+        return Ok(Measured { elapsed_s, attempts: None });
+    }
+    match wait.cause.as_str() {
+        "dns" => dns(&inside, wait.question.as_deref().unwrap_or_default()),
+        "milter" => milter(&inside, wait.stage.as_deref().unwrap_or_default()),
+        "ident" => between(&inside, "ident", |what| *what == What::IdentAccept, |what| *what == What::IdentReply),
+        "sasl" => between(&inside, "saslauthd", |what| *what == What::SaslRequest, |what| matches!(what, What::SaslReply { .. })),
+        "file-lock" => inside
+            .iter()
+            .find(|event| matches!(event.what, What::Unlocked { .. }))
+            .map(|event| interval(span.start_ns, event.t_ns))
+            .ok_or_else(|| "the lock was not released inside the command".to_owned()),
+        other => Err(format!("nothing in the lab measures {other}; the scenario must give elapsed_s")),
+    }
+}
+
+fn interval(start_ns: u64, end_ns: u64) -> Measured {
+    Measured { elapsed_s: seconds(end_ns.saturating_sub(start_ns)), attempts: None }
+}
+
+fn between(
+    events: &[&Event],
+    name: &str,
+    is_start: impl Fn(&What) -> bool,
+    is_end: impl Fn(&What) -> bool,
+) -> Result<Measured, String> {
+    let start = events.iter().find(|event| is_start(&event.what)).ok_or_else(|| format!("{name} was not asked"))?;
+    let end = events
+        .iter()
+        .find(|event| event.t_ns >= start.t_ns && is_end(&event.what))
+        .ok_or_else(|| format!("{name} did not answer"))?;
+    Ok(interval(start.t_ns, end.t_ns))
+}
+
+/// From the macros that go ahead of the callback (or the callback, if it has none) to the milter's reply.
+fn milter(events: &[&Event], wanted: &str) -> Result<Measured, String> {
+    let is_start = |what: &What| match what {
+        What::MilterMacros { stage, .. } | What::MilterCall { stage, .. } => stage == wanted,
+        _ => false,
+    };
+    between(events, "the milter", is_start, |what| matches!(what, What::MilterReply { stage, .. } if stage == wanted))
+}
+
+/// From the first question to the answer that was used, or to whatever the MTA did next.
+fn dns(events: &[&Event], question: &str) -> Result<Measured, String> {
+    let is_asked = |event: &&&Event| matches!(&event.what, What::DnsQuery { qtype, qname, .. } if is_question(question, qtype, qname));
+    let queries: Vec<&&Event> = events.iter().filter(is_asked).collect();
+    let (Some(first), Some(last)) = (queries.first(), queries.last()) else {
+        return Err(format!("no name server was asked for {question}"));
+    };
+    let answer = events.iter().find(|event| {
+        matches!(&event.what, What::DnsReply { qtype, qname, is_truncated: false, rcode, .. }
+            if is_question(question, qtype, qname)
+                // After SERVFAIL the resolver asks again: only the last one is final.
+                && (rcode != "SERVFAIL" || event.t_ns >= last.t_ns))
+    });
+    let end = answer.or_else(|| events.iter().find(|event| event.t_ns > last.t_ns && is_progress(&event.what)));
+    let end = end.ok_or_else(|| format!("nothing shows when the look-up of {question} ended"))?;
+    Ok(Measured { attempts: u32::try_from(queries.len()).ok(), ..interval(first.t_ns, end.t_ns) })
+}
+
+fn is_question(question: &str, qtype: &str, qname: &str) -> bool {
+    question.split_once(' ') == Some((qtype, qname))
+}
+
+/// Whether an event shows that the serving process has gone on, or ended.
+fn is_progress(what: &What) -> bool {
+    match what {
+        What::DnsQuery { .. }
+        | What::MilterMacros { .. }
+        | What::MilterCall { .. }
+        | What::SaslRequest
+        | What::IdentAccept
+        | What::IdentQuery
+        | What::ClientReply { .. }
+        | What::Killed { .. } => true,
+        What::DnsReply { .. }
+        | What::MilterReply { .. }
+        | What::SaslReply { .. }
+        | What::IdentReply
+        | What::Locked { .. }
+        | What::Unlocked { .. }
+        | What::Sink { .. }
+        | What::ClientConnect
+        | What::ClientConnected { .. }
+        | What::ClientSent { .. }
+        | What::ClientLeft => false,
+    }
+}

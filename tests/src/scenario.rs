@@ -1,0 +1,347 @@
+//! A scenario: the MTA's settings, the faults, the dialogue, and what the tracer is expected to say.
+//!
+//! In comes a TOML file, out go these plain structures; unknown keys are errors. Not here: how any of it is done.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// A whole scenario.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scenario {
+    /// The file's name without its suffix.
+    #[serde(skip)]
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// What `--client` of the tracer is given.
+    #[serde(default = "default_client")]
+    pub client: String,
+    /// When the whole run counts as hung.
+    #[serde(default = "default_limit")]
+    pub time_limit_s: u64,
+    /// The MTA.
+    pub sendmail: Sendmail,
+    /// The name servers.
+    pub dns: Dns,
+    /// The ident server on the client.
+    pub ident: Ident,
+    /// The milter, if any.
+    pub milter: Option<Milter>,
+    /// The saslauthd, if any.
+    pub saslauthd: Option<Saslauthd>,
+    /// A second client that talks first, from another address; its session must not be reported.
+    pub other_client: Option<OtherClient>,
+    /// What the client does.
+    pub dialogue: Vec<Step>,
+    /// What the report must say.
+    pub expect: Expect,
+}
+
+fn default_client() -> String {
+    "10.99.0.1".to_owned()
+}
+
+fn default_limit() -> u64 {
+    90
+}
+
+/// Settings of sendmail, put into its `.mc` file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sendmail {
+    /// `FEATURE(...)` arguments, as they stand between the parentheses.
+    pub features: Vec<String>,
+    /// `define(name, value)`.
+    pub define: BTreeMap<String, String>,
+    /// More lines of m4.
+    pub mc: Vec<String>,
+    /// Lines of the access map; a map makes the file and the FEATURE.
+    pub access: Vec<String>,
+    /// Addresses on which it listens.
+    pub listen: Vec<String>,
+    /// Whether a certificate is made and STARTTLS offered.
+    pub tls: bool,
+}
+
+/// The name servers and their rules.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dns {
+    /// With a second server, on 10.99.0.3.
+    pub second_server: bool,
+    /// `options` of resolv.conf.
+    pub options: String,
+    /// First match wins; what matches none is answered from the lab's zone.
+    pub rules: Vec<DnsRule>,
+}
+
+/// What one kind of question gets.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DnsRule {
+    /// The name, exactly; with a leading dot it is a suffix; empty is any.
+    pub name: String,
+    /// `A`, `AAAA`, ...; empty is any.
+    #[serde(rename = "type")]
+    pub qtype: String,
+    /// Only the n-th question for this name and type (from 1) at this server.
+    pub attempt: Option<u32>,
+    /// Only this server, by address.
+    pub server: Option<String>,
+    /// What is done.
+    pub action: DnsAction,
+    /// Answer this much later.
+    pub delay_s: f64,
+    /// For `truncate`: the answer over TCP comes this much later.
+    pub tcp_delay_s: f64,
+    /// For `answer`: the data, as in a zone file (`10 mx.example.com`).
+    pub data: Vec<String>,
+}
+
+/// What a name server does with a question.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DnsAction {
+    /// From the rule's data, or else the lab's zone.
+    #[default]
+    Answer,
+    /// Nothing.
+    Silent,
+    /// SERVFAIL.
+    Servfail,
+    /// NXDOMAIN.
+    Nxdomain,
+    /// NOERROR without an answer.
+    Nodata,
+    /// TC over UDP, then the answer over TCP.
+    Truncate,
+}
+
+/// What port 113 of the client does.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ident {
+    /// What is done.
+    pub mode: IdentMode,
+    /// For `answer`: how late.
+    pub delay_s: f64,
+}
+
+/// What port 113 of the client does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentMode {
+    /// No listener: RST.
+    #[default]
+    Refuse,
+    /// nftables drops the SYN.
+    Drop,
+    /// Accepts and says nothing.
+    Silent,
+    /// Answers.
+    Answer,
+}
+
+/// The milter.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Milter {
+    /// On a unix socket; otherwise TCP 10.99.0.1:8891.
+    pub is_unix: bool,
+    /// Time-outs as in `INPUT_MAIL_FILTER`, such as `R:10s`.
+    pub timeouts: String,
+    /// By stage: connect, helo, envfrom, envrcpt, data, header, eoh, body, eom.
+    pub stages: BTreeMap<String, MilterStage>,
+}
+
+/// What the milter does at one stage.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MilterStage {
+    /// How late it answers.
+    pub delay_s: f64,
+    /// What.
+    pub reply: MilterReply,
+}
+
+/// Reply of a milter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MilterReply {
+    /// SMFIR_CONTINUE.
+    #[default]
+    Continue,
+    /// SMFIR_ACCEPT.
+    Accept,
+    /// SMFIR_REJECT.
+    Reject,
+    /// SMFIR_TEMPFAIL.
+    Tempfail,
+}
+
+/// The saslauthd.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Saslauthd {
+    /// How late it answers.
+    pub delay_s: f64,
+    /// OK or NO.
+    pub is_no: bool,
+}
+
+/// A client whose session is not asked for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtherClient {
+    /// Its address.
+    pub address: String,
+    /// What it does.
+    pub dialogue: Vec<Step>,
+}
+
+/// One step of the client. Exactly one of the first group is given.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Step {
+    /// Reads the greeting.
+    pub greeting: bool,
+    /// Sends a line and reads its reply.
+    pub line: Option<String>,
+    /// Sends these lines in one segment and reads as many replies.
+    pub batch: Option<Vec<String>>,
+    /// Sends a line byte by byte, each its own segment, and reads its reply.
+    pub split: Option<String>,
+    /// Sends these bytes as they are and reads `replies` replies.
+    pub raw: Option<String>,
+    /// Sends the message (dots are doubled) with its final dot, reads the reply.
+    pub body: Option<String>,
+    /// Sends a line and does not read its reply yet.
+    pub send: Option<String>,
+    /// Waits until a name server was asked this (`AAAA example.com`).
+    pub until_asked: Option<String>,
+    /// Takes an exclusive lock on a file of /etc/mail, for `hold_s`, beside the dialogue.
+    pub lock: Option<String>,
+    /// Closes the connection.
+    pub leave: bool,
+    /// Kills the serving process by SIGKILL.
+    pub kill: bool,
+    /// STARTTLS is sent as a line before; this does the handshake, and what follows goes through it.
+    pub tls: bool,
+    /// Lets time pass.
+    pub sleep_s: Option<f64>,
+    /// Connects from this address to that one instead of the usual two; must be the first step.
+    pub connect: Option<[String; 2]>,
+
+    /// Code of each reply read, in order; empty means that any will do.
+    pub codes: Vec<u16>,
+    /// For `raw`: how many replies follow.
+    pub replies: usize,
+    /// For `raw`: what it is called in the journal.
+    pub verb: Option<String>,
+    /// For `split`: time between two bytes.
+    pub gap_ms: u64,
+    /// For `lock`: how long.
+    pub hold_s: f64,
+}
+
+/// What the report must say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Expect {
+    /// How the session ended; `quit` unless given.
+    pub end: Option<String>,
+    /// Whether the trace is whole.
+    pub incomplete: bool,
+    /// Commands in order.
+    pub commands: Vec<ExpectCommand>,
+    /// Further commands may follow the last expected one.
+    pub open_ended: bool,
+    /// Rules of findings about the whole session, whatever command they name.
+    pub findings_anywhere: Vec<String>,
+}
+
+/// One expected command.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExpectCommand {
+    /// Its verb.
+    pub verb: String,
+    /// Code of its final reply.
+    pub code: Option<u16>,
+    /// Its waits, in order; shorter ones than `ignore_s` may stand between them.
+    pub waits: Vec<ExpectWait>,
+    /// Waits not mentioned above may be this long; 50 ms unless given.
+    pub ignore_s: Option<f64>,
+    /// What must stand in `absent`.
+    pub absent: Vec<String>,
+    /// Rules of the findings that must be there for this command; the only ones.
+    pub findings: Vec<String>,
+    /// `inferred`, where that is expected.
+    pub boundary: Option<String>,
+    /// About how long it takes, as configured; the exact time comes from the journal.
+    pub about_s: Option<f64>,
+}
+
+/// One expected wait.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExpectWait {
+    /// Its cause.
+    pub cause: String,
+    /// Its target, exactly; a suffix when it begins with `*`.
+    pub target: Option<String>,
+    /// Its outcome.
+    pub outcome: Option<String>,
+    /// Its attempts.
+    pub attempts: Option<u32>,
+    /// The DNS question, as `AAAA example.com`.
+    pub question: Option<String>,
+    /// The DNS answer's code; `none` for null.
+    pub rcode: Option<String>,
+    /// The servers, in order, each `ADDRESS:53 ATTEMPTS answered|silent`.
+    pub servers: Vec<String>,
+    /// The milter's stage.
+    pub stage: Option<String>,
+    /// The milter's reply.
+    pub reply: Option<String>,
+    /// The process's own timer.
+    pub timer_s: Option<f64>,
+    /// How long, as configured, where no neighbour can measure it.
+    pub elapsed_s: Option<f64>,
+}
+
+impl Scenario {
+    /// Reads one file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let mut scenario: Self = toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
+        scenario.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(scenario)
+    }
+
+    /// Reads the scenario of this name from `tests/lab`.
+    pub fn named(name: &str) -> Result<Self> {
+        Self::load(&scenario_dir().join(format!("{name}.toml")))
+    }
+
+    /// Reads all of `tests/lab`, in order of name.
+    pub fn all() -> Result<Vec<Self>> {
+        let dir = scenario_dir();
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(&dir)
+            .with_context(|| format!("list {}", dir.display()))?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<Result<_>>()?;
+        paths.retain(|path| path.extension().is_some_and(|ext| ext == "toml"));
+        paths.sort();
+        paths.iter().map(|path| Self::load(path)).collect()
+    }
+}
+
+/// Where the scenarios are.
+pub fn scenario_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("lab")
+}

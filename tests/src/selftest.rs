@@ -1,0 +1,85 @@
+//! The lab against its own scenarios, without the tracer: do the faults happen, and take as long as configured?
+//!
+//! In come a scenario, the client's exchanges and the journal, out come the differences. A tracer that is compared with
+//! a lab that passed this cannot blame the lab.
+
+use anyhow::{Context, Result};
+
+use crate::Lab;
+use crate::client::Played;
+use crate::journal::Event;
+use crate::measure::measure;
+use crate::scenario::{ExpectCommand, Scenario};
+use crate::span::{Span, assign, spans};
+
+/// Slack against configured times: the machine may be busy, and nothing here is measured twice.
+const FLOOR_S: f64 = 0.15;
+
+/// What one run showed.
+pub struct Outcome {
+    /// Verb and time of each command, for people.
+    pub times: Vec<(String, Option<f64>)>,
+    /// Differences; empty if all is well.
+    pub problems: Vec<String>,
+}
+
+/// Puts the lab up, plays the dialogue, compares.
+pub fn run(scenario: &Scenario) -> Result<Outcome> {
+    let dir = crate::packages::target_dir().join("lab-selftest").join(&scenario.name);
+    let lab = Lab::up_in(scenario, &dir).context("put the lab up")?;
+    lab.install_faults().context("install the faults")?;
+    lab.play_other()?;
+    let played = lab.play(&scenario.dialogue, |_| {});
+    wait_for_the_rest(&lab, scenario);
+    lab.journal().save(&lab.dir().join("journal.jsonl"))?;
+    let played = played?;
+    let spans = spans(&played);
+    let problems = problems(scenario, &played, &spans, &lab.journal().events());
+    let times = spans.iter().map(|span| (span.verb.clone(), span.elapsed_s())).collect();
+    Ok(Outcome { times, problems })
+}
+
+/// A session whose client has left goes on for a while: until the serving process is gone.
+fn wait_for_the_rest(lab: &Lab, scenario: &Scenario) {
+    if scenario.dialogue.last().is_some_and(|step| step.leave) {
+        lab.wait_served(std::time::Duration::from_secs(scenario.time_limit_s));
+    }
+}
+
+fn problems(scenario: &Scenario, played: &Played, spans: &[Span], events: &[Event]) -> Vec<String> {
+    let verbs: Vec<String> = scenario.expect.commands.iter().map(|command| command.verb.clone()).collect();
+    let assigned = assign(&verbs, spans);
+    let mut problems = Vec::new();
+    for (command, span) in scenario.expect.commands.iter().zip(assigned) {
+        if command.verb == "DISCONNECT" {
+            continue;
+        }
+        match span {
+            Some(span) => check(command, span, events, &mut problems),
+            None => problems.push(format!("{}: the client's dialogue has no such command", command.verb)),
+        }
+    }
+    if played.exchanges.is_empty() {
+        problems.push("nothing was played".to_owned());
+    }
+    problems
+}
+
+fn check(command: &ExpectCommand, span: &Span, events: &[Event], problems: &mut Vec<String>) {
+    let verb = &command.verb;
+    if let (Some(about_s), Some(elapsed_s)) = (command.about_s, span.elapsed_s()) {
+        let slack = (about_s * 0.02).max(FLOOR_S);
+        if (about_s - elapsed_s).abs() > slack {
+            problems.push(format!("{verb}: configured for {about_s} s, took {elapsed_s:.3} s"));
+        }
+    }
+    for wait in &command.waits {
+        match measure(events, span, wait) {
+            Err(error) => problems.push(format!("{verb}: {error}")),
+            Ok(measured) if measured.attempts.is_some() && wait.attempts.is_some_and(|n| Some(n) != measured.attempts) => {
+                problems.push(format!("{verb}: {:?}: expected {:?} attempts, seen {:?}", wait.question, wait.attempts, measured.attempts));
+            }
+            Ok(_) => {}
+        }
+    }
+}

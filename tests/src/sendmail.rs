@@ -1,0 +1,127 @@
+//! A real sendmail, in the foreground, in its own mount, UTS and network namespaces.
+//!
+//! In come an `/etc` and a namespace, out come a listening daemon and its pid. Its syslog goes to `sendmail.log`, its
+//! stderr to `sendmail.err`. It is ready when the kernel lists its socket as listening, and it dies with the lab.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::netns::{Jail, Mount, Netns};
+use crate::packages::Packages;
+use crate::sendmail_cf::HOSTNAME;
+use crate::stop::Stop;
+
+/// How long sendmail may take to listen; it canonifies its own name first.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// The running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts it and waits until it listens on `sockets` sockets. `dir` holds `etc`, `run` and `dev`.
+    pub fn start(dir: &Path, ns: &Netns, packages: &Packages, sockets: usize, stop: &Stop) -> Result<Self> {
+        let mounts = mounts(dir)?;
+        capture_syslog(dir, stop)?;
+        let stderr = File::create(dir.join("sendmail.err")).context("create sendmail.err")?;
+        let mut command = packages.command(&packages.sendmail("usr/libexec/sendmail/sendmail"));
+        command.args(["-bD", "-C/etc/mail/sendmail.cf"]).current_dir("/").stdout(stderr.try_clone()?).stderr(stderr);
+        command.stdin(Stdio::null());
+        Jail::new(ns).hostname(HOSTNAME).mounts(mounts).apply(&mut command)?;
+        let child = command.spawn().context("start sendmail")?;
+        let mut daemon = Self { child };
+        daemon.wait_listening(dir, sockets, stop)?;
+        Ok(daemon)
+    }
+
+    /// Its pid, the same inside and outside.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The processes that it has forked and not yet reaped.
+    pub fn children(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    fn wait_listening(&mut self, dir: &Path, sockets: usize, stop: &Stop) -> Result<()> {
+        let end = Instant::now() + START_LIMIT;
+        // The kernel has no event for "somebody listens"; /proc is asked every 5 ms.
+        while listening(self.pid()) < sockets {
+            let error = || std::fs::read_to_string(dir.join("sendmail.err")).unwrap_or_default();
+            if let Some(status) = self.child.try_wait().context("ask for sendmail's state")? {
+                bail!("sendmail ended at its start ({status}): {}", error());
+            }
+            if Instant::now() > end || !stop.pass(Duration::from_millis(5)) {
+                bail!("sendmail does not listen after {START_LIMIT:?}: {}", error());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Number of TCP sockets that listen on port 25 in the namespace of a process.
+fn listening(pid: u32) -> usize {
+    let is_listening = |line: &&str| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, _peer, state) = (words.next(), words.next(), words.next());
+        local.is_some_and(|local| local.ends_with(":0019")) && state == Some("0A")
+    };
+    ["tcp", "tcp6"]
+        .iter()
+        .map(|table| std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default())
+        .map(|table| table.lines().filter(is_listening).count())
+        .sum()
+}
+
+/// Private `/etc`, `/run`, `/dev` (for the syslog socket) and a spool in memory, whose fsync costs nothing.
+fn mounts(dir: &Path) -> Result<Vec<Mount>> {
+    let dev = dir.join("dev");
+    std::fs::create_dir_all(&dev).context("create dev")?;
+    std::fs::create_dir_all(dir.join("var/mqueue")).context("create spool")?;
+    let mut mounts = Vec::new();
+    for name in ["null", "zero", "full", "random", "urandom"] {
+        File::create(dev.join(name)).with_context(|| format!("create dev/{name}"))?;
+        mounts.push(Mount::Bind(Path::new("/dev").join(name), dev.join(name)));
+    }
+    let spool = dir.join("var");
+    mounts.push(Mount::Tmpfs(spool.join("mqueue")));
+    for (from, to) in [(dev, "/dev"), (dir.join("etc"), "/etc"), (dir.join("run"), "/run"), (spool, "/var/spool")] {
+        mounts.push(Mount::Bind(from, to.into()));
+    }
+    Ok(mounts)
+}
+
+/// `/dev/log` of the daemon, written to `sendmail.log` line by line.
+fn capture_syslog(dir: &Path, stop: &Stop) -> Result<()> {
+    let socket = crate::unix::bind_datagram(&dir.join("dev"), "log")?;
+    let mut log = File::create(dir.join("sendmail.log")).context("create sendmail.log")?;
+    let stop = stop.clone();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 8192];
+        while stop.wait_readable(&socket) {
+            let Ok(len) = UnixDatagram::recv(&socket, &mut buffer) else { return };
+            let text = String::from_utf8_lossy(buffer.get(..len).unwrap_or_default()).into_owned();
+            // A full disk shows elsewhere soon enough.
+            let _ = writeln!(log, "{} {}", crate::journal::now_ns(), text.trim_end());
+        }
+    });
+    Ok(())
+}
