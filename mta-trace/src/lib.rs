@@ -16,3 +16,7 @@ pub mod kernel;
 pub mod options;
 pub mod report;
 pub mod update;
+pub mod cli;
+pub mod live;
+pub mod view;
+pub mod source;

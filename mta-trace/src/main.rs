@@ -1,1 +1,7 @@
-fn main(){}
+//! mta-trace: parse, run, exit code. Everything else is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mta_trace::cli::main()
+}

@@ -19,12 +19,14 @@ use crate::stop::Stop;
 use crate::zone;
 
 type Rules = Arc<RwLock<Vec<DnsRule>>>;
+/// Questions so far, by server, name and type.
+type Counts = Arc<Mutex<HashMap<(String, String, String), u32>>>;
 
 /// The rules of all servers; none until `install`.
 #[derive(Debug, Clone, Default)]
 pub struct Dns {
     rules: Rules,
-    counts: Arc<Mutex<HashMap<(String, String, String), u32>>>,
+    counts: Counts,
 }
 
 impl Dns {

@@ -24,6 +24,7 @@ pub fn seconds(ns: u64) -> f64 {
 }
 
 /// One thing that happened.
+#[expect(missing_docs, reason = "the fields are named after what they hold")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum What {
@@ -49,12 +50,13 @@ pub enum What {
     IdentReply,
     /// The lock on a map file was taken.
     Locked { file: String },
-    /// ... and released.
+    /// The lock was released.
     Unlocked { file: String },
     /// The sink (next hop) accepted a connection, or received a message.
     Sink { event: String },
-    /// The client began to connect, and was connected.
+    /// The client began to connect.
     ClientConnect,
+    /// It is connected.
     ClientConnected { local: String },
     /// The client has sent all bytes of one step; `last_ns` of a split line is the time of its last byte.
     ClientSent { verb: String },

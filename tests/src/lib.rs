@@ -3,30 +3,45 @@
 //! In comes a scenario (`tests/lab/NAME.toml`), out go a log and a report of `mta-trace`, compared with what the
 //! neighbours and the client measured themselves. Nothing here is shipped, and nothing here shares code with the
 //! product: a mistake in a parser must not be able to hide itself.
+//!
+//! Other tools use [`Lab::up`], [`Lab::daemon_pid`], [`Lab::install_faults`] and [`Lab::play`]; the rest is one file a thing.
 
+// What a scenario is, and what really happened.
 pub mod journal;
-pub mod netns;
-pub mod stop;
-pub mod dns;
-pub mod dns_wire;
-pub mod ident;
-pub mod lock;
-pub mod milter;
-pub mod saslauthd;
 pub mod scenario;
-pub mod sink;
-pub mod zone;
-pub mod client;
+
+// The world: namespaces, neighbours, the MTA.
+mod dns;
+mod dns_wire;
+mod ident;
 mod lab_up;
+mod lock;
+mod milter;
+pub mod netns;
 pub mod packages;
-pub mod sendmail;
-pub mod sendmail_cf;
-pub mod tls;
-pub mod unix;
-pub mod wire;
+mod saslauthd;
+mod sendmail;
+mod sendmail_cf;
+mod sink;
+mod stop;
+mod unix;
+mod zone;
+
+// The client and its clock.
+pub mod client;
+pub mod span;
+mod tls;
+mod wire;
+
+// What the tracer says, against what was measured.
+mod compare;
+mod compare_wait;
+pub mod harness;
+mod measure;
+mod report;
+pub mod run;
+pub mod selftest;
+mod tracer;
 
 pub use lab_up::Lab;
-pub mod measure;
-pub mod selftest;
-pub mod span;
-pub mod harness;
+pub use stop::Stop;

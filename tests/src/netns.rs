@@ -26,6 +26,7 @@ pub const CLIENT_ADDRESSES: [&str; 4] =
     ["10.99.0.1/24", "10.99.0.3/24", "10.99.0.4/24", "fd99::1/64"];
 /// Addresses of the side on which the MTA runs.
 pub const MTA_ADDRESSES: [&str; 2] = ["10.99.0.2/24", "fd99::2/64"];
+const MACS: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
 
 /// One anonymous network namespace.
 #[derive(Debug)]
@@ -127,10 +128,13 @@ impl Pair {
         let far = format!("/proc/{}/fd/{}", std::process::id(), mta.fd.as_raw_fd());
         client.command(
             "ip",
-            &["link", "add", "c0", "type", "veth", "peer", "name", "m0", "netns", &far],
+            &["link", "add", "c0", "address", MACS[0], "type", "veth", "peer", "name", "m0", "address", MACS[1], "netns", &far],
         )?;
         configure(&client, "c0", &CLIENT_ADDRESSES)?;
         configure(&mta, "m0", &MTA_ADDRESSES)?;
+        // The first neighbour solicitation on a fresh link is often lost, and the next comes a second later.
+        client.command("ip", &["neigh", "add", "fd99::2", "lladdr", MACS[1], "dev", "c0", "nud", "permanent"])?;
+        mta.command("ip", &["neigh", "add", "fd99::1", "lladdr", MACS[0], "dev", "m0", "nud", "permanent"])?;
         let watchdog = Some(spawn_watchdog(&mta)?);
         Ok(Self { client, mta, watchdog })
     }

@@ -204,6 +204,7 @@ pub struct OtherClient {
 }
 
 /// One step of the client. Exactly one of the first group is given.
+#[expect(clippy::struct_excessive_bools, reason = "each is one kind of step; in TOML they read better than a tag")]
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Step {
@@ -280,6 +281,8 @@ pub struct ExpectCommand {
     pub absent: Vec<String>,
     /// Rules of the findings that must be there for this command; the only ones.
     pub findings: Vec<String>,
+    /// All DNS questions during it, in order, as the name servers saw them (`AAAA example.com`); checked if given.
+    pub questions: Vec<String>,
     /// `inferred`, where that is expected.
     pub boundary: Option<String>,
     /// About how long it takes, as configured; the exact time comes from the journal.

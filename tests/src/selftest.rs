@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::Lab;
 use crate::client::Played;
-use crate::journal::Event;
+use crate::journal::{Event, What};
 use crate::measure::measure;
 use crate::scenario::{ExpectCommand, Scenario};
 use crate::span::{Span, assign, spans};
@@ -73,6 +73,10 @@ fn check(command: &ExpectCommand, span: &Span, events: &[Event], problems: &mut 
             problems.push(format!("{verb}: configured for {about_s} s, took {elapsed_s:.3} s"));
         }
     }
+    let asked = questions(events, span);
+    if !command.questions.is_empty() && command.questions != asked {
+        problems.push(format!("{verb}: expected the questions {:?}, seen {asked:?}", command.questions));
+    }
     for wait in &command.waits {
         match measure(events, span, wait) {
             Err(error) => problems.push(format!("{verb}: {error}")),
@@ -82,4 +86,15 @@ fn check(command: &ExpectCommand, span: &Span, events: &[Event], problems: &mut 
             Ok(_) => {}
         }
     }
+}
+
+fn questions(events: &[Event], span: &Span) -> Vec<String> {
+    events
+        .iter()
+        .filter(|event| event.t_ns >= span.start_ns && span.end_ns.is_none_or(|end| event.t_ns <= end))
+        .filter_map(|event| match &event.what {
+            What::DnsQuery { qtype, qname, .. } => Some(format!("{qtype} {qname}")),
+            _ => None,
+        })
+        .collect()
 }

@@ -42,7 +42,6 @@ pub(super) struct Live {
     chain: Chain,
     dialogue: Dialogue,
     namer: Namer,
-    min_wait_ns: u64,
     /// A call that was interrupted and goes on (`restart_syscall`).
     suspended: Option<Step>,
     /// The last look at a call that had not returned.
@@ -102,7 +101,6 @@ impl Live {
             chain: Chain::default(),
             dialogue: Dialogue::new(kind, start),
             namer: Namer::new(start, min_wait_ns),
-            min_wait_ns,
             suspended: None,
             unfinished: None,
             lost_at_begin: context.lost,
@@ -172,6 +170,9 @@ impl Live {
     pub fn sys(&mut self, sys: &Sys, context: &Context<'_>, updates: &mut Vec<Update>) {
         if sys.tid == self.tid {
             self.unfinished = None;
+            if self.is_before_ready(sys.t) {
+                return self.before_ready(sys, context);
+            }
             self.settle_seed(sys.start.zip(sys.at_start), sys.t, sys.at);
             let last = self.last;
             let to = self.advance(sys.t, sys.at);
@@ -195,7 +196,7 @@ impl Live {
 
     /// Its thread was blocked outside hooked calls, or still is.
     pub fn block(&mut self, block: &Block, context: &Context<'_>, updates: &mut Vec<Update>) {
-        if block.tid != self.tid {
+        if block.tid != self.tid || self.is_before_ready(block.t) {
             return;
         }
         self.settle_seed(Some(block.since).zip(block.at_start), block.t, block.at);
@@ -334,12 +335,34 @@ impl Live {
                 let blocked_ns = at_since.blocked_ns.saturating_add(ready - since);
                 Mark { t: ready, at: Counters { blocked_ns, ..at_since } }
             }
-            _ => Mark { t, at }.back_to(ready, &Mark { t: ready, at: Counters::default() }),
+            _ => Mark { t, at }.back_to(ready, &self.last),
         };
         self.start = start;
         self.last = start;
         self.dialogue = Dialogue::new(kind, start);
-        self.namer = Namer::new(start, self.min_wait_ns);
+        self.namer.rebase(start);
+    }
+
+    fn is_before_ready(&self, t: u64) -> bool {
+        self.seed.is_some() && t < self.start.t
+    }
+
+    /// What a seeded session does while hooks are still being attached: not counted, but the look-up that it
+    /// has begun may be the one in which it then waits.
+    fn before_ready(&mut self, sys: &Sys, context: &Context<'_>) {
+        let to = self.chain.mark(sys.t, sys.at);
+        let from = match (sys.start, sys.at_start) {
+            (Some(t), Some(at)) => self.chain.mark(t, at),
+            _ => to,
+        };
+        self.last = to;
+        if is_smtp(sys, self.inode) {
+            self.seed = Some(Start::Seeded(None));
+            self.namer.finish();
+        } else {
+            let step = Step::of_call(sys, from, to, self.place(context));
+            self.namer.step(step);
+        }
     }
 
     /// A call that a signal has interrupted may go on as `restart_syscall`: then it is one step.

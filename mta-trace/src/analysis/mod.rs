@@ -13,6 +13,9 @@ use live::{Context, Live};
 use mta_trace_common::syscalls::Call;
 use std::collections::HashMap;
 
+/// How many connections are remembered that have left the backlog before their accept is seen.
+const MAX_BACKLOG: usize = 10_000;
+
 /// The whole analysis of a trace.
 #[derive(Debug, Default)]
 pub struct Analysis {
@@ -154,7 +157,12 @@ impl Analysis {
 
     fn accept(&mut self, sys: &Sys, updates: &mut Vec<Update>) {
         let Some(peer) = sys.peer.as_ref() else { return };
+        // What a session's own process accepts is no session.
+        if sys.matched != Some(true) && self.state.process(sys.pid).is_some_and(|process| process.role == Role::Traced) {
+            return;
+        }
         if sys.matched == Some(false) {
+            self.backlog.remove(&peer.to_string());
             self.summary.unmatched = self.summary.unmatched.saturating_add(1);
             updates.push(Update::Unmatched { client: peer.to_string() });
             return;
@@ -169,12 +177,14 @@ impl Analysis {
     }
 
     fn waited_in_backlog(&mut self, peer: &str, waited_ns: u64) {
-        match self.live.iter_mut().rev().find(|live| live.client() == peer) {
-            Some(live) => live.waited_in_backlog(waited_ns),
-            None => {
-                self.backlog.insert(peer.to_owned(), waited_ns);
-            }
+        if let Some(live) = self.live.iter_mut().rev().find(|live| live.client() == peer) {
+            return live.waited_in_backlog(waited_ns);
         }
+        // Their accepts may have been lost: what nobody asks for is forgotten.
+        if self.backlog.len() >= MAX_BACKLOG {
+            self.backlog.clear();
+        }
+        self.backlog.insert(peer.to_owned(), waited_ns);
     }
 
     fn fork(&mut self, fork: &Fork, updates: &mut Vec<Update>) {

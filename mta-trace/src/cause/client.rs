@@ -12,6 +12,8 @@ const MERGE_NS: i64 = 1_000_000;
 pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     let is_client = match step.client {
         _ if !step.is_blocked => false,
+        // Of a poll that has not returned the descriptors are not told: it is the client's turn, and nothing else is outstanding.
+        None if step.is_unnamed_poll() => step.awaits_client && !present.is_some_and(super::is_outstanding),
         Some(Touch::Reads) => step.awaits_client,
         Some(Touch::Writes) => true,
         Some(Touch::HangUp) | None => false,

@@ -1,6 +1,6 @@
 //! `ident` (RFC 1413): a TCP connection to port 113 of the client, who is asked who owns the connection.
 //!
-//! sendmail: `alarm`, blocking `connect`, `write`, `read`; Exim: `sendto` with MSG_FASTOPEN. All of one socket is one wait.
+//! sendmail: `alarm`, blocking `connect`, `write`, `read`; Exim: `sendto` with `MSG_FASTOPEN`. All of one socket is one wait.
 
 use super::{Explained, Match, Present, outcome};
 use crate::event::{Endpoint, Proto};

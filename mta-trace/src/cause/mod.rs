@@ -120,6 +120,11 @@ impl Namer {
         Self { start, min_wait_ns, present: None, end: start }
     }
 
+    /// The session is counted from here: what began before is counted from here too.
+    pub fn rebase(&mut self, start: Mark) {
+        (self.start, self.end) = (start, start);
+    }
+
     /// Takes the next step; gives the waits that ended with it.
     pub fn step(&mut self, step: Step) -> Vec<Named> {
         let Some((row, matched)) = classify(&step, self.present.as_ref()) else { return Vec::new() };

@@ -11,7 +11,7 @@ impl Explained {
         let deciding = steps.iter().rfind(|step| step.is_blocked).or(steps.last());
         let (outcome, timer_ns) = deciding.map_or((Outcome::Ok, None), outcome);
         // An error that a later call reports without blocking is how it ended (a refused UDP datagram).
-        let after = steps.last().map_or(Outcome::Ok, |last| outcome_of(last));
+        let after = steps.last().map_or(Outcome::Ok, outcome_of);
         let is_late = outcome == Outcome::Ok && after != Outcome::Ok && after != Outcome::Timeout;
         Self {
             target: None,
@@ -42,9 +42,8 @@ pub(super) fn outcome(step: &Step) -> (Outcome, Option<u64>) {
     let outcome = match ret {
         -4 | -516..=-512 if step.timer_ns.is_some() => return (Outcome::Timeout, step.timer_ns),
         -4 | -516..=-512 => Outcome::Interrupted,
-        0.. => Outcome::Ok,
         // EINPROGRESS and EALREADY: the connection is under way.
-        -115 | -114 => Outcome::Ok,
+        0.. | -115 | -114 => Outcome::Ok,
         // EAGAIN after blocking: SO_RCVTIMEO. ETIMEDOUT: TCP gave up.
         -11 if step.is_blocked => Outcome::Timeout,
         -11 => Outcome::Ok,

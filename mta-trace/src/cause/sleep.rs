@@ -20,8 +20,8 @@ pub(super) fn recognise(step: &Step, _present: Option<&Present>) -> Match {
 }
 
 fn is_empty_poll(step: &Step) -> bool {
-    // An epoll descriptor hides what it waits for, and a call that has not returned may not tell its arguments.
-    let is_told = matches!(step.call, Some(Call::Poll | Call::Ppoll | Call::Select | Call::Pselect6));
+    // An epoll descriptor hides what it waits for, and a call that has not returned does not tell what it polls.
+    let is_told = step.ret.is_some() && matches!(step.call, Some(Call::Poll | Call::Ppoll | Call::Select | Call::Pselect6));
     is_told && step.polled.is_empty() && step.timeout_ns.is_some()
 }
 

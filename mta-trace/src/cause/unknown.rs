@@ -9,9 +9,9 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
         return Match::No;
     }
     // A process that ended inside a call does not tell its arguments: what was outstanding went on.
-    let is_nameless = step.ret.is_none() && step.fd.is_none() && step.polled.is_empty();
+    let is_unnamed = step.is_unnamed_poll() || step.ret.is_none() && step.is_receive() && step.object.is_none();
     match present {
-        Some(present) if is_nameless && super::is_outstanding(present) && (step.is_poll() || step.is_receive()) => Match::Continues,
+        Some(present) if is_unnamed && super::is_outstanding(present) => Match::Continues,
         _ => Match::Begins,
     }
 }

@@ -60,10 +60,11 @@ pub fn parse_stream(bytes: &[u8]) -> Option<Message> {
     let announced = usize::from(be16(bytes, 0)?);
     let body = bytes.get(2..)?;
     // With its length in front the rest fits into it; a bare message begins with a random id instead.
-    if announced >= 12 && announced >= body.len() {
-        if let Some(message) = parse(body).filter(|it| it.question.is_some()) {
-            return Some(message);
-        }
+    if announced >= 12
+        && announced >= body.len()
+        && let Some(message) = parse(body).filter(|it| it.question.is_some())
+    {
+        return Some(message);
     }
     parse(bytes)
 }

@@ -2,6 +2,7 @@
 
 use super::mark::{Mark, Passed, seconds};
 use crate::report::{Boundary, Command, Verb, Wait};
+use mta_trace_common::syscalls::{Call, Emit};
 
 /// A named wait with its marks.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,10 +118,12 @@ impl Exchange {
 impl Seen {
     fn absent(self) -> Vec<String> {
         let Self { dns, connect, sync } = self;
-        [(dns, "dns"), (connect, "connect"), (sync, "fsync")]
+        // A call that is reported only when it was slow may have been there, and fast.
+        let is_told = |call: Call| call.row().emit != Emit::Slow;
+        [(dns, "dns", true), (connect, "connect", is_told(Call::Connect)), (sync, "fsync", is_told(Call::Fsync) && is_told(Call::Fdatasync))]
             .into_iter()
-            .filter(|(is_seen, _)| !is_seen)
-            .map(|(_, name)| name.to_owned())
+            .filter(|(is_seen, _, is_told)| !is_seen && *is_told)
+            .map(|(_, name, _)| name.to_owned())
             .collect()
     }
 }

@@ -3,6 +3,7 @@
 //! In: updates while the trace runs, records, and at the end the report. Out: text and JSON. Invariant: text from the
 //! network goes to a terminal only through [`escape`]. Not here: any interpretation.
 
+pub mod accepted;
 pub mod escape;
 pub mod json;
 pub mod strace;

@@ -4,6 +4,7 @@
 //! is missing (lost events, a cut log) stands at the top. Not here: how findings are made.
 
 use super::{
+    accepted::Accepted,
     escape::escape,
     layout::{Row, labelled, row},
     words::{answered, breakdown, ended, said, wait_row},
@@ -12,7 +13,7 @@ use crate::report::{Began, Boundary, Cause, Command, Finding, LogSummary, Report
 use std::fmt::Write;
 
 /// The whole report.
-pub fn text(report: &Report) -> String {
+pub fn text(report: &Report, accepted: &Accepted) -> String {
     let mut out = String::new();
     for line in head(report) {
         push(&mut out, &line);
@@ -25,7 +26,9 @@ pub fn text(report: &Report) -> String {
     }
     if report.sessions.is_empty() {
         push(&mut out, "");
-        push(&mut out, "no session was traced");
+        for line in labelled(0, "", &accepted.sentence()) {
+            push(&mut out, &line);
+        }
     } else if report.sessions.len() > 1 {
         push(&mut out, "");
         for line in overview(&report.sessions) {
@@ -219,21 +222,6 @@ fn overview(sessions: &[Session]) -> Vec<String> {
         }));
     }
     lines
-}
-
-/// Nobody matched `--client`: who came instead, most frequent first.
-pub fn nobody(wanted: &[String], others: &[(String, u64)]) -> String {
-    let wanted = if wanted.is_empty() { String::new() } else { format!(" from {}", escape(&wanted.join(", "))) };
-    let all: u64 = others.iter().map(|(_, number)| number).sum();
-    if all == 0 {
-        return format!("0 sessions{wanted}; nobody else was accepted either");
-    }
-    let mut sorted: Vec<&(String, u64)> = others.iter().collect();
-    sorted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let named: Vec<String> = sorted.iter().take(5).map(|(who, number)| format!("{} ({number})", escape(who))).collect();
-    let rest = if sorted.len() > named.len() { ", ..." } else { "" };
-    let (plural, were) = if all == 1 { ("", "was") } else { ("s", "were") };
-    format!("0 sessions{wanted}; {all} other{plural} {were} accepted: {}{rest}", named.join(", "))
 }
 
 #[cfg(test)]

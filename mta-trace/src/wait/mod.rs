@@ -37,6 +37,7 @@ pub struct Polled {
 
 /// One thing that the serving thread did.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, no states")]
 pub struct Step {
     /// When it began to block; if it did not, when it returned.
     pub from: Mark,
@@ -250,6 +251,11 @@ impl Step {
     /// It waits on several descriptors.
     pub fn is_poll(&self) -> bool {
         self.call.is_some_and(is_poll)
+    }
+
+    /// It waits on descriptors, and has not returned, so that nothing tells on which.
+    pub fn is_unnamed_poll(&self) -> bool {
+        self.ret.is_none() && self.is_poll() && self.polled.is_empty()
     }
 
     /// `fd 7: tcp 10.99.0.2:41822 -> 10.99.0.1:113`.

@@ -48,10 +48,10 @@ pub fn header() -> Header {
     }
 }
 
-pub fn seed_process(pid: u32, ppid: u32, role: &str) -> SeedProc {
+pub fn seed_process(pid: u32, parent: u32, role: &str) -> SeedProc {
     SeedProc {
         pid,
-        ppid,
+        ppid: parent,
         exe: "/usr/sbin/sendmail".into(),
         comm: "sendmail".into(),
         cwd: Some("/var/spool/mqueue".into()),
@@ -175,6 +175,12 @@ impl Trace {
         self.call(Call::Close, 0).args.fd = Some(fd);
     }
 
+    /// The server closes both descriptors that it has of the client's socket.
+    pub fn hang_up(&mut self) {
+        self.close(5);
+        self.close(3);
+    }
+
     /// The server waits for the client.
     pub fn await_client(&mut self, ns: u64) -> &mut Sys {
         let sys = self.blocked(Call::Pselect6, 1, ns);
@@ -253,6 +259,7 @@ impl Trace {
         sys
     }
 
+    #[expect(clippy::too_many_arguments, reason = "an answer has as many parts")]
     pub fn answer(&mut self, fd: i32, inode: u64, server: &str, id: u16, flags: u16, qname: &str, qtype: u16) -> &mut Sys {
         let sys = self.call(Call::Recvfrom, 60);
         sys.args.fd = Some(fd);

@@ -86,7 +86,7 @@ fn text_of(line: &[u8]) -> String {
     String::from_utf8_lossy(line).trim_end_matches(['\r', '\n', '\0']).to_owned()
 }
 
-/// The queue id in the reply to a message: sendmail and OpenSMTPD (`250 2.0.0 ID Message accepted`), Postfix
+/// The queue id in the reply to a message: sendmail and `OpenSMTPD` (`250 2.0.0 ID Message accepted`), Postfix
 /// (`... queued as ID`), Exim (`250 OK id=ID`).
 pub fn queue_id(reply: &str) -> Option<String> {
     let text = reply.strip_prefix("250")?.trim_start_matches(['-', ' ']);

@@ -1,0 +1,277 @@
+//! The command line: what is asked for, what runs, what the exit code is.
+//!
+//! In: argv. Out: results on standard output, everything else on standard error, an exit code: 0 done, 1 failed,
+//! 2 usage, 3 not permitted or kernel not able. The only file that knows clap. Not here: any analysis.
+
+mod doctor;
+mod duration;
+mod output;
+
+use crate::analysis::Analysis;
+use crate::event::Header;
+use crate::kernel;
+use crate::live::{self, Finished, Limits, Signals, View};
+use crate::log;
+use crate::options::{AttachOptions, Cidr};
+use crate::report::Report;
+use crate::source;
+use crate::view::{accepted::Accepted, json, strace::Strace, summary, timeline::Timeline};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use output::{Failure, say};
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  mta-trace attach                            whatever listens on port 25
+  mta-trace attach -p 1234 --client 192.0.2.7 --sessions 1 -o slow.jsonl
+                                              one test session of one client, kept
+  mta-trace report slow.jsonl                 the same report again
+  mta-trace report slow.jsonl --format json | jq '.sessions[].findings'
+  mta-trace doctor                            can it run here?
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not permitted or kernel not able.";
+
+const ATTACH_EXAMPLES: &str = "\
+Examples:
+  mta-trace attach                            whatever listens on port 25
+  mta-trace attach -p 1234                    this daemon, or the one session of this child
+  mta-trace attach --client 192.0.2.0/24 --client 2001:db8::/32 --sessions 3
+  mta-trace attach --duration 5m --view none -o mail.jsonl.zst
+  mta-trace attach -o - --view none | mta-trace report -
+
+The line with the word `ready` on standard error says that every hook is in place.
+Ctrl-C ends the trace and prints the report.";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  mta-trace report slow.jsonl
+  mta-trace report slow.jsonl.zst --format json -o slow.json
+  ssh mail mta-trace attach --sessions 1 -o - | mta-trace report -";
+
+/// Shows why a mail server makes its clients wait.
+#[derive(Debug, Parser)]
+#[command(name = "mta-trace", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 80)]
+struct Cli {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Trace a running mail server and say what each SMTP command waited for
+    #[command(after_help = ATTACH_EXAMPLES)]
+    Attach(Attach),
+    /// Make the report again from a saved log
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(Replay),
+    /// Tell whether tracing can work here, and what is missing
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+struct Attach {
+    /// The mail server's daemon, or one child that serves a session already
+    #[arg(short, long, value_name = "PID", conflicts_with_all = ["port", "mta"], value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pid: Option<u32>,
+    /// Port on which the mail server listens [default: 25]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Name of the mail server: sendmail, postfix, exim, opensmtpd
+    #[arg(long, value_name = "NAME")]
+    mta: Option<String>,
+    /// Only sessions of these clients: an address or a network such as 192.0.2.0/24; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    client: Vec<Cidr>,
+    /// Also sessions that are running already
+    #[arg(long)]
+    existing: bool,
+    /// End after N sessions have ended
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    sessions: Option<u32>,
+    /// End after this time, such as 30s, 5m, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    duration: Option<Duration>,
+    /// Keep the event log in this file (.zst compresses; - is standard output)
+    #[arg(short, long, value_name = "LOG")]
+    output: Option<String>,
+    /// Overwrite the log if it exists
+    #[arg(long, requires = "output")]
+    force: bool,
+    /// Waits below this are only summed up
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration::parse)]
+    min_wait: Duration,
+    /// What is shown while it runs [default: timeline; none with -o -]
+    #[arg(long, value_name = "VIEW")]
+    view: Option<ViewKind>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ViewKind {
+    /// The dialogue, with the waits in between
+    Timeline,
+    /// The system calls, in strace's form
+    Strace,
+    /// Nothing; the report comes at the end
+    None,
+}
+
+#[derive(Debug, Args)]
+struct Replay {
+    /// A log that `attach -o` wrote; - is standard input
+    log: String,
+    /// Form of the report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// Write the report into this file, which must not exist
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people, 80 columns
+    Text,
+    /// mta-trace.report/1
+    Json,
+}
+
+/// Parses the command line, does it, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output and is no error; a closed pipe does not matter here.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(output::USAGE));
+        }
+    };
+    let done = match cli.command {
+        Sub::Attach(attach) => run_attach(attach),
+        Sub::Report(replay) => run_report(&replay),
+        Sub::Doctor => doctor::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn run_attach(attach: Attach) -> Result<(), Failure> {
+    let is_log_stdout = attach.output.as_deref() == Some("-");
+    let view = match (attach.view, is_log_stdout) {
+        (None, true) => ViewKind::None,
+        (Some(ViewKind::Timeline | ViewKind::Strace), true) => {
+            return Err(Failure::usage("with -o - standard output carries the log; use --view none, or write the log into a file"));
+        }
+        (view, _) => view.unwrap_or(ViewKind::Timeline),
+    };
+    // The log is opened before anything is attached: a bad name must not cost a session.
+    let log = attach.output.as_deref().map(|path| log::Writer::create(path, attach.force)).transpose()?;
+    let limits = Limits { sessions: attach.sessions.and_then(|n| usize::try_from(n).ok()), duration: attach.duration };
+    let options = AttachOptions {
+        pid: attach.pid,
+        port: attach.port,
+        mta: attach.mta,
+        clients: attach.client,
+        existing: attach.existing,
+        min_wait_ns: u64::try_from(attach.min_wait.as_nanos()).unwrap_or(u64::MAX),
+    };
+    kernel::prepare_tracefs()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
+    let finished = runtime.block_on(async {
+        let trace = source::attach(&options)?;
+        let signals = Signals::new().map_err(Failure::io)?;
+        let ready = ready_line(&trace.header());
+        say(&ready);
+        let out = BufWriter::new(io::stdout());
+        let view = match view {
+            ViewKind::Timeline => View::Timeline(Timeline::new(out, output::screen())),
+            ViewKind::Strace => View::Strace(Strace::new(out)),
+            ViewKind::None => View::None,
+        };
+        Ok::<_, Failure>(live::run(trace, log, view, limits, signals, &mut |text| say(text)).await)
+    })?;
+    conclude(&finished, is_log_stdout, view != ViewKind::None)?;
+    match attach.output {
+        Some(path) if !is_log_stdout => say(&format!("the log is kept in {path}; `mta-trace report {path}` shows this again")),
+        Some(_) | None => {}
+    }
+    Ok(())
+}
+
+/// `ready: tracing sendmail 8.17.1.9, pid 13633, listening on 0.0.0.0:25, hooks tracepoint`.
+fn ready_line(header: &Header) -> String {
+    let target = &header.target;
+    let version = target.mta_version.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
+    let name = if target.mta == "unknown" { &target.exe } else { &target.mta };
+    let listening: Vec<String> = target.listening.iter().map(ToString::to_string).collect();
+    let place = if listening.is_empty() { "serving a session".to_owned() } else { format!("listening on {}", listening.join(", ")) };
+    format!("ready: tracing {name}{version}, pid {}, {place}, hooks {}", target.pid, header.hooks)
+}
+
+/// The report, unless standard output carries the log; then what failed.
+fn conclude(finished: &Finished, is_log_stdout: bool, has_view: bool) -> Result<(), Failure> {
+    let text = summary::text(&finished.report, &finished.accepted);
+    if is_log_stdout {
+        say(&format!("{} sessions were traced", finished.report.sessions.len()));
+    } else if finished.view_error.is_none() {
+        let mut out = io::stdout().lock();
+        let gap = if has_view { "\n" } else { "" };
+        write!(out, "{gap}{text}").and_then(|()| out.flush()).map_err(Failure::io)?;
+    }
+    if let Some(error) = &finished.log_error {
+        return if live::is_broken_pipe(error) { Ok(()) } else { Err(Failure::failed(format!("the log is incomplete: {error}"))) };
+    }
+    match &finished.view_error {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!("standard output: {error}"))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn run_report(replay: &Replay) -> Result<(), Failure> {
+    let (report, accepted) = analyse(&replay.log)?;
+    let mut text = Vec::new();
+    match replay.format {
+        Format::Text => text.extend_from_slice(summary::text(&report, &accepted).as_bytes()),
+        Format::Json => json::write(&mut text, &report).map_err(Failure::io)?,
+    }
+    match &replay.output {
+        Some(path) => output::write_new(path, &text),
+        None => {
+            let mut out = io::stdout().lock();
+            out.write_all(&text).and_then(|()| out.flush()).map_err(Failure::io)
+        }
+    }
+}
+
+/// The same analysis as live, from a log.
+fn analyse(path: &str) -> Result<(Report, Accepted), Failure> {
+    let mut analysis = Analysis::new();
+    let mut accepted = Accepted::default();
+    let mut updates = Vec::new();
+    for item in log::read(path)? {
+        match item? {
+            log::Item::Record(record) => {
+                accepted.record(&record);
+                analysis.feed(&record, &mut updates);
+            }
+            log::Item::Unreadable { line, reason } => {
+                analysis.note_unreadable();
+                say(&format!("{path}: line {line} cannot be read and is passed over: {reason}"));
+            }
+            log::Item::Unknown { .. } => analysis.note_unknown(),
+            // The report says that the end is missing.
+            log::Item::Cut { .. } => {}
+        }
+        for update in updates.drain(..) {
+            accepted.update(&update);
+        }
+    }
+    let report = analysis.finish(&mut updates);
+    for update in &updates {
+        accepted.update(update);
+    }
+    Ok((report, accepted))
+}

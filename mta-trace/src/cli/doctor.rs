@@ -1,0 +1,107 @@
+//! `doctor`: whether tracing can work here, and what is missing.
+//!
+//! In: /proc and /sys. Out: one line for each need, with what to do where it is not met. Changes nothing.
+
+use super::output::Failure;
+use crate::kernel;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// linux/capability.h.
+const CAPABILITIES: &[(u32, &str, &str)] = &[
+    (39, "CAP_BPF", "to load the eBPF programs"),
+    (38, "CAP_PERFMON", "to attach them to tracepoints"),
+    (19, "CAP_SYS_PTRACE", "to look at the mail server's descriptors"),
+    (2, "CAP_DAC_READ_SEARCH", "to read tracefs"),
+];
+/// Stands for the first two before Linux 5.8, and for mounting tracefs.
+const CAP_SYS_ADMIN: u32 = 21;
+
+struct Need {
+    name: String,
+    is_met: bool,
+    /// What was found, or what to do.
+    text: String,
+}
+
+/// Looks, prints, and fails with 3 if something is missing.
+pub fn run() -> Result<(), Failure> {
+    let needs = needs();
+    let mut out = io::stdout().lock();
+    for need in &needs {
+        let mark = if need.is_met { "ok     " } else { "MISSING" };
+        writeln!(out, "{mark}  {:<20} {}", need.name, need.text).map_err(Failure::io)?;
+    }
+    out.flush().map_err(Failure::io)?;
+    let missing: Vec<&str> = needs.iter().filter(|need| !need.is_met).map(|need| need.name.as_str()).collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::not_able(format!("tracing cannot work here, missing: {}; `report` works all the same", missing.join(", "))))
+    }
+}
+
+fn needs() -> Vec<Need> {
+    let release = kernel::release();
+    let is_new = is_at_least(&release, 5, 8);
+    let mut needs = vec![need("kernel", is_new, release, "Linux 5.8 or newer is needed (ring buffer, CAP_BPF)")];
+    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
+    needs.push(need("BTF", btf, "/sys/kernel/btf/vmlinux".to_owned(), "the kernel must be built with CONFIG_DEBUG_INFO_BTF=y"));
+    let held = fs::read_to_string("/proc/self/status").map_or(0, |status| effective(&status));
+    for (bit, name, why) in CAPABILITIES {
+        needs.push(need(name, has(held, *bit), (*why).to_owned(), &format!("{why}: run as root, or give it this capability")));
+    }
+    let places = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+    let mounted = places.into_iter().find(|place| Path::new(place).join("events/syscalls").exists());
+    let is_tracefs = mounted.is_some() || has(held, CAP_SYS_ADMIN);
+    let found = mounted.map_or("not mounted; mta-trace mounts one for itself".to_owned(), str::to_owned);
+    needs.push(need("tracefs", is_tracefs, found, "as root: mount -t tracefs nodev /sys/kernel/tracing"));
+    needs
+}
+
+fn need(name: &str, is_met: bool, found: String, advice: &str) -> Need {
+    Need { name: name.to_owned(), is_met, text: if is_met { found } else { advice.to_owned() } }
+}
+
+/// `6.1.0-13-amd64`.
+fn is_at_least(release: &str, major: u32, minor: u32) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(a), Some(b)) => (a, b) >= (major, minor),
+        _ => false,
+    }
+}
+
+/// The line `CapEff` of /proc/PID/status.
+fn effective(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// `CAP_SYS_ADMIN` includes what was later split off from it (capabilities(7)).
+fn has(held: u64, bit: u32) -> bool {
+    let is_set = |bit: u32| held.checked_shr(bit).is_some_and(|rest| rest & 1 == 1);
+    is_set(bit) || (matches!(bit, 38 | 39) && is_set(CAP_SYS_ADMIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_as_numbers() {
+        for (release, expected) in [("6.1.0-13-amd64", true), ("5.8.0", true), ("5.7.19", false), ("4.19.0", false), ("x", false), ("", false)] {
+            assert_eq!(is_at_least(release, 5, 8), expected, "{release}");
+        }
+    }
+
+    #[test]
+    fn capabilities_are_bits() {
+        let held = effective("Name:\tx\nCapEff:\t000000c000080004\n");
+        assert!(has(held, 39) && has(held, 38) && has(held, 19) && has(held, 2));
+        assert!(!has(held, CAP_SYS_ADMIN));
+        assert!(has(1 << CAP_SYS_ADMIN, 39) && !has(1 << CAP_SYS_ADMIN, 19));
+        assert_eq!(effective("no such line"), 0);
+    }
+}

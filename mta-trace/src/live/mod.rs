@@ -1,0 +1,299 @@
+//! The live loop: records from the kernel into the log, the analysis and the view, until something ends it.
+//!
+//! In: a [`Source`], limits, a view. Out: the same report that a replay of the log gives. Invariant: one thread, one
+//! loop; what the view cannot show or the log cannot take never stops the mail server. Not here: what is traced
+//! (`kernel/`), what is printed at the end (`cli.rs`).
+
+use crate::analysis::Analysis;
+use crate::event::{Header, Record};
+use crate::log;
+use crate::report::Report;
+use crate::source::LiveTrace;
+use crate::update::Update;
+use crate::view::{accepted::Accepted, strace::Strace, timeline::Timeline};
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How often running waits are looked at and the target is checked.
+const TICK: Duration = Duration::from_millis(200);
+/// How often the log is flushed.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// A wait shorter than this is not shown before it ends.
+const LOOK_NS: u64 = 200_000_000;
+
+/// Where records come from: the kernel, or a test.
+pub(crate) trait Source {
+    /// First record.
+    fn header(&self) -> Header;
+    /// What existed before.
+    fn seeds(&self) -> Vec<Record>;
+    /// Waits for records; none: nothing came within that time.
+    async fn next(&mut self, timeout: Duration) -> Option<Vec<Record>>;
+    /// What threads wait for just now.
+    fn waiting(&self) -> Vec<Record>;
+    /// Whether there is anything left to trace.
+    fn is_target_alive(&self) -> bool;
+    /// Whatever is left, loss, and the end.
+    fn stop(self, reason: &str) -> Vec<Record>;
+}
+
+impl Source for LiveTrace {
+    fn header(&self) -> Header {
+        self.header()
+    }
+
+    fn seeds(&self) -> Vec<Record> {
+        self.seeds()
+    }
+
+    async fn next(&mut self, timeout: Duration) -> Option<Vec<Record>> {
+        self.next(timeout).await
+    }
+
+    fn waiting(&self) -> Vec<Record> {
+        self.waiting()
+    }
+
+    fn is_target_alive(&self) -> bool {
+        self.is_target_alive()
+    }
+
+    fn stop(self, reason: &str) -> Vec<Record> {
+        self.stop(reason)
+    }
+}
+
+/// When it ends by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// After so many sessions.
+    pub sessions: Option<usize>,
+    /// After so much time.
+    pub duration: Option<Duration>,
+}
+
+/// What is shown while it runs.
+pub enum View<W> {
+    /// The dialogue with its waits.
+    Timeline(Timeline<W>),
+    /// The calls.
+    Strace(Strace<W>),
+    /// Nothing.
+    None,
+}
+
+impl<W: Write> View<W> {
+    fn record(&mut self, record: &Record) -> io::Result<()> {
+        match self {
+            Self::Strace(strace) => strace.record(record),
+            Self::Timeline(_) | Self::None => Ok(()),
+        }
+    }
+
+    fn update(&mut self, update: &Update) -> io::Result<()> {
+        match self {
+            Self::Timeline(timeline) => timeline.update(update),
+            Self::Strace(strace) => strace.update(update),
+            Self::None => Ok(()),
+        }
+    }
+
+    fn flush(&mut self, is_last: bool) -> io::Result<()> {
+        match self {
+            Self::Timeline(timeline) if is_last => timeline.finish(),
+            Self::Strace(strace) => strace.finish(),
+            Self::Timeline(_) | Self::None => Ok(()),
+        }
+    }
+}
+
+/// What came of it.
+pub struct Finished {
+    /// The report.
+    pub report: Report,
+    /// Who else was accepted.
+    pub accepted: Accepted,
+    /// The log could not be written to its end.
+    pub log_error: Option<log::Error>,
+    /// The view could not be shown to its end.
+    pub view_error: Option<io::Error>,
+}
+
+/// Signals that end a trace; made before `ready` is said.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Inside a runtime.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+struct Run<'a, W> {
+    log: Option<log::Writer>,
+    view: View<W>,
+    analysis: Analysis,
+    accepted: Accepted,
+    updates: Vec<Update>,
+    log_error: Option<log::Error>,
+    view_error: Option<io::Error>,
+    warn: &'a mut dyn FnMut(&str),
+}
+
+/// Runs until a limit, a signal or the target's end.
+pub(crate) async fn run<W: Write>(
+    mut source: impl Source,
+    log: Option<log::Writer>,
+    view: View<W>,
+    limits: Limits,
+    mut signals: Signals,
+    warn: &mut dyn FnMut(&str),
+) -> Finished {
+    let mut run = Run {
+        log,
+        view,
+        analysis: Analysis::new(),
+        accepted: Accepted::default(),
+        updates: Vec::new(),
+        log_error: None,
+        view_error: None,
+        warn,
+    };
+    run.take(&[Record::Header(source.header())]);
+    let seeds = source.seeds();
+    run.take(&seeds);
+    let reason = run.pump(&mut source, limits, &mut signals).await;
+    let last = source.stop(reason);
+    run.take(&last);
+    run.finish()
+}
+
+impl<W: Write> Run<'_, W> {
+    /// The loop; returns why it ended, in the words of the log's last record.
+    async fn pump(&mut self, source: &mut impl Source, limits: Limits, signals: &mut Signals) -> &'static str {
+        let began = Instant::now();
+        let (mut ticked, mut flushed) = (began, began);
+        loop {
+            if limits.sessions.is_some_and(|wanted| self.analysis.ended_sessions() >= wanted) {
+                return "sessions";
+            }
+            if self.view_error.is_some() || self.is_pipe_closed() {
+                return "signal";
+            }
+            let left = limits.duration.map(|limit| limit.saturating_sub(began.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return "duration";
+            }
+            let patience = left.map_or(TICK, |left| left.min(TICK));
+            tokio::select! {
+                () = signals.any() => return "signal",
+                records = source.next(patience) => self.take(&records.unwrap_or_default()),
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                // Looks are for the eye: the log gets only those of the end.
+                for look in source.waiting().into_iter().filter(is_long) {
+                    self.feed(&look);
+                }
+                self.flush_view(false);
+                if !source.is_target_alive() {
+                    return "target-exited";
+                }
+            }
+            if flushed.elapsed() >= FLUSH {
+                flushed = Instant::now();
+                self.flush_log();
+            }
+        }
+    }
+
+    fn take(&mut self, records: &[Record]) {
+        for record in records {
+            let written = self.log.as_mut().map_or(Ok(()), |log| log.write(record));
+            self.log_result(written);
+            if self.view_error.is_none() {
+                self.view_error = self.view.record(record).err();
+            }
+            self.feed(record);
+        }
+    }
+
+    fn feed(&mut self, record: &Record) {
+        self.accepted.record(record);
+        let mut updates = std::mem::take(&mut self.updates);
+        self.analysis.feed(record, &mut updates);
+        self.show(&mut updates);
+        self.updates = updates;
+    }
+
+    fn show(&mut self, updates: &mut Vec<Update>) {
+        for update in updates.drain(..) {
+            self.accepted.update(&update);
+            if self.view_error.is_none() {
+                self.view_error = self.view.update(&update).err();
+            }
+        }
+    }
+
+    fn flush_view(&mut self, is_last: bool) {
+        if self.view_error.is_none() {
+            self.view_error = self.view.flush(is_last).err();
+        }
+    }
+
+    fn flush_log(&mut self) {
+        let flushed = self.log.as_mut().map_or(Ok(()), log::Writer::flush);
+        self.log_result(flushed);
+    }
+
+    /// The first failure is said; tracing goes on without the log: the report may be all that is left.
+    fn log_result(&mut self, result: Result<(), log::Error>) {
+        let Err(error) = result else { return };
+        if !is_broken_pipe(&error) {
+            (self.warn)(&format!("{error}; tracing goes on without the log"));
+        }
+        self.log = None;
+        self.log_error = Some(error);
+    }
+
+    /// Whoever read the log from standard output has gone.
+    fn is_pipe_closed(&self) -> bool {
+        self.log_error.as_ref().is_some_and(is_broken_pipe)
+    }
+
+    fn finish(mut self) -> Finished {
+        let mut updates = std::mem::take(&mut self.updates);
+        let report = self.analysis.finish(&mut updates);
+        self.show(&mut updates);
+        self.flush_view(true);
+        self.flush_log();
+        Finished { report, accepted: self.accepted, log_error: self.log_error, view_error: self.view_error }
+    }
+}
+
+fn is_long(look: &Record) -> bool {
+    match look {
+        Record::Block(block) => block.t.saturating_sub(block.since) >= LOOK_NS,
+        _ => true,
+    }
+}
+
+/// Whether the reader of our output closed it: no failure of ours.
+pub fn is_broken_pipe(error: &log::Error) -> bool {
+    matches!(error, log::Error::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests;

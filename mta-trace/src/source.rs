@@ -1,0 +1,116 @@
+//! A live trace as a source of records: the ring of `kernel/`, decoded by `decode/`, with header, seeds, loss and clock.
+//!
+//! In: a selection. Out: the same records that a saved log holds. Not here: what is done with them (`live.rs`).
+
+use crate::{
+    decode,
+    event::{Clock, End, Header, LOG_SCHEMA, Loss, Record, Target},
+    kernel,
+    options::AttachOptions,
+};
+use std::{os::fd::AsFd as _, time::Duration};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Records that nobody was woken for are looked at this often.
+const LOOK: Duration = Duration::from_millis(50);
+/// A clock and, where something was lost, a loss record at most this often.
+const HOUSEKEEPING_NS: u64 = 1_000_000_000;
+
+/// A running trace.
+pub struct LiveTrace {
+    trace: kernel::Trace,
+    ready: AsyncFd<std::os::fd::OwnedFd>,
+    header: Header,
+    loss: Loss,
+    housekeeping: u64,
+}
+
+/// Attaches. Must run inside a tokio runtime, before which [`kernel::prepare_tracefs`] was called.
+pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
+    let trace = kernel::attach(options)?;
+    let header = header(options, &trace);
+    let watch = |error: std::io::Error| kernel::Error::Hook { hook: "ring buffer".into(), step: "poll", reason: error.to_string() };
+    let fd = trace.as_fd().try_clone_to_owned().map_err(watch)?;
+    let ready = AsyncFd::with_interest(fd, Interest::READABLE).map_err(watch)?;
+    Ok(LiveTrace { trace, ready, header, loss: Loss::default(), housekeeping: kernel::now_ns() })
+}
+
+fn header(options: &AttachOptions, trace: &kernel::Trace) -> Header {
+    let kernel::Target { pid, exe, mta, version, listening } = &trace.target;
+    Header {
+        schema: LOG_SCHEMA.to_owned(),
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: kernel::release(),
+        arch: std::env::consts::ARCH.to_owned(),
+        hooks: "tracepoint".to_owned(),
+        boot_to_wall_ns: kernel::boot_to_wall_ns(),
+        attach_ns: trace.attach_ns,
+        target: Target { pid: *pid, exe: exe.clone(), mta: (*mta).to_owned(), mta_version: version.clone(), listening: listening.clone() },
+        client: options.clients.iter().map(ToString::to_string).collect(),
+        min_wait_ns: options.min_wait_ns,
+        existing: options.existing,
+    }
+}
+
+impl LiveTrace {
+    /// First record of the log.
+    pub fn header(&self) -> Header {
+        self.header.clone()
+    }
+
+    /// What existed before.
+    pub fn seeds(&self) -> Vec<Record> {
+        self.trace.seeds.clone()
+    }
+
+    /// The next records; `None`: nothing came within the time.
+    pub async fn next(&mut self, timeout: Duration) -> Option<Vec<Record>> {
+        if let Ok(Ok(mut guard)) = tokio::time::timeout(timeout.min(LOOK), self.ready.readable()).await {
+            guard.clear_ready();
+        }
+        let records = self.drain();
+        (!records.is_empty()).then_some(records)
+    }
+
+    fn drain(&mut self) -> Vec<Record> {
+        let mut records = Vec::new();
+        self.trace.drain(|bytes| records.push(decode::record(bytes)));
+        let now = kernel::now_ns();
+        if now.saturating_sub(self.housekeeping) >= HOUSEKEEPING_NS {
+            self.housekeeping = now;
+            records.extend(self.loss(now));
+            records.push(Record::Clock(Clock { t: now, wall_ns: kernel::boot_to_wall_ns().saturating_add_unsigned(now) }));
+        }
+        records
+    }
+
+    /// A loss record, if the counts have changed.
+    fn loss(&mut self, t: u64) -> Option<Record> {
+        let [ring, truncated, fault, tables] = self.trace.loss();
+        let loss = Loss { t, ring, truncated, fault, tables };
+        let is_new = Loss { t: self.loss.t, ..loss } != self.loss;
+        self.loss = loss;
+        is_new.then_some(Record::Loss(loss))
+    }
+
+    /// What the sessions' threads wait for right now, as unfinished blocks. For the live view, not for the log.
+    pub fn waiting(&self) -> Vec<Record> {
+        let t = kernel::now_ns();
+        self.trace.blocked().iter().map(|(tid, thread, args)| Record::Block(decode::blocked(*tid, thread, args, t))).collect()
+    }
+
+    /// Whether the traced process still exists.
+    pub fn is_target_alive(&self) -> bool {
+        self.trace.is_target_alive()
+    }
+
+    /// Ends the trace: what the ring still holds, what is being waited for, the last counts, the end.
+    pub fn stop(mut self, reason: &str) -> Vec<Record> {
+        let mut records = self.drain();
+        records.extend(self.waiting());
+        let t = kernel::now_ns();
+        records.extend(self.loss(t));
+        records.push(Record::End(End { t, reason: reason.to_owned() }));
+        records
+    }
+}

@@ -1,0 +1,158 @@
+//! A report against what was expected and what was measured.
+//!
+//! In come a scenario, the client's exchanges, the journal and the report; out come sentences about each difference,
+//! none if all is well. Every time is compared with a clock of the lab, never with another number of the report.
+
+use crate::client::Played;
+use crate::compare_wait::wait_problems;
+use crate::journal::Event;
+use crate::measure::{measure, slack_s};
+use crate::report::{Command, Report, Session, Wait};
+use crate::scenario::{Expect, ExpectCommand, Scenario};
+use crate::span::{Span, assign, spans};
+
+/// Between the client's clock and the server's, before any slack.
+const WIRE_S: f64 = 0.005;
+/// Waits that no expectation mentions may be this long.
+const IGNORE_S: f64 = 0.05;
+
+/// All differences.
+pub fn problems(scenario: &Scenario, played: &Played, events: &[Event], report: &Report) -> Vec<String> {
+    let [session] = report.sessions.as_slice() else {
+        return vec![format!("expected one session, the report has {}", report.sessions.len())];
+    };
+    let expect = &scenario.expect;
+    let mut problems = session_problems(expect, played, report, session);
+    let verbs: Vec<String> = expect.commands.iter().map(|command| command.verb.clone()).collect();
+    let found: Vec<&str> = session.commands.iter().map(|command| command.verb.as_str()).collect();
+    let compared = if expect.open_ended { found.get(..verbs.len()).unwrap_or(&found) } else { &found };
+    if compared != verbs {
+        problems.push(format!("expected the commands {}, found {}", verbs.join(" "), found.join(" ")));
+        return problems;
+    }
+    let all = spans(played);
+    for ((expected, span), command) in expect.commands.iter().zip(assign(&verbs, &all)).zip(&session.commands) {
+        let mut here = command_problems(expected, span, events, command);
+        here.extend(finding_problems(expect, expected, session, command));
+        if !here.is_empty() {
+            problems.extend(here.iter().map(|problem| format!("{}: {}: {problem}", command.index, command.verb)));
+            problems.push(format!("{command:#?}"));
+        }
+    }
+    problems.extend(batch_problems(&expect.commands, &assign(&verbs, &all), session));
+    let missing = expect.findings_anywhere.iter().filter(|rule| !session.findings.iter().any(|found| found.rule == **rule));
+    problems.extend(missing.map(|rule| format!("expected a finding {rule} for the session")));
+    problems
+}
+
+fn session_problems(expect: &Expect, played: &Played, report: &Report, session: &Session) -> Vec<String> {
+    let mut problems = Vec::new();
+    let end = expect.end.as_deref().unwrap_or("quit");
+    if session.end != end {
+        problems.push(format!("expected the session to end by {end}, found {}", session.end));
+    }
+    if session.client != played.local {
+        problems.push(format!("the client was {}, the report has {}", played.local, session.client));
+    }
+    if session.complete == expect.incomplete || session.began != "accept" || report.log.lost != 0 {
+        problems.push(format!("complete {}, began {}, lost {}", session.complete, session.began, report.log.lost));
+    }
+    let sum = session.client_s + session.commands.iter().map(|command| command.elapsed_s).sum::<f64>();
+    if (session.elapsed_s - sum).abs() > identity_slack_s(session.elapsed_s) {
+        problems.push(format!("session: {} s, but commands and client are {sum} s", session.elapsed_s));
+    }
+    problems
+}
+
+fn identity_slack_s(elapsed_s: f64) -> f64 {
+    (elapsed_s * 0.005).max(0.001)
+}
+
+fn command_problems(expected: &ExpectCommand, span: Option<&Span>, events: &[Event], command: &Command) -> Vec<String> {
+    let mut problems = Vec::new();
+    if expected.code.is_some() && expected.code != command.reply_code {
+        problems.push(format!("expected the code {:?}, found {:?}", expected.code, command.reply_code));
+    }
+    let client_s = span.filter(|span| span.batch.is_none()).and_then(Span::elapsed_s);
+    if let Some(client_s) = client_s
+        && (client_s - command.elapsed_s).abs() > WIRE_S + slack_s(client_s)
+    {
+        problems.push(format!("the client measured {client_s:.6} s, found {:.6} s", command.elapsed_s));
+    }
+    if expected.boundary.is_some() && expected.boundary != command.boundary {
+        problems.push(format!("expected the boundary {:?}, found {:?}", expected.boundary, command.boundary));
+    }
+    for name in expected.absent.iter().filter(|name| !command.absent.contains(name)) {
+        problems.push(format!("expected {name} to be absent, found absent {:?}", command.absent));
+    }
+    problems.extend(identity_problems(command));
+    problems.extend(waits_problems(expected, span, events, command));
+    problems
+}
+
+fn identity_problems(command: &Command) -> Vec<String> {
+    let Command { elapsed_s, short_waits_s, cpu_s, runqueue_s, unexplained_s, waits, .. } = command;
+    let mut problems = Vec::new();
+    let sum = waits.iter().map(|wait| wait.elapsed_s).sum::<f64>() + short_waits_s + cpu_s + runqueue_s + unexplained_s;
+    if (elapsed_s - sum).abs() > identity_slack_s(*elapsed_s) {
+        problems.push(format!("takes {elapsed_s} s, but its parts are {sum} s"));
+    }
+    let unknown: f64 = waits.iter().filter(|wait| wait.cause == "unknown").map(|wait| wait.elapsed_s).sum();
+    if *elapsed_s >= 0.1 && (unknown + unexplained_s).abs() > 0.01 * elapsed_s {
+        problems.push(format!("of {elapsed_s} s, {} s are unknown or unexplained", unknown + unexplained_s));
+    }
+    problems
+}
+
+/// Expected waits in order; shorter ones and the client's own may stand between them.
+fn waits_problems(expected: &ExpectCommand, span: Option<&Span>, events: &[Event], command: &Command) -> Vec<String> {
+    let mut problems = Vec::new();
+    let ignore_s = expected.ignore_s.unwrap_or(IGNORE_S);
+    let mut rest = expected.waits.iter().peekable();
+    for wait in &command.waits {
+        if let Some(next) = rest.next_if(|next| is_meant(next.cause.as_str(), next.question.as_deref(), next.stage.as_deref(), wait)) {
+            let measured = span.map_or_else(|| Err("the client's dialogue has no such command".to_owned()), |span| measure(events, span, next));
+            problems.extend(wait_problems(next, measured, wait));
+        } else if wait.elapsed_s >= ignore_s && wait.cause != "client" {
+            problems.push(format!("a wait that was not expected: {wait:?}"));
+        }
+    }
+    problems.extend(rest.map(|missing| format!("a wait is missing: {missing:?}")));
+    problems
+}
+
+fn is_meant(cause: &str, question: Option<&str>, stage: Option<&str>, wait: &Wait) -> bool {
+    let asked = wait.dns.as_ref().map(|dns| format!("{} {}", dns.qtype, dns.qname));
+    cause == wait.cause
+        && question.is_none_or(|question| asked.as_deref() == Some(question))
+        && stage.is_none_or(|stage| wait.milter.as_ref().is_some_and(|milter| milter.stage == stage))
+}
+
+fn finding_problems(expect: &Expect, expected: &ExpectCommand, session: &Session, command: &Command) -> Vec<String> {
+    let mut found: Vec<&str> = session
+        .findings
+        .iter()
+        .filter(|finding| finding.command == command.index && !expect.findings_anywhere.contains(&finding.rule))
+        .map(|finding| finding.rule.as_str())
+        .collect();
+    let mut wanted: Vec<&str> = expected.findings.iter().map(String::as_str).collect();
+    found.sort_unstable();
+    wanted.sort_unstable();
+    if found == wanted { Vec::new() } else { vec![format!("expected the findings {wanted:?}, found {found:?}")] }
+}
+
+/// Of a batch only the sum can be compared: the client sees all replies at once.
+fn batch_problems(expected: &[ExpectCommand], spans: &[Option<&Span>], session: &Session) -> Vec<String> {
+    let mut sums: Vec<(usize, f64, f64)> = Vec::new();
+    for (_, (span, command)) in expected.iter().zip(spans.iter().zip(&session.commands)) {
+        let Some((span, batch)) = span.and_then(|span| span.batch.map(|batch| (span, batch))) else { continue };
+        match sums.last_mut() {
+            Some((last, _, sum)) if *last == batch => *sum += command.elapsed_s,
+            _ => sums.push((batch, span.elapsed_s().unwrap_or_default(), command.elapsed_s)),
+        }
+    }
+    sums.into_iter()
+        .filter(|(_, client_s, sum)| (client_s - sum).abs() > WIRE_S + slack_s(*client_s))
+        .map(|(_, client_s, sum)| format!("the client measured {client_s:.6} s for a batch, its commands are {sum:.6} s"))
+        .collect()
+}

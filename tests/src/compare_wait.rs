@@ -1,0 +1,93 @@
+//! One wait of a report against what was expected of it and what a neighbour measured.
+
+use crate::measure::{Measured, slack_s};
+use crate::report::{Dns, Wait};
+use crate::scenario::ExpectWait;
+
+/// All differences of one wait.
+pub fn wait_problems(expected: &ExpectWait, measured: Result<Measured, String>, wait: &Wait) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut differ = |what: &str, wanted: Option<String>, found: Option<String>| {
+        if wanted.is_some() && wanted != found {
+            problems.push(format!("{}: expected {what} {}, found {}", expected.cause, shown(wanted), shown(found)));
+        }
+    };
+    differ("outcome", expected.outcome.clone(), Some(wait.outcome.clone()));
+    differ("attempts", expected.attempts.map(|n| n.to_string()), wait.attempts.map(|n| n.to_string()));
+    let rcode = wait.dns.as_ref().map(|dns| dns.rcode.clone().unwrap_or_else(|| "none".into()));
+    differ("rcode", expected.rcode.clone(), rcode);
+    differ("reply", expected.reply.clone(), wait.milter.as_ref().and_then(|milter| milter.reply.clone()));
+    let servers = (!expected.servers.is_empty()).then(|| expected.servers.join(", "));
+    differ("servers", servers, wait.dns.as_ref().map(servers_text));
+    if let Some(target) = &expected.target
+        && !is_target(target, wait.target.as_deref())
+    {
+        differ("target", Some(target.clone()), wait.target.clone());
+    }
+    if let Some(timer_s) = expected.timer_s
+        && wait.timer_s.is_none_or(|found| (found - timer_s).abs() > 0.001)
+    {
+        differ("timer_s", Some(timer_s.to_string()), wait.timer_s.map(|found| found.to_string()));
+    }
+    match measured {
+        Err(error) => problems.push(format!("{}: {error}", expected.cause)),
+        Ok(Measured { elapsed_s, attempts }) => {
+            if (elapsed_s - wait.elapsed_s).abs() > slack_s(elapsed_s) {
+                problems.push(format!("{}: measured {elapsed_s:.6} s, found {:.6} s", expected.cause, wait.elapsed_s));
+            }
+            if attempts.is_some() && attempts != wait.attempts {
+                problems.push(format!("{}: the name servers saw {attempts:?} questions, found {:?}", expected.cause, wait.attempts));
+            }
+        }
+    }
+    problems
+}
+
+fn shown(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "nothing".to_owned())
+}
+
+fn is_target(expected: &str, found: Option<&str>) -> bool {
+    match expected.strip_prefix('*') {
+        Some(suffix) => found.is_some_and(|found| found.ends_with(suffix)),
+        None => found == Some(expected),
+    }
+}
+
+fn servers_text(dns: &Dns) -> String {
+    let text = |server: &crate::report::Server| {
+        let answered = if server.answered { "answered" } else { "silent" };
+        format!("{} {} {answered}", server.address, server.attempts)
+    };
+    dns.servers.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait() -> Wait {
+        serde_json::from_value(serde_json::json!({
+            "cause": "dns", "target": "10.99.0.1:53", "elapsed_s": 10.01, "outcome": "timeout", "attempts": 2,
+            "dns": {"qname": "example.com", "qtype": "A", "rcode": null,
+                "servers": [{"address": "10.99.0.1:53", "attempts": 2, "answered": false}]}
+        }))
+        .expect("a wait")
+    }
+
+    #[test]
+    fn a_wait_is_held_against_the_neighbours_clock() {
+        let expected = ExpectWait { cause: "dns".into(), rcode: Some("none".into()), target: Some("*:53".into()), ..ExpectWait::default() };
+        let measured = |elapsed_s| Ok(Measured { elapsed_s, attempts: Some(2) });
+        assert_eq!(wait_problems(&expected, measured(10.1), &wait()), Vec::<String>::new());
+        assert_eq!(wait_problems(&expected, measured(10.3), &wait()).len(), 1);
+    }
+
+    #[test]
+    fn servers_are_compared_in_order() {
+        let servers = vec!["10.99.0.1:53 1 silent".to_owned()];
+        let expected = ExpectWait { cause: "dns".into(), servers, ..ExpectWait::default() };
+        let problems = wait_problems(&expected, Ok(Measured { elapsed_s: 10.0, attempts: None }), &wait());
+        assert_eq!(problems, ["dns: expected servers 10.99.0.1:53 1 silent, found 10.99.0.1:53 2 silent"]);
+    }
+}

@@ -1,0 +1,9 @@
+//! Every scenario of `tests/lab` with the tracer attached to a real sendmail.
+
+use std::process::ExitCode;
+
+use libtest_mimic::Failed;
+
+fn main() -> ExitCode {
+    lab::harness::main("live", |scenario| lab::run::run(scenario).map_err(|error| Failed::from(format!("{error:#}"))))
+}

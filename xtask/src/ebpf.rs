@@ -1,0 +1,173 @@
+//! The committed eBPF object: built, stamped, checked.
+//!
+//! The stamp holds a hash of the sources that the object was made of, a hash of the object, and the versions of the tools; so a
+//! test can tell without any tool whether source and object belong together.
+
+use crate::{
+    setup,
+    shell::{output, root, run},
+};
+use anyhow::{Context as _, bail, ensure};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::{fs, path::PathBuf, process::Command};
+
+const RUSTC: &str = "/usr/bin/rustc";
+const CARGO: &str = "/usr/bin/cargo";
+const OBJDUMP: &str = "/usr/lib/llvm-22/bin/llvm-objdump";
+const STRIP: &str = "/usr/lib/llvm-22/bin/llvm-objcopy";
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    /// SHA-256 over the sources of mta-trace-ebpf and mta-trace-common, in the order of their paths.
+    sources: String,
+    /// SHA-256 of the object.
+    object: String,
+    rustc: String,
+    bpf_linker: String,
+}
+
+fn object_path() -> PathBuf {
+    root().join("mta-trace/bpf/mta-trace.o")
+}
+
+fn stamp_path() -> PathBuf {
+    root().join("mta-trace/bpf/mta-trace.stamp.json")
+}
+
+/// Builds the object, writes it and its stamp.
+pub fn build() -> anyhow::Result<()> {
+    let bytes = compile()?;
+    inspect(&bytes)?;
+    fs::write(object_path(), &bytes)?;
+    let stamp = Stamp { sources: sources()?, object: hash(&bytes), rustc: rustc_version()?, bpf_linker: setup::BPF_LINKER.into() };
+    fs::write(stamp_path(), serde_json::to_string_pretty(&stamp)? + "\n")?;
+    println!("{}: {} bytes, {}", object_path().display(), bytes.len(), stamp.rustc);
+    verify()
+}
+
+/// Rebuilds and compares with the committed object.
+pub fn check() -> anyhow::Result<()> {
+    verify()?;
+    let stamp = stamp()?;
+    let bytes = compile()?;
+    inspect(&bytes)?;
+    let rustc = rustc_version()?;
+    if stamp.rustc != rustc {
+        bail!("the stamp was made by {}, this is {rustc}: objects cannot be compared; run the live tests with MTA_TRACE_EBPF_OBJECT set to the rebuilt object", stamp.rustc);
+    }
+    let rebuilt = root().join("target/ebpf/rebuilt.o");
+    fs::write(&rebuilt, &bytes)?;
+    ensure!(disassembly(&object_path())? == disassembly(&rebuilt)?, "the rebuilt object has other instructions than the committed one; run `cargo xtask ebpf`");
+    println!("the rebuilt object has the same instructions as the committed one");
+    Ok(())
+}
+
+/// Checks without tools that stamp, sources and object belong together.
+pub fn verify() -> anyhow::Result<()> {
+    let stamp = stamp()?;
+    let bytes = fs::read(object_path())?;
+    ensure!(stamp.object == hash(&bytes), "mta-trace/bpf: the object is not the one of its stamp; run `cargo xtask ebpf`");
+    ensure!(stamp.sources == sources()?, "mta-trace/bpf: the sources have changed since the object was built; run `cargo xtask ebpf`");
+    inspect(&bytes)
+}
+
+fn stamp() -> anyhow::Result<Stamp> {
+    let path = stamp_path();
+    let text = fs::read_to_string(&path).with_context(|| format!("{}: cannot be read; run `cargo xtask ebpf`", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{}", path.display()))
+}
+
+fn rustc_version() -> anyhow::Result<String> {
+    output(Command::new(RUSTC).arg("--version"))
+}
+
+fn compile() -> anyhow::Result<Vec<u8>> {
+    setup::ebpf()?;
+    let target = root().join("target/ebpf");
+    let linker = setup::bpf_linker();
+    let source = root();
+    let flags = format!(
+        "-C linker={} -C link-arg=--btf -C debuginfo=2 --remap-path-prefix={}=. --cfg=bpf_target_arch=\"{}\"",
+        linker.display(),
+        source.display(),
+        std::env::consts::ARCH
+    );
+    run(Command::new(CARGO)
+        .args(["build", "--quiet", "--release", "-Z", "build-std=core", "--target", "bpfel-unknown-none", "--package", "mta-trace-ebpf", "--target-dir"])
+        .arg(&target)
+        .env("RUSTC", RUSTC)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", flags)
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO"))?;
+    let built = target.join("bpfel-unknown-none/release/mta-trace");
+    let stripped = target.join("mta-trace.o");
+    run(Command::new(STRIP).arg("--strip-debug").arg(&built).arg(&stripped))?;
+    Ok(fs::read(&stripped)?)
+}
+
+fn sources() -> anyhow::Result<String> {
+    let mut files = Vec::new();
+    for folder in ["mta-trace-ebpf", "mta-trace-common"] {
+        collect(&root().join(folder), &mut files)?;
+    }
+    files.sort();
+    let mut hasher = Sha256::new();
+    for file in files {
+        let name = file.strip_prefix(root())?.to_string_lossy().into_owned();
+        let bytes = fs::read(&file)?;
+        hasher.update(format!("{name} {}\n", bytes.len()));
+        hasher.update(bytes);
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+fn collect(folder: &std::path::Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "toml") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn hash(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn disassembly(path: &std::path::Path) -> anyhow::Result<String> {
+    let text = output(Command::new(OBJDUMP).args(["-d", "-r", "--no-show-raw-insn"]).arg(path))?;
+    Ok(text.lines().filter(|line| !line.contains("file format")).collect::<Vec<_>>().join("\n"))
+}
+
+/// Sections, maps and BTF that must be there; and no panic path: the panic handler is a loop that the linker drops when nobody
+/// can reach it.
+fn inspect(bytes: &[u8]) -> anyhow::Result<()> {
+    let file = object::File::parse(bytes).context("the object is no ELF file")?;
+    for section in [".BTF", ".BTF.ext", "maps", "license", ".rodata", "tracepoint", "raw_tp/sys_enter", "tp_btf/sched_switch", "tp_btf/sched_process_fork"] {
+        ensure!(file.section_by_name(section).is_some(), "the object has no section {section}");
+    }
+    let license = file.section_by_name("license").context("license")?.data()?;
+    ensure!(license == b"Dual MIT/GPL\0", "the object's license is {:?}", String::from_utf8_lossy(license));
+    for map in ["BITS", "THREADS", "SESSIONS", "PEERS", "FILTERS", "EVENTS", "LOSS"] {
+        ensure!(file.symbols().any(|symbol| symbol.name() == Ok(map)), "the object has no map {map}");
+    }
+    for symbol in file.symbols() {
+        let name = symbol.name().unwrap_or_default();
+        ensure!(!name.contains("panic"), "the object has a panic path: {name}");
+    }
+    Ok(())
+}

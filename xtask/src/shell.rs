@@ -1,0 +1,33 @@
+//! Running commands, and where the repository is. A failing command is an error that names it.
+
+use anyhow::{Context as _, ensure};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// Top of the repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+}
+
+/// Runs a command in the repository; its output is the user's.
+pub fn run(command: &mut Command) -> anyhow::Result<()> {
+    let name = format!("{command:?}");
+    let status = command.current_dir(root()).stdin(Stdio::null()).status().with_context(|| format!("cannot run {name}"))?;
+    ensure!(status.success(), "{name}: {status}");
+    Ok(())
+}
+
+/// Runs a command and returns what it printed, trimmed.
+pub fn output(command: &mut Command) -> anyhow::Result<String> {
+    let name = format!("{command:?}");
+    let output = command.current_dir(root()).stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
+    ensure!(output.status.success(), "{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Whether a program is on the PATH.
+pub fn has(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+}
