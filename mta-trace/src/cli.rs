@@ -73,7 +73,7 @@ enum Sub {
 #[derive(Debug, Args)]
 struct Attach {
     /// The mail server's daemon, or one child that serves a session already
-    #[arg(short, long, value_name = "PID", conflicts_with_all = ["port", "mta"], value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    #[arg(short, long, value_name = "PID", conflicts_with_all = ["port", "mta"], value_parser = parse_pid)]
     pid: Option<u32>,
     /// Port on which the mail server listens [default: 25]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -158,6 +158,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Up to the kernel's own limit (`PID_MAX_LIMIT`).
+fn parse_pid(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|pid| (1..=4_194_304).contains(pid));
+    number.ok_or_else(|| format!("`{text}` is no process id; write the number that `pgrep -o sendmail` prints"))
+}
+
 fn run_attach(attach: Attach) -> Result<(), Failure> {
     let is_log_stdout = attach.output.as_deref() == Some("-");
     let view = match (attach.view, is_log_stdout) {
@@ -178,10 +184,10 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
         existing: attach.existing,
         min_wait_ns: u64::try_from(attach.min_wait.as_nanos()).unwrap_or(u64::MAX),
     };
-    kernel::prepare_tracefs()?;
+    kernel::prepare_tracefs().inspect_err(|_| output::discard(attach.output.as_deref(), attach.force))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
     let finished = runtime.block_on(async {
-        let trace = source::attach(&options)?;
+        let trace = source::attach(&options).inspect_err(|_| output::discard(attach.output.as_deref(), attach.force))?;
         let signals = Signals::new().map_err(Failure::io)?;
         let ready = ready_line(&trace.header());
         say(&ready);
@@ -194,9 +200,8 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
         Ok::<_, Failure>(live::run(trace, log, view, limits, signals, &mut |text| say(text)).await)
     })?;
     conclude(&finished, is_log_stdout, view != ViewKind::None)?;
-    match attach.output {
-        Some(path) if !is_log_stdout => say(&format!("the log is kept in {path}; `mta-trace report {path}` shows this again")),
-        Some(_) | None => {}
+    if let Some(path) = attach.output.filter(|_| !is_log_stdout) {
+        say(&format!("the log is kept in {path}; `mta-trace report {path}` shows this again"));
     }
     Ok(())
 }
@@ -224,10 +229,8 @@ fn conclude(finished: &Finished, is_log_stdout: bool, has_view: bool) -> Result<
     if let Some(error) = &finished.log_error {
         return if live::is_broken_pipe(error) { Ok(()) } else { Err(Failure::failed(format!("the log is incomplete: {error}"))) };
     }
-    match &finished.view_error {
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!("standard output: {error}"))),
-        Some(_) | None => Ok(()),
-    }
+    let view_error = finished.view_error.as_ref().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+    view_error.map_or(Ok(()), |error| Err(Failure::failed(format!("standard output: {error}"))))
 }
 
 fn run_report(replay: &Replay) -> Result<(), Failure> {
@@ -237,13 +240,7 @@ fn run_report(replay: &Replay) -> Result<(), Failure> {
         Format::Text => text.extend_from_slice(summary::text(&report, &accepted).as_bytes()),
         Format::Json => json::write(&mut text, &report).map_err(Failure::io)?,
     }
-    match &replay.output {
-        Some(path) => output::write_new(path, &text),
-        None => {
-            let mut out = io::stdout().lock();
-            out.write_all(&text).and_then(|()| out.flush()).map_err(Failure::io)
-        }
-    }
+    output::write_new(replay.output.as_deref().unwrap_or("-"), &text)
 }
 
 /// The same analysis as live, from a log.

@@ -154,8 +154,8 @@ mod tests {
             ("::ffff:192.0.2.0/120", "192.0.2.77", "192.0.3.1"),
             ("192.0.2.0/24", "::ffff:192.0.2.77", "::ffff:192.0.3.1"),
         ] {
-            assert!(cidr(text).contains(inside.parse().unwrap()), "{text} has {inside}");
-            assert!(!cidr(text).contains(outside.parse().unwrap()), "{text} has not {outside}");
+            assert!(cidr(text).contains(inside.parse().expect("in a test")), "{text} has {inside}");
+            assert!(!cidr(text).contains(outside.parse().expect("in a test")), "{text} has not {outside}");
         }
     }
 

@@ -178,7 +178,11 @@ mod tests {
         query.extend([0, 15, 0, 1]);
         let question = Question::parse(&query).expect("a whole query");
         assert_eq!((question.name.as_str(), question.qtype.to_string().as_str()), ("example.com", "MX"));
-        let reply = Reply { rcode: Rcode::NoError, is_truncated: false, records: vec![Record::Mx(10, "mx.example.com".into())] };
+        let reply = Reply {
+            rcode: Rcode::NoError,
+            is_truncated: false,
+            records: vec![Record::Mx(10, "mx.example.com".into())],
+        };
         let message = reply.encode(&question);
         assert_eq!(message[..12], [0x12, 0x34, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
         assert!(message.ends_with(b"\0\x0a\x02mx\x07example\x03com\0"));

@@ -16,7 +16,7 @@ pub fn main(kind: &str, test: fn(&Scenario) -> Result<(), Failed>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
     let scenarios = match Scenario::all() {
-        Ok(scenarios) => scenarios,
+        Ok(scenarios) => longest_first(scenarios),
         Err(error) => {
             eprintln!("{kind}: {error:#}");
             return ExitCode::FAILURE;
@@ -35,4 +35,12 @@ pub fn main(kind: &str, test: fn(&Scenario) -> Result<(), Failed>) -> ExitCode {
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The long ones wait while the short ones are run beside them.
+fn longest_first(mut scenarios: Vec<Scenario>) -> Vec<Scenario> {
+    let about_s =
+        |scenario: &Scenario| scenario.expect.commands.iter().filter_map(|command| command.about_s).sum::<f64>();
+    scenarios.sort_by(|a, b| about_s(b).total_cmp(&about_s(a)));
+    scenarios
 }

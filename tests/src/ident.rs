@@ -23,8 +23,12 @@ pub fn install(ns: &Netns, scenario: &Ident, journal: &Journal, stop: &Stop) -> 
 }
 
 fn drop_packets(ns: &Netns) -> Result<()> {
-    ns.command("nft", &["add table inet lab; add chain inet lab input { type filter hook input priority 0; }; \
-        add rule inet lab input tcp dport 113 drop"]).map(drop)
+    ns.command(
+        "nft",
+        &["add table inet lab; add chain inet lab input { type filter hook input priority 0; }; \
+        add rule inet lab input tcp dport 113 drop"],
+    )
+    .map(drop)
 }
 
 fn serve(ns: &Netns, scenario: &Ident, journal: &Journal, stop: &Stop) -> Result<()> {

@@ -3,18 +3,20 @@
 //! In comes a scenario; out comes something that plays dialogues and tells the daemon's pid. The faults are put in force
 //! apart, since a daemon whose name servers are dead takes long to start. When it is dropped nothing is left.
 
+use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::FlockOperation;
 
 use crate::client::{self, Line, Played, Surroundings};
 use crate::dns::Dns;
 use crate::journal::{Journal, What};
 use crate::milter::Milter;
-use crate::netns::{Jail, Pair, kill};
+use crate::netns::{Jail, Pair, kill, take_precedence};
 use crate::packages::{Packages, target_dir};
 use crate::scenario::{Scenario, Step};
 use crate::sendmail::Daemon;
@@ -33,6 +35,7 @@ pub struct Lab {
     dns: Dns,
     milter: Option<Milter>,
     packages: Packages,
+    _claim: File,
 }
 
 struct EndOnDrop(Stop);
@@ -52,7 +55,8 @@ impl Lab {
     /// Puts it up in a folder whose earlier content is removed.
     pub fn up_in(scenario: &Scenario, dir: &Path) -> Result<Self> {
         let packages = Packages::unpack()?;
-        let dir = fresh(dir)?;
+        take_precedence();
+        let (dir, claim) = fresh(dir)?;
         let (journal, ended) = (Journal::default(), EndOnDrop(Stop::new()?));
         let stop = ended.0.clone();
         let pair = Pair::new()?;
@@ -78,7 +82,7 @@ impl Lab {
         sendmail_cf::write_etc(&dir.join("etc"), scenario, &packages)?;
         let sockets = scenario.sendmail.listen.len().max(1);
         let daemon = Daemon::start(&dir, &pair.mta, &packages, sockets, &stop)?;
-        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, packages })
+        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, packages, _claim: claim })
     }
 
     /// Pid of the daemon, to be given to `attach -p`.
@@ -115,10 +119,18 @@ impl Lab {
     /// Plays the dialogue of the other client, if there is one.
     pub fn play_other(&self) -> Result<()> {
         let Some(other) = &self.scenario.other_client else { return Ok(()) };
-        self.play_between(&other.address, "10.99.0.2", &other.dialogue, &mut |_| {}).map(drop).context("the other client")
+        self.play_between(&other.address, "10.99.0.2", &other.dialogue, &mut |_| {})
+            .map(drop)
+            .context("the other client")
     }
 
-    fn play_between(&self, from: &str, to: &str, dialogue: &[Step], on_line: &mut dyn FnMut(&Line<'_>)) -> Result<Played> {
+    fn play_between(
+        &self,
+        from: &str,
+        to: &str,
+        dialogue: &[Step],
+        on_line: &mut dyn FnMut(&Line<'_>),
+    ) -> Result<Played> {
         let parse = |text: &str| text.parse::<IpAddr>().with_context(|| format!("address {text}"));
         let (from, to) = (SocketAddr::new(parse(from)?, 0), SocketAddr::new(parse(to)?, 25));
         let around = Surroundings {
@@ -170,12 +182,18 @@ impl Lab {
     }
 }
 
-/// An empty folder; one that another lab still uses is refused.
-fn fresh(dir: &Path) -> Result<PathBuf> {
+/// An empty folder, and the lock that says whose it is; one that another lab still uses is refused.
+fn fresh(dir: &Path) -> Result<(PathBuf, File)> {
+    ensure!(rustix::process::geteuid().is_root(), "the lab needs root: it makes namespaces");
+    let parent = dir.parent().context("a lab's folder has a parent")?;
+    std::fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+    let claim = dir.with_extension("lock");
+    let claim = File::create(&claim).with_context(|| format!("create {}", claim.display()))?;
+    rustix::fs::flock(&claim, FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another lab uses {}", dir.display()))?;
     if dir.exists() {
         std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
     }
     std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-    ensure!(rustix::process::geteuid().is_root(), "the lab needs root: it makes namespaces");
-    dir.canonicalize().with_context(|| format!("resolve {}", dir.display()))
+    Ok((dir.canonicalize().with_context(|| format!("resolve {}", dir.display()))?, claim))
 }

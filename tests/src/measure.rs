@@ -34,7 +34,12 @@ pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measu
         "dns" => dns(&inside, wait.question.as_deref().unwrap_or_default()),
         "milter" => milter(&inside, wait.stage.as_deref().unwrap_or_default()),
         "ident" => between(&inside, "ident", |what| *what == What::IdentAccept, |what| *what == What::IdentReply),
-        "sasl" => between(&inside, "saslauthd", |what| *what == What::SaslRequest, |what| matches!(what, What::SaslReply { .. })),
+        "sasl" => between(
+            &inside,
+            "saslauthd",
+            |what| *what == What::SaslRequest,
+            |what| matches!(what, What::SaslReply { .. }),
+        ),
         "file-lock" => inside
             .iter()
             .find(|event| matches!(event.what, What::Unlocked { .. }))

@@ -10,10 +10,8 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail, ensure};
 
 /// What is unpacked into one folder each; postfix apart, since both bring a `/usr/sbin/sendmail`.
-const SETS: &[(&str, &[&str])] = &[
-    ("sendmail", &["sendmail-bin", "sendmail-base", "sendmail-cf", "sensible-mda", "m4"]),
-    ("postfix", &["postfix"]),
-];
+const SETS: &[(&str, &[&str])] =
+    &[("sendmail", &["sendmail-bin", "sendmail-base", "sendmail-cf", "sensible-mda", "m4"]), ("postfix", &["postfix"])];
 
 /// Libraries that a small machine may lack, and their packages.
 const LIBRARIES: &[(&str, &str)] = &[
@@ -46,8 +44,8 @@ impl Packages {
     pub fn unpack() -> Result<Self> {
         static ONCE: Mutex<()> = Mutex::new(());
         let _guard = ONCE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let root = std::env::var_os("MTA_TRACE_LAB_CACHE")
-            .map_or_else(|| target_dir().join("lab-cache"), PathBuf::from);
+        let root =
+            std::env::var_os("MTA_TRACE_LAB_CACHE").map_or_else(|| target_dir().join("lab-cache"), PathBuf::from);
         std::fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
         let root = root.canonicalize().with_context(|| format!("resolve {}", root.display()))?;
         for (name, packages) in SETS {
@@ -93,12 +91,11 @@ impl Packages {
     fn missing_libraries(&self) -> Result<Vec<&'static str>> {
         let mut missing = Vec::new();
         for path in ["usr/libexec/sendmail/sendmail", "usr/libexec/sendmail/makemap"] {
-            let output = Command::new("ldd")
-                .arg(self.sendmail(path))
-                .output()
-                .context("run ldd")?;
+            let output = Command::new("ldd").arg(self.sendmail(path)).output().context("run ldd")?;
             let text = String::from_utf8_lossy(&output.stdout);
-            for soname in text.lines().filter(|line| line.contains("not found")).filter_map(|line| line.split_whitespace().next()) {
+            for soname in
+                text.lines().filter(|line| line.contains("not found")).filter_map(|line| line.split_whitespace().next())
+            {
                 let Some((_, package)) = LIBRARIES.iter().find(|(name, _)| *name == soname) else {
                     bail!("{path} needs {soname}, and the lab does not know its package");
                 };

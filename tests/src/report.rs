@@ -24,6 +24,8 @@ pub struct Session {
     pub end: String,
     pub elapsed_s: f64,
     pub client_s: f64,
+    #[serde(default)]
+    pub before_accept_s: f64,
     pub commands: Vec<Command>,
     pub findings: Vec<Finding>,
 }

@@ -5,12 +5,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::client::Played;
-use crate::packages::target_dir;
+use crate::packages::{Packages, target_dir};
 use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::tracer::Tracer;
@@ -32,10 +33,16 @@ pub fn tracer_path() -> Result<PathBuf> {
     found.context("no mta-trace in the target folder: build it (`cargo build --release`) or set MTA_TRACE_BIN")
 }
 
+/// Held while a lab is put up and the tracer loads: that takes a core for a while, and many at once would disturb the
+/// sessions that are being measured.
+static SETTING_UP: Mutex<()> = Mutex::new(());
+
 /// Records a scenario; gives what was played and the lab's folder, with log and journal in it.
 pub fn trace(scenario: &Scenario) -> Result<Traced> {
+    let setting_up = SETTING_UP.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::up(scenario).context("put the lab up")?;
     let mut tracer = Tracer::attach(&tracer_path()?, lab.daemon_pid(), &scenario.client, lab.dir())?;
+    drop(setting_up);
     lab.install_faults().context("install the faults")?;
     lab.play_other()?;
     let played = lab.play(&scenario.dialogue, |_| {});
@@ -102,6 +109,10 @@ pub fn record(scenario: &Scenario) -> Result<PathBuf> {
     let replay = Path::new(env!("CARGO_MANIFEST_DIR")).join("replay");
     std::fs::create_dir_all(&replay).context("create tests/replay")?;
     let to = replay.join(format!("{}.jsonl", scenario.name));
-    std::fs::copy(traced.dir.join(LOG), &to).with_context(|| format!("copy the log to {}", to.display()))?;
+    let log = std::fs::read_to_string(traced.dir.join(LOG)).context("read the log")?;
+    // The log names sendmail by where it was unpacked, which is nobody's business and different everywhere.
+    let unpacked = Packages::unpack()?.sendmail("");
+    let log = log.replace(&*unpacked.to_string_lossy(), "/");
+    std::fs::write(&to, log).with_context(|| format!("write {}", to.display()))?;
     Ok(to)
 }

@@ -172,14 +172,14 @@ pub struct MilterStage {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MilterReply {
-    /// SMFIR_CONTINUE.
+    /// `SMFIR_CONTINUE`.
     #[default]
     Continue,
-    /// SMFIR_ACCEPT.
+    /// `SMFIR_ACCEPT`.
     Accept,
-    /// SMFIR_REJECT.
+    /// `SMFIR_REJECT`.
     Reject,
-    /// SMFIR_TEMPFAIL.
+    /// `SMFIR_TEMPFAIL`.
     Tempfail,
 }
 
@@ -263,6 +263,8 @@ pub struct Expect {
     pub open_ended: bool,
     /// Rules of findings about the whole session, whatever command they name.
     pub findings_anywhere: Vec<String>,
+    /// Rules of findings that may be there, where a busy machine decides about it.
+    pub findings_maybe: Vec<String>,
 }
 
 /// One expected command.

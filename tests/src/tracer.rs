@@ -18,7 +18,7 @@ use crate::run::LOG;
 use crate::stop::Stop;
 
 /// Loading and attaching may wait for a busy machine's verifier.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_mins(1);
 
 /// A running tracer; it dies with the thread that started it.
 pub struct Tracer {
@@ -54,7 +54,9 @@ impl Tracer {
             match lines.recv_timeout(end.saturating_duration_since(std::time::Instant::now())) {
                 Ok(line) if is_ready(&line) => return Ok(()),
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => bail!("the tracer is not ready after {READY_LIMIT:?}: {}", self.stderr()),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("the tracer is not ready after {READY_LIMIT:?}: {}", self.stderr())
+                }
                 Err(RecvTimeoutError::Disconnected) => bail!("the tracer ended before it was ready: {}", self.stderr()),
             }
         }

@@ -68,6 +68,8 @@ impl Wire {
                 return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
             }
             let mut buffer = [0; 4096];
+            // Nagle at the MTA's side would hold a reply back until we acknowledge what came before.
+            rustix::net::sockopt::set_tcp_quickack(&self.stream, true).context("TCP_QUICKACK")?;
             let read = match &mut self.tls {
                 None => self.stream.read(&mut buffer),
                 Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(&mut buffer),
@@ -88,6 +90,7 @@ impl Wire {
     pub fn start_tls(&mut self) -> Result<()> {
         let mut tls = crate::tls::connection()?;
         while tls.is_handshaking() {
+            rustix::net::sockopt::set_tcp_quickack(&self.stream, true).context("TCP_QUICKACK")?;
             tls.complete_io(&mut self.stream).context("TLS handshake")?;
         }
         self.tls = Some(Box::new(tls));

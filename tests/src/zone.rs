@@ -33,8 +33,8 @@ pub fn records(question: &Question) -> Option<Vec<Record>> {
 }
 
 /// Records for a question from a rule's data.
-pub fn parse(question: &Question, data: &[String]) -> Option<Vec<Record>> {
-    Some(data.iter().filter_map(|data| record(question.qtype, data)).collect())
+pub fn parse(question: &Question, data: &[String]) -> Vec<Record> {
+    data.iter().filter_map(|data| record(question.qtype, data)).collect()
 }
 
 fn record(qtype: Qtype, data: &str) -> Option<Record> {

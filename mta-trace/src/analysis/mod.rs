@@ -193,13 +193,12 @@ impl Analysis {
             return;
         }
         let context = Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
-        let is_daemon = self.state.process(fork.pid).is_none_or(|process| process.role != Role::Traced);
         if fork.traced && let Some(live) = self.live.iter_mut().rev().find(|live| live.is_awaiting_fork_of(fork.pid)) {
             live.forked(fork, &context, updates);
             return;
         }
-        if !is_daemon || !fork.traced {
-            for live in self.live.iter_mut().filter(|live| live.serves(fork.pid)) {
+        if !fork.traced {
+            for live in &mut self.live {
                 live.inherited(fork);
             }
         }

@@ -91,9 +91,18 @@ fn is_tcp_connect(step: &Step) -> bool {
 
 /// Whether nothing more is to be expected after this answer.
 fn is_complete(steps: &[Step], last: &Step) -> bool {
-    let questions = distinct_questions(steps).max(1);
-    let answers = steps.iter().chain([last]).filter_map(answered).filter(is_final).count();
-    answers >= questions
+    let answers = answers(steps).into_iter().chain(answered(last).filter(|answer| is_to(steps, answer)));
+    answers.filter(is_final).count() >= distinct_questions(steps)
+}
+
+/// The answers to what was asked: a late one to an earlier look-up is none.
+fn answers(steps: &[Step]) -> Vec<Message> {
+    steps.iter().filter_map(answered).filter(|answer| is_to(steps, answer)).collect()
+}
+
+/// Whether it has the id of a query; the further queries of a `sendmmsg` have ids that were not copied.
+fn is_to(steps: &[Step], answer: &Message) -> bool {
+    hidden_questions(steps) > 0 || steps.iter().filter_map(asked).any(|(id, _)| id == answer.id)
 }
 
 fn is_final(message: &Message) -> bool {
@@ -104,9 +113,13 @@ fn distinct_questions(steps: &[Step]) -> usize {
     let mut ids: Vec<u16> = steps.iter().filter_map(asked).map(|(id, _)| id).collect();
     ids.sort_unstable();
     ids.dedup();
-    // The further messages of the first `sendmmsg` are questions that were not copied.
+    ids.len().max(hidden_questions(steps).saturating_add(1))
+}
+
+/// The further messages of the first `sendmmsg` are questions that were not copied.
+fn hidden_questions(steps: &[Step]) -> usize {
     let hidden = steps.iter().find(|step| asked(step).is_some()).map_or(0, |step| queries(step).saturating_sub(1));
-    ids.len().max(usize::try_from(hidden).unwrap_or(0).saturating_add(1))
+    usize::try_from(hidden).unwrap_or(0)
 }
 
 pub(super) fn explain(steps: &[Step]) -> Explained {
@@ -116,7 +129,7 @@ pub(super) fn explain(steps: &[Step]) -> Explained {
     let slowest = servers.iter().max_by(|a, b| a.waited_s.unwrap_or(0.0).total_cmp(&b.waited_s.unwrap_or(0.0)));
     explained.target = slowest.map(|server| server.address.clone());
     explained.attempts = Some(attempts);
-    let answers: Vec<Message> = steps.iter().filter_map(answered).collect();
+    let answers = answers(steps);
     explained.outcome = outcome(&answers, explained.outcome, is_all_answered(steps));
     if explained.outcome != Outcome::Timeout {
         explained.timer_ns = None;
@@ -132,7 +145,7 @@ pub(super) fn explain(steps: &[Step]) -> Explained {
 }
 
 fn is_all_answered(steps: &[Step]) -> bool {
-    steps.iter().filter_map(answered).filter(is_final).count() >= distinct_questions(steps)
+    answers(steps).iter().filter(|answer| is_final(answer)).count() >= distinct_questions(steps)
 }
 
 fn outcome(answers: &[Message], by_call: Outcome, is_all_answered: bool) -> Outcome {
@@ -177,7 +190,7 @@ fn servers(steps: &[Step]) -> Vec<DnsServer> {
             if let Some(server) = servers.get_mut(index) {
                 server.attempts = server.attempts.saturating_add(sent);
             }
-        } else if answered(step).is_some() {
+        } else if answered(step).is_some_and(|answer| is_to(steps, &answer)) {
             let index = index_of(&mut servers, address);
             if let Some(server) = servers.get_mut(index) {
                 server.is_answered = true;

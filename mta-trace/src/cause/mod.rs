@@ -148,6 +148,13 @@ impl Namer {
         ended
     }
 
+    /// The process was killed: what the present wait was interrupted in did not end.
+    pub fn cut_short(&mut self) {
+        if let Some(step) = self.present.as_mut().and_then(|present| present.steps.last_mut()) {
+            step.cut_short();
+        }
+    }
+
     /// The present wait ends, if there is one.
     pub fn finish(&mut self) -> Option<Named> {
         let Present { row, steps } = self.present.take()?;

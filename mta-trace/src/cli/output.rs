@@ -74,6 +74,14 @@ pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "mta-trace: {}", escape(text));
 }
 
+/// Takes an empty log away that was made for a trace which did not begin. What `--force` overwrote was not ours to remove.
+pub fn discard(path: Option<&str>, is_forced: bool) {
+    let Some(path) = path.filter(|path| *path != "-" && !is_forced) else { return };
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 /// What standard output can do. <https://no-color.org>: set and not empty means no colours.
 pub fn screen() -> Screen {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -82,7 +90,7 @@ pub fn screen() -> Screen {
     Screen { is_terminal, has_colour: is_terminal && !is_set("NO_COLOR") }
 }
 
-/// Writes a file that does not exist yet.
+/// Writes a file that does not exist yet; `-` is standard output.
 pub fn write_new(path: &str, text: &[u8]) -> Result<(), Failure> {
     if path == "-" {
         let mut out = io::stdout().lock();

@@ -9,7 +9,7 @@ use super::{
     text::{count, host_port, list, seconds, shell},
 };
 use crate::report::{Command, Dns, Outcome, Verb, Wait};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const TIMEOUT: &str = "dns-timeout";
 const SERVER_SILENT: &str = "dns-server-silent";
@@ -159,27 +159,33 @@ fn evidence(case: &Case) -> String {
             Some(format!("{} {name}: {answer} in {} ({})", dns.qtype, seconds(wait.elapsed_s), servers.join("; ")))
         })
         .collect();
-    let stub = if stub(case.target).is_some() {
-        "; this address is the machine's own stub resolver: which server it asks in turn is not seen from here"
-    } else {
-        ""
+    let stub = match local(case.target) {
+        Some(address) if STUBS.contains(&address) => {
+            format!("; {address} is systemd-resolved, a stub resolver of this machine: its upstream is not seen")
+        }
+        Some(address) => format!("; {address} is a name server on this machine: whom it asks in turn is not seen"),
+        None => String::new(),
     };
     let number = count(u64::try_from(case.waits.len()).unwrap_or(u64::MAX), "look-up");
     let colon = if look_ups.is_empty() { "" } else { ": " };
     format!("{number}{colon}{}{stub}{}", look_ups.join("; "), case.traces())
 }
 
-/// `systemd-resolved` listens on these two; any other loopback address is a local resolver of some kind.
-fn stub(target: Option<&str>) -> Option<IpAddr> {
+/// Where `systemd-resolved` listens (systemd-resolved.service(8)).
+const STUBS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54))];
+
+/// A name server on this machine.
+fn local(target: Option<&str>) -> Option<IpAddr> {
     let address: SocketAddr = target?.parse().ok()?;
     address.ip().is_loopback().then(|| address.ip())
 }
 
 fn remedy(case: &Case) -> String {
-    let server = match (stub(case.target), case.target.and_then(host_port)) {
-        (Some(address), _) => format!(
-            "ask the local resolver at {address} what its upstream does (`resolvectl status`, its own log) and repair that"
-        ),
+    let server = match (local(case.target), case.target.and_then(host_port)) {
+        (Some(address), _) if STUBS.contains(&address) => {
+            "`resolvectl status` names the servers that systemd-resolved asks: repair or replace the one that fails".to_owned()
+        }
+        (Some(address), _) => format!("find out what the name server on this machine ({address}) waits for: its log, its forwarders"),
         (None, Some((host, _))) => match case.rule {
             ERROR => format!("find out why {host} fails for this name (its zone, its forwarder, DNSSEC)"),
             SLOW => format!("find out why {host} is slow for this name (its forwarder, the zone's own servers)"),

@@ -204,21 +204,21 @@ impl Case<'_> {
                 calls.push(call);
             }
         }
-        let mut out = String::new();
+        let mut parts: Vec<String> = Vec::new();
         if !calls.is_empty() {
-            out += &format!("; blocked in {}", text::list(&calls));
+            parts.push(format!("; blocked in {}", text::list(&calls)));
         }
         if let Some(descriptor) = self.waits.iter().find_map(|wait| wait.descriptor.as_deref()) {
-            out += &format!(" ({descriptor})");
+            parts.push(format!(" ({descriptor})"));
         }
         if let Some(peer) = self.waits.iter().find_map(|wait| wait.peer.as_ref()) {
-            out += &format!("; at the far end {} (pid {})", peer.comm, peer.pid);
+            parts.push(format!("; at the far end {} (pid {})", peer.comm, peer.pid));
         }
         if !self.command.absent.is_empty() {
             let absent: Vec<&str> = self.command.absent.iter().map(String::as_str).collect();
-            out += &format!("; proven absent in this command: {}", absent.join(", "));
+            parts.push(format!("; proven absent in this command: {}", absent.join(", ")));
         }
-        out
+        parts.concat()
     }
 }
 

@@ -77,19 +77,16 @@ pub fn find(session: &Session) -> Vec<Pattern<'_>> {
             let elapsed_s: f64 = of_target().map(|wait| wait.elapsed_s).sum();
             let number = of_target().count();
             let known = patterns.iter().position(|pattern| pattern.target == target);
-            match known.and_then(|at| Some((patterns.get_mut(at)?, worst.get_mut(at)?))) {
-                Some((pattern, most)) => {
-                    pattern.number += number;
-                    pattern.commands += 1;
-                    pattern.elapsed_s += elapsed_s;
-                    if elapsed_s > *most {
-                        (*most, pattern.command) = (elapsed_s, command.index);
-                    }
-                }
-                None => {
-                    patterns.push(Pattern { target, command: command.index, elapsed_s, number, commands: 1 });
-                    worst.push(elapsed_s);
-                }
+            let Some((pattern, most)) = known.and_then(|at| Some((patterns.get_mut(at)?, worst.get_mut(at)?))) else {
+                patterns.push(Pattern { target, command: command.index, elapsed_s, number, commands: 1 });
+                worst.push(elapsed_s);
+                continue;
+            };
+            pattern.number += number;
+            pattern.commands += 1;
+            pattern.elapsed_s += elapsed_s;
+            if elapsed_s > *most {
+                (*most, pattern.command) = (elapsed_s, command.index);
             }
         }
     }

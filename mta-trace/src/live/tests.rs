@@ -59,12 +59,12 @@ struct Seen {
 }
 
 fn go(is_over: bool, limits: Limits, log: Option<log::Writer>) -> Seen {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("in a test");
     let reasons = std::rc::Rc::default();
     let source = Fake { batches: Vec::new(), is_over, reasons: std::rc::Rc::clone(&reasons) };
     let mut warnings = Vec::new();
     let finished = runtime.block_on(async {
-        let signals = Signals::new().unwrap();
+        let signals = Signals::new().expect("in a test");
         let view: View<Vec<u8>> = View::None;
         run(source, log, view, limits, signals, &mut |text| warnings.push(text.to_owned())).await
     });

@@ -106,7 +106,8 @@ impl Exchange {
             short_waits_s: seconds(outside.blocked),
             cpu_s: seconds(outside.cpu),
             runqueue_s: seconds(outside.rq),
-            unexplained_s: seconds(rest),
+            // Below a microsecond it is the clocks' own noise.
+            unexplained_s: seconds(if (-1000..0).contains(&rest) { 0 } else { rest }),
             waits: self.waits.iter().map(|named| named.wait.clone()).collect(),
             queue_id: self.queue_id.clone(),
             boundary: self.is_inferred.then_some(Boundary::Inferred),

@@ -41,6 +41,12 @@ impl Mark {
         if other.t > self.t { other } else { self }
     }
 
+    /// The earlier of two.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        if other.t < self.t { other } else { self }
+    }
+
     /// The mark at `t`, between `last` and this one, where the thread blocked from `t` on, as far as that fits the
     /// counters: used where an event tells when a call began to block but not what had been consumed by then.
     #[must_use]

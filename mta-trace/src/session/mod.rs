@@ -134,7 +134,7 @@ impl Dialogue {
     /// The server read `n` bytes of the client.
     pub fn read(&mut self, mark: Mark, n: u64, smtp: Option<&Smtp>, data: &[u8]) {
         let mode = smtp.map_or(SmtpMode::Unknown, |smtp| smtp.mode);
-        self.resume(mode);
+        self.resume(mode, mark);
         self.has_waited = false;
         self.idle_since = mark;
         match self.phase {
@@ -288,11 +288,21 @@ impl Dialogue {
         }
     }
 
-    /// Takes what the kernel side knows better: a lost event must not leave us reading lines inside TLS.
-    fn resume(&mut self, mode: SmtpMode) {
-        let is_tls = matches!(self.phase, Phase::Tls | Phase::Opaque | Phase::Closing);
-        if mode == SmtpMode::Opaque && !is_tls {
-            self.phase = Phase::Opaque;
+    /// Takes what the kernel side knows better: where a write was lost, its reply changed the mode unseen.
+    fn resume(&mut self, mode: SmtpMode, mark: Mark) {
+        match (mode, self.phase) {
+            (SmtpMode::Opaque, Phase::Command | Phase::Auth | Phase::Body | Phase::Unknown) => self.phase = Phase::Opaque,
+            (SmtpMode::Data, Phase::Command | Phase::Auth | Phase::Unknown) => {
+                self.begin(Verb::Body, self.idle_since);
+                self.phase = Phase::Body;
+            }
+            (SmtpMode::Command, Phase::Body | Phase::Auth | Phase::Unknown) => {
+                self.finish_open(self.idle_since.min(mark));
+                self.chunk_left = None;
+                self.phase = Phase::Command;
+            }
+            (SmtpMode::Auth, Phase::Command) if self.open_verb() == Some(Verb::Auth) => self.phase = Phase::Auth,
+            _ => {}
         }
     }
 

@@ -41,6 +41,7 @@ impl Accepted {
     pub fn sentence(&self) -> String {
         let wanted = if self.wanted.is_empty() { String::new() } else { format!(" from {}", escape(&self.wanted.join(", "))) };
         match self.all {
+            0 if self.wanted.is_empty() => "0 sessions: nobody was accepted".to_owned(),
             0 => format!("0 sessions{wanted}; nobody else was accepted either"),
             1 => format!("0 sessions{wanted}; 1 other was accepted: {}", self.named()),
             all => format!("0 sessions{wanted}; {all} others were accepted: {}", self.named()),
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn few_and_many() {
-        assert_eq!(Accepted::default().sentence(), "0 sessions; nobody else was accepted either");
+        assert_eq!(Accepted::default().sentence(), "0 sessions: nobody was accepted");
         assert!(accepted(&["10.0.0.9:1"]).sentence().ends_with("1 other was accepted: 10.0.0.9 (1)"));
         let many: Vec<String> = (0..2000).map(|n| format!("10.1.{}.{}:9", n / 250, n % 250)).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();

@@ -87,8 +87,8 @@ mod tests {
 
     fn json(report: &Report) -> String {
         let mut out = Vec::new();
-        write(&mut out, report).unwrap();
-        String::from_utf8(out).unwrap()
+        write(&mut out, report).expect("in a test");
+        String::from_utf8(out).expect("in a test")
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
             let written = report(&text);
             let json = json(&written);
             prop_assert!(!json.chars().any(|c| c != '\n' && is_hostile(c)));
-            prop_assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), written);
+            prop_assert_eq!(serde_json::from_str::<Report>(&json).expect("in a test"), written);
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn row(row: &Row) -> Vec<String> {
         }
         return lines;
     }
-    let at = WIDTH.saturating_sub(columns(&row.detail)).min(DETAIL_AT).max(TEXT_AT + 6);
+    let at = WIDTH.saturating_sub(columns(&row.detail)).clamp(TEXT_AT + 6, DETAIL_AT);
     lines.extend(hanging(&" ".repeat(at), &row.detail, at));
     lines
 }

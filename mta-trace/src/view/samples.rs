@@ -9,9 +9,9 @@ use crate::report::{
 pub fn check(name: &str, text: &str) {
     let path = format!("{}/src/view/samples/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).expect("in a test");
     }
-    assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "\n{text}");
+    assert_eq!(text, std::fs::read_to_string(&path).expect("in a test"), "\n{text}");
 }
 
 pub fn report(sessions: Vec<Session>) -> Report {

@@ -109,21 +109,15 @@ impl<W: Write> Strace<W> {
 
     fn sys(&mut self, sys: &Sys) -> io::Result<()> {
         let at = self.time(sys.start.unwrap_or(sys.t));
-        let mut text = format!("{} {at} {}({}", sys.tid, sys.call.name(), arguments(sys.pid, sys.call, &sys.args, &self.descriptors));
-        if let Some(data) = &sys.data {
-            text += &format!(", {}", bytes(data, sys.cut));
-        }
-        if let Some(carry) = sys.smtp.as_ref().and_then(|smtp| smtp.carry.as_ref()) {
-            text += &format!(" /* began with {} */", bytes(carry, false));
-        }
-        if sys.fault {
-            text += " /* memory could not be read */";
-        }
-        text += &format!(") = {}", self.result(sys));
-        if let Some(start) = sys.start {
-            text += &format!(" <{}>", seconds(sys.t.saturating_sub(start)));
-        }
-        writeln!(self.out, "{text}")
+        let call = sys.call.name();
+        let args = arguments(sys.pid, sys.call, &sys.args, &self.descriptors);
+        let data = sys.data.as_ref().map(|data| format!(", {}", bytes(data, sys.cut))).unwrap_or_default();
+        let carry = sys.smtp.as_ref().and_then(|smtp| smtp.carry.as_ref());
+        let carry = carry.map(|carry| format!(" /* began with {} */", bytes(carry, false))).unwrap_or_default();
+        let fault = if sys.fault { " /* memory could not be read */" } else { "" };
+        let result = self.result(sys);
+        let took = sys.start.map(|start| format!(" <{}>", seconds(sys.t.saturating_sub(start)))).unwrap_or_default();
+        writeln!(self.out, "{} {at} {call}({args}{data}{carry}{fault}) = {result}{took}", sys.tid)
     }
 
     fn result(&self, sys: &Sys) -> String {

@@ -6,6 +6,7 @@
 use super::{escape::escape, strace::Descriptors};
 use crate::event::{Args, Endpoint, PollFd};
 use mta_trace_common::syscalls::Call;
+use std::fmt::Write;
 
 /// More bytes of a string are not shown, as in strace (`-s 32`), but enough for a line of SMTP.
 const STRING: usize = 80;
@@ -98,7 +99,10 @@ pub fn bytes(data: &[u8], is_cut: bool) -> String {
             b'\\' => out.push_str("\\\\"),
             0 => out.push_str("\\0"),
             b' '..=b'~' => out.push(char::from(*byte)),
-            other => out.push_str(&format!("\\x{other:02x}")),
+            other => {
+                let written = write!(out, "\\x{other:02x}");
+                debug_assert!(written.is_ok(), "a String takes everything");
+            }
         }
     }
     out.push('"');

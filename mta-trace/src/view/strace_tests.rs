@@ -29,9 +29,9 @@ fn shown(records: &[Record]) -> Vec<String> {
     let mut out = Vec::new();
     let mut strace = Strace::new(&mut out);
     for record in records {
-        strace.record(record).unwrap();
+        strace.record(record).expect("in a test");
     }
-    String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    String::from_utf8(out).expect("in a test").lines().map(str::to_owned).collect()
 }
 
 fn with_fd(fd: i32) -> Args {

@@ -45,7 +45,7 @@ fn push(out: &mut String, line: &str) {
 
 /// What recorded it, and first of all what is missing.
 fn head(report: &Report) -> Vec<String> {
-    let mut lines = gaps(&report.log);
+    let mut lines = gaps(&report.log, !report.sessions.is_empty());
     let tool = &report.tool;
     let plural = if report.sessions.len() == 1 { "" } else { "s" };
     lines.push(format!(
@@ -59,7 +59,7 @@ fn head(report: &Report) -> Vec<String> {
     lines
 }
 
-fn gaps(log: &LogSummary) -> Vec<String> {
+fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
     let LogSummary { events: _, lost, truncated, unfinished, unreadable, unknown, unmatched } = *log;
     let mut texts: Vec<String> = Vec::new();
     if lost > 0 {
@@ -78,8 +78,10 @@ fn gaps(log: &LogSummary) -> Vec<String> {
         texts.push(format!("of {truncated} events only the beginning was copied (long lines, long lists of descriptors)"));
     }
     let mut lines: Vec<String> = texts.iter().flat_map(|text| labelled(0, "note: ", text)).collect();
-    if unmatched > 0 {
-        lines.extend(labelled(0, "note: ", &format!("{unmatched} other connections did not match --client and were not traced")));
+    // Where nobody matched, the sentence below says more.
+    if unmatched > 0 && has_sessions {
+        let others = if unmatched == 1 { "1 connection".to_owned() } else { format!("{unmatched} connections") };
+        lines.extend(labelled(0, "note: ", &format!("{others} of others did not match --client and were not traced")));
     }
     lines
 }
@@ -114,11 +116,9 @@ fn session_head(session: &Session) -> Vec<String> {
         ),
     );
     let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
-    let mut when = format!("started {}; {}", escape(&session.started), ended(session.end));
-    if !session.queue_ids.is_empty() {
-        let ids: Vec<String> = session.queue_ids.iter().map(|id| escape(id).into_owned()).collect();
-        when += &format!("; queued as {}", ids.join(", "));
-    }
+    let ids: Vec<String> = session.queue_ids.iter().map(|id| escape(id).into_owned()).collect();
+    let queued = if ids.is_empty() { String::new() } else { format!("; queued as {}", ids.join(", ")) };
+    let when = format!("started {}; {}{queued}", escape(&session.started), ended(session.end));
     lines.extend(labelled(2, "", &when));
     let client_s = session.client_s;
     lines.push(format!("  {:.3} s: the server's time {server_s:.3}, the client's {client_s:.3}", session.elapsed_s));
@@ -140,11 +140,12 @@ fn session_head(session: &Session) -> Vec<String> {
 
 fn command_lines(command: &Command) -> Vec<String> {
     let batch = if command.boundary == Some(Boundary::Inferred) { "  (boundary inferred)" } else { "" };
-    let mut lines = row(&Row {
-        at_s: Some(command.start_s),
-        text: format!("{}{batch}", said(command.verb, command.line.as_deref(), command.line_bytes)),
-        ..Row::default()
-    });
+    let mut lines = Vec::new();
+    // At the end of a session nobody says anything more.
+    if command.verb != Verb::Disconnect {
+        let text = format!("{}{batch}", said(command.verb, command.line.as_deref(), command.line_bytes));
+        lines = row(&Row { at_s: Some(command.start_s), text, ..Row::default() });
+    }
     for wait in &command.waits {
         lines.extend(wait_lines(wait, 1));
     }

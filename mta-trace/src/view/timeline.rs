@@ -10,7 +10,7 @@ use super::{
     summary::severity,
     words::{answered, breakdown, ended, said, wait_row, wait_text},
 };
-use crate::report::{Cause, Command, Session, Severity, Wait};
+use crate::report::{Cause, Command, Session, Severity, Verb, Wait};
 use crate::update::{SessionId, Update};
 use anstyle::{AnsiColor, Style};
 use std::io::{self, Write};
@@ -55,6 +55,9 @@ impl<W: Write> Timeline<W> {
             Update::CommandBegan { session, index: _, verb, line, start_s } => {
                 // The client has spoken: what was waited for is over.
                 self.erase_of(session)?;
+                if *verb == Verb::Disconnect {
+                    return self.restore();
+                }
                 let text = said(*verb, line.as_deref(), None);
                 self.rows(session, Style::new(), &Row { at_s: Some(*start_s), text, ..Row::default() })?;
             }

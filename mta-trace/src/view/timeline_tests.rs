@@ -40,10 +40,10 @@ fn shown(updates: &[Update], screen: Screen) -> String {
     let mut out = Vec::new();
     let mut timeline = Timeline::new(&mut out, screen);
     for update in updates {
-        timeline.update(update).unwrap();
+        timeline.update(update).expect("in a test");
     }
-    timeline.finish().unwrap();
-    String::from_utf8(out).unwrap()
+    timeline.finish().expect("in a test");
+    String::from_utf8(out).expect("in a test")
 }
 
 /// What stands on a terminal in the end.

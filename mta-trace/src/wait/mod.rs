@@ -214,6 +214,11 @@ impl Step {
         Some(touches.fold(first, |touch, next| if touch == Touch::HangUp { next } else { touch }))
     }
 
+    /// The process was killed in it: the signal is no return of its own.
+    pub fn cut_short(&mut self) {
+        self.ret = self.ret.filter(|ret| !matches!(ret, -4 | -516..=-512));
+    }
+
     /// The socket behind its descriptor.
     pub fn socket(&self) -> Option<&Socket> {
         self.object.as_ref().and_then(Object::socket)

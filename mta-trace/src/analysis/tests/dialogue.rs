@@ -337,10 +337,14 @@ fn a_delivery_child_is_no_part_of_the_session() {
     let mut trace = Trace::greeted();
     trace.exchange("NOOP", "250 ok");
     trace.fork(300, false);
+    trace.pid = 300;
+    trace.fork(301, false);
+    trace.exit(None);
+    trace.pid = CHILD;
     trace.blocked(Call::Wait4, 300, 7 * MS).args.pid = Some(-1);
     trace.quit();
     let session = trace.session();
-    assert_eq!(session.inherited_by, [300]);
+    assert_eq!(session.inherited_by, [300, 301]);
     assert_eq!(session.end, SessionEnd::Quit);
 }
 
@@ -453,4 +457,46 @@ fn a_lost_event_makes_a_session_incomplete() {
     let (report, _) = trace.report();
     assert!(!report.sessions[0].complete);
     assert_eq!((report.log.lost, report.log.truncated, report.log.unfinished), (3, 2, false));
+}
+
+#[test]
+fn a_lost_write_does_not_confuse_what_follows() {
+    let mut trace = Trace::greeted();
+    trace.line("DATA\r\n");
+    // The 354 was lost.
+    trace.read(3, SmtpMode::Data).smtp = Some(Smtp { mode: SmtpMode::Data, dot: true, carry: None });
+    trace.reply("250 2.0.0 Ok: queued as 4Fg1\r\n");
+    trace.quit();
+    let session = trace.session();
+    assert_eq!(verbs(&session), ["CONNECT", "DATA", "BODY", "EOM", "QUIT", "DISCONNECT"]);
+    assert_eq!(session.end, SessionEnd::Quit);
+}
+
+#[test]
+fn a_session_that_is_killed_while_the_client_thinks() {
+    let mut trace = Trace::greeted();
+    let since = trace.t;
+    trace.short_wait(2 * SECOND);
+    let exit = trace.exit(Some(15));
+    exit.call = Some("pselect6".into());
+    exit.since = Some(since);
+    let session = trace.session();
+    assert_eq!((session.end, verbs(&session)), (SessionEnd::Killed, vec!["CONNECT"]));
+    near(session.client_s, 2.0);
+}
+
+#[test]
+fn a_call_that_a_killing_signal_interrupts_is_unfinished() {
+    for ret in [-516, -4] {
+        let mut trace = Trace::greeted();
+        trace.line("MAIL FROM:<a@example.com>\r\n");
+        trace.udp(4, 7, "192.0.2.53:53");
+        trace.ask(4, 7, "192.0.2.53:53", 1, "example.com", 28);
+        trace.poll(4, ret, 2 * SECOND);
+        trace.cpu(MS / 10);
+        trace.exit(Some(9));
+        let session = trace.session();
+        let wait = &command(&session, "MAIL").waits[0];
+        assert_eq!((wait.cause, wait.outcome), (Cause::Dns, Outcome::Unfinished));
+    }
 }

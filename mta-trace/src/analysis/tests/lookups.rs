@@ -206,3 +206,18 @@ fn a_fast_answer_is_a_short_wait() {
     assert!(mail.waits.is_empty());
     near(mail.short_waits_s, 0.0005);
 }
+
+#[test]
+fn a_stray_answer_with_another_id_is_none() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        trace.poll(4, 1, 20 * MS);
+        trace.answer(4, 41, FIRST, 6, 0, "example.com", 28);
+        trace.poll(4, 1, 30 * MS);
+        trace.answer(4, 41, FIRST, 7, 0, "example.com", 1);
+    });
+    assert_eq!(waits.len(), 1);
+    near(waits[0].elapsed_s, 0.05);
+    assert_eq!(waits[0].dns.as_ref().expect("dns").qtype, "A");
+}

@@ -3,10 +3,13 @@
 //! A session begins in the process that accepted it; the forked child, or the first one to speak SMTP on the
 //! socket, is its serving process. What is said before that is known is held back: it is part of the session's id.
 
-use crate::cause::{Namer, is_query};
-use crate::event::{Block, Clock, Counters, Endpoint, Exit, Fork, Header, Proto, SeedProc, SocketId, Sys};
-use crate::report::{Began, Cause, Session, Tls, Verb};
-use crate::session::{Chain, Dialogue, Mark, Named, Start, Told, seconds};
+mod report;
+mod traffic;
+
+use crate::cause::Namer;
+use crate::event::{Block, Clock, Counters, Endpoint, Exit, Fork, Header, SeedProc, SocketId, Sys};
+use crate::report::{Began, Cause, Verb};
+use crate::session::{Chain, Dialogue, Mark, Named, Start};
 use crate::state::State;
 use crate::update::{SessionId, Update};
 use crate::wait::{Place, Step};
@@ -159,9 +162,10 @@ impl Live {
         self.identify(fork.child, updates);
     }
 
-    /// A process of the session has forked one that is no part of it.
+    /// A process has forked one that is no part of the session: it has the session's descriptors, if its parent has.
     pub fn inherited(&mut self, fork: &Fork) {
-        if !self.inherited_by.contains(&fork.child) {
+        let is_heir = self.pid == fork.pid || self.inherited_by.contains(&fork.pid);
+        if is_heir && !self.inherited_by.contains(&fork.child) {
             self.inherited_by.push(fork.child);
         }
     }
@@ -221,6 +225,10 @@ impl Live {
     pub fn exit(&mut self, exit: &Exit, context: &Context<'_>) {
         if exit.tid == self.tid {
             self.settle_seed(None, exit.t, exit.at);
+            if exit.signal.is_some() {
+                self.suspended.iter_mut().for_each(Step::cut_short);
+                self.namer.cut_short();
+            }
             self.flush_suspended();
             let last = self.last;
             let to = self.advance(exit.t, exit.at);
@@ -252,43 +260,6 @@ impl Live {
         let mark = self.last;
         self.dialogue.detached(mark);
         self.tell(context);
-    }
-
-    /// The session as it is reported.
-    pub fn conclude(mut self, context: &Context<'_>, updates: &mut Vec<Update>) -> Session {
-        self.tell(context);
-        self.is_identified = true;
-        self.release(updates);
-        let is_proven = self.is_proven(context);
-        let commands: Vec<_> =
-            self.dialogue.commands().iter().enumerate().map(|(index, command)| command.account(index, &self.start, is_proven)).collect();
-        let served = self.dialogue.commands().iter().map(|command| command.passed().elapsed).fold(0, i64::saturating_add);
-        let elapsed = self.last.since(&self.start).elapsed;
-        let end = self.dialogue.end();
-        let is_regular = !matches!(end, crate::report::SessionEnd::Killed | crate::report::SessionEnd::Detached);
-        let tls = self.dialogue.tls().map(|mark| Tls { start_s: seconds(mark.since(&self.start).elapsed) });
-        let target = context.header.map(|header| &header.target);
-        Session {
-            id: self.id.to_string(),
-            mta: target.map_or_else(|| "unknown".to_owned(), |target| target.mta.clone()),
-            mta_version: target.and_then(|target| target.mta_version.clone()),
-            pid: self.pid,
-            daemon_pid: self.daemon_pid,
-            client: self.client,
-            server: self.server,
-            started: started(self.start.t, context),
-            elapsed_s: seconds(elapsed),
-            client_s: seconds(elapsed.saturating_sub(served)),
-            complete: self.began == Began::Accept && is_regular && context.lost == self.lost_at_begin,
-            began: self.began,
-            end,
-            tls,
-            queue_ids: commands.iter().filter_map(|command| command.queue_id.clone()).collect(),
-            commands,
-            findings: Vec::new(),
-            before_accept_s: self.before_accept_ns.map(|ns| seconds(ns.cast_signed())),
-            inherited_by: self.inherited_by,
-        }
     }
 
     fn is_proven(&self, context: &Context<'_>) -> bool {
@@ -387,73 +358,6 @@ impl Live {
         }
     }
 
-    /// Brings a step to the dialogue, if it is one of the client's socket, and to the names.
-    fn take(&mut self, step: Step, sys: &Sys, context: &Context<'_>) {
-        self.note(&step, sys);
-        let is_client = step.socket().is_some_and(|socket| socket.inode == self.inode);
-        if is_client && step.is_send() {
-            self.write(step, sys);
-        } else if is_client && step.is_receive() {
-            self.read(step, sys);
-        } else {
-            self.name(step);
-        }
-        self.tell(context);
-    }
-
-    fn read(&mut self, step: Step, sys: &Sys) {
-        let mark = step.to;
-        self.name(step);
-        match sys.ret {
-            1.. => {
-                self.flush();
-                let data = sys.data.as_ref().map_or(&[][..], |data| data);
-                self.dialogue.read(mark, sys.ret.unsigned_abs(), sys.smtp.as_ref(), data);
-            }
-            // ECONNRESET, ETIMEDOUT, EPIPE: the client is gone too.
-            0 if sys.args.len != Some(0) => self.client_closed(mark),
-            -104 | -110 | -32 => self.client_closed(mark),
-            _ => {}
-        }
-    }
-
-    fn client_closed(&mut self, mark: Mark) {
-        // A wait of the server's own is not over because the client leaves.
-        if self.dialogue.awaits_client() {
-            self.flush();
-        }
-        self.dialogue.client_closed(mark);
-    }
-
-    fn write(&mut self, step: Step, sys: &Sys) {
-        self.flush();
-        // Where the client does not read, that is its time: the reply was ready when the write began to block.
-        let mark = step.from;
-        match sys.ret {
-            1.. => {
-                let data = sys.data.as_ref().map_or(&[][..], |data| data);
-                self.dialogue.wrote(mark, data, sys.cut);
-            }
-            // EAGAIN and interruptions: it will be tried again.
-            0 | -4 | -11 | -516..=-512 => {}
-            _ => self.dialogue.write_failed(mark),
-        }
-        self.name(step);
-    }
-
-    fn note(&mut self, step: &Step, sys: &Sys) {
-        let is_query = is_query(step);
-        let is_datagram = step.socket().is_some_and(|socket| socket.proto == Proto::Udp);
-        let is_fast_open = sys.args.flags.iter().any(|flag| flag == "MSG_FASTOPEN");
-        let is_connect = sys.call == Call::Connect && !is_datagram || is_fast_open;
-        let is_sync = matches!(sys.call, Call::Fsync | Call::Fdatasync | Call::Sync);
-        self.dialogue.note(|seen| {
-            seen.dns |= is_query;
-            seen.connect |= is_connect;
-            seen.sync |= is_sync;
-        });
-    }
-
     fn name(&mut self, step: Step) {
         for named in self.namer.step(step) {
             self.attach(named);
@@ -474,82 +378,6 @@ impl Live {
         self.held.push(Update::WaitEnded { session: self.id.clone(), command, wait });
     }
 
-    /// Says which commands have begun and ended.
-    fn tell(&mut self, context: &Context<'_>) {
-        for told in self.dialogue.take_told() {
-            let update = match told {
-                Told::Began(index) => self.command_began(index),
-                Told::Ended(index) => {
-                    let is_proven = self.is_proven(context);
-                    self.dialogue.commands().get(index).map(|command| Update::CommandEnded {
-                        session: self.id.clone(),
-                        command: Box::new(command.account(index, &self.start, is_proven)),
-                    })
-                }
-            };
-            self.held.extend(update);
-        }
-    }
-
-    fn command_began(&self, index: usize) -> Option<Update> {
-        let command = self.dialogue.commands().get(index)?;
-        Some(Update::CommandBegan {
-            session: self.id.clone(),
-            index,
-            verb: command.verb,
-            line: command.line.clone(),
-            start_s: seconds(command.from.since(&self.start).elapsed),
-        })
-    }
-
-    fn hold_began(&mut self, context: &Context<'_>) {
-        let mta = context.header.map_or_else(
-            || "unknown".to_owned(),
-            |header| match &header.target.mta_version {
-                Some(version) => format!("{} {version}", header.target.mta),
-                None => header.target.mta.clone(),
-            },
-        );
-        self.held.push(Update::SessionBegan {
-            session: self.id.clone(),
-            pid: self.pid,
-            client: self.client.clone(),
-            server: self.server.clone(),
-            mta,
-        });
-    }
-
-    /// Now it is known which process serves the session, and so its id.
-    fn identify(&mut self, pid: u32, updates: &mut Vec<Update>) {
-        self.pid = pid;
-        self.is_identified = true;
-        self.id = format!("{pid}-{}", self.number).into();
-        for update in &mut self.held {
-            rename(update, &self.id, pid);
-        }
-        self.release(updates);
-    }
-
-    fn release(&mut self, updates: &mut Vec<Update>) {
-        if self.is_identified {
-            updates.append(&mut self.held);
-        }
-    }
-}
-
-fn rename(update: &mut Update, id: &SessionId, serving: u32) {
-    match update {
-        Update::SessionBegan { session, pid, .. } => {
-            session.clone_from(id);
-            *pid = serving;
-        }
-        Update::CommandBegan { session, .. }
-        | Update::WaitBegan { session, .. }
-        | Update::WaitEnded { session, .. }
-        | Update::CommandEnded { session, .. } => session.clone_from(id),
-        Update::SessionEnded(session) => id.as_ref().clone_into(&mut session.id),
-        Update::Unmatched { .. } => {}
-    }
 }
 
 /// Calls after which a process may hold a descriptor less.
@@ -566,15 +394,4 @@ fn is_smtp(sys: &Sys, inode: u64) -> bool {
 fn verb_by_name(name: &str) -> Option<Verb> {
     let line = crate::proto::smtp::parse_line(name.as_bytes());
     Some(line.verb).filter(|&verb| verb != Verb::Invalid)
-}
-
-/// RFC 3339, in UTC.
-fn started(t: u64, context: &Context<'_>) -> String {
-    let wall_ns = match (context.clock, context.header) {
-        (Some(clock), _) => i128::from(clock.wall_ns) + i128::from(t) - i128::from(clock.t),
-        (None, Some(header)) => i128::from(header.boot_to_wall_ns) + i128::from(t),
-        (None, None) => i128::from(t),
-    };
-    let wall = jiff::Timestamp::from_nanosecond(wall_ns).unwrap_or_default();
-    wall.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }

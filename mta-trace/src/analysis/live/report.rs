@@ -1,0 +1,133 @@
+//! What is said about a session: updates while it runs, and its part of the report when it is over.
+
+use super::{Context, Live};
+use crate::report::{Began, Session, SessionEnd, Tls};
+use crate::session::{Told, seconds};
+use crate::update::{SessionId, Update};
+
+impl Live {
+    /// The session as it is reported.
+    pub(in crate::analysis) fn conclude(mut self, context: &Context<'_>, updates: &mut Vec<Update>) -> Session {
+        self.tell(context);
+        self.is_identified = true;
+        self.release(updates);
+        let is_proven = self.is_proven(context);
+        let commands: Vec<_> =
+            self.dialogue.commands().iter().enumerate().map(|(index, command)| command.account(index, &self.start, is_proven)).collect();
+        let served = self.dialogue.commands().iter().map(|command| command.passed().elapsed).fold(0, i64::saturating_add);
+        let elapsed = self.last.since(&self.start).elapsed;
+        let end = self.dialogue.end();
+        let is_regular = !matches!(end, SessionEnd::Killed | SessionEnd::Detached);
+        let tls = self.dialogue.tls().map(|mark| Tls { start_s: seconds(mark.since(&self.start).elapsed) });
+        let target = context.header.map(|header| &header.target);
+        Session {
+            id: self.id.to_string(),
+            mta: target.map_or_else(|| "unknown".to_owned(), |target| target.mta.clone()),
+            mta_version: target.and_then(|target| target.mta_version.clone()),
+            pid: self.pid,
+            daemon_pid: self.daemon_pid,
+            client: self.client,
+            server: self.server,
+            started: started(self.start.t, context),
+            elapsed_s: seconds(elapsed),
+            client_s: seconds(elapsed.saturating_sub(served)),
+            complete: self.began == Began::Accept && is_regular && context.lost == self.lost_at_begin,
+            began: self.began,
+            end,
+            tls,
+            queue_ids: commands.iter().filter_map(|command| command.queue_id.clone()).collect(),
+            commands,
+            findings: Vec::new(),
+            before_accept_s: self.before_accept_ns.map(|ns| seconds(ns.cast_signed())),
+            inherited_by: self.inherited_by,
+        }
+    }
+
+    /// Says which commands have begun and ended.
+    pub(super) fn tell(&mut self, context: &Context<'_>) {
+        for told in self.dialogue.take_told() {
+            let update = match told {
+                Told::Began(index) => self.command_began(index),
+                Told::Ended(index) => {
+                    let is_proven = self.is_proven(context);
+                    self.dialogue.commands().get(index).map(|command| Update::CommandEnded {
+                        session: self.id.clone(),
+                        command: Box::new(command.account(index, &self.start, is_proven)),
+                    })
+                }
+            };
+            self.held.extend(update);
+        }
+    }
+
+    fn command_began(&self, index: usize) -> Option<Update> {
+        let command = self.dialogue.commands().get(index)?;
+        Some(Update::CommandBegan {
+            session: self.id.clone(),
+            index,
+            verb: command.verb,
+            line: command.line.clone(),
+            start_s: seconds(command.from.since(&self.start).elapsed),
+        })
+    }
+
+    pub(super) fn hold_began(&mut self, context: &Context<'_>) {
+        let mta = context.header.map_or_else(
+            || "unknown".to_owned(),
+            |header| match &header.target.mta_version {
+                Some(version) => format!("{} {version}", header.target.mta),
+                None => header.target.mta.clone(),
+            },
+        );
+        self.held.push(Update::SessionBegan {
+            session: self.id.clone(),
+            pid: self.pid,
+            client: self.client.clone(),
+            server: self.server.clone(),
+            mta,
+        });
+    }
+
+    /// Now it is known which process serves the session, and so its id.
+    pub(super) fn identify(&mut self, pid: u32, updates: &mut Vec<Update>) {
+        self.pid = pid;
+        self.is_identified = true;
+        self.id = format!("{pid}-{}", self.number).into();
+        for update in &mut self.held {
+            rename(update, &self.id, pid);
+        }
+        self.release(updates);
+    }
+
+    pub(super) fn release(&mut self, updates: &mut Vec<Update>) {
+        if self.is_identified {
+            updates.append(&mut self.held);
+        }
+    }
+}
+
+fn rename(update: &mut Update, id: &SessionId, serving: u32) {
+    match update {
+        Update::SessionBegan { session, pid, .. } => {
+            session.clone_from(id);
+            *pid = serving;
+        }
+        Update::CommandBegan { session, .. }
+        | Update::WaitBegan { session, .. }
+        | Update::WaitEnded { session, .. }
+        | Update::CommandEnded { session, .. } => session.clone_from(id),
+        Update::SessionEnded(session) => id.as_ref().clone_into(&mut session.id),
+        Update::Unmatched { .. } => {}
+    }
+}
+
+/// RFC 3339, in UTC.
+fn started(t: u64, context: &Context<'_>) -> String {
+    let wall_ns = match (context.clock, context.header) {
+        (Some(clock), _) => i128::from(clock.wall_ns) + i128::from(t) - i128::from(clock.t),
+        (None, Some(header)) => i128::from(header.boot_to_wall_ns) + i128::from(t),
+        (None, None) => i128::from(t),
+    };
+    let wall = jiff::Timestamp::from_nanosecond(wall_ns).unwrap_or_default();
+    wall.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}

@@ -1,0 +1,77 @@
+//! Brings what the serving thread does to the dialogue and to the names of waits.
+
+use super::{Context, Live};
+use crate::cause::is_query;
+use crate::event::{Proto, Sys};
+use crate::session::Mark;
+use crate::wait::Step;
+use mta_trace_common::syscalls::Call;
+
+impl Live {
+    /// Brings a step to the dialogue, if it is one of the client's socket, and to the names.
+    pub(super) fn take(&mut self, step: Step, sys: &Sys, context: &Context<'_>) {
+        self.note(&step, sys);
+        let is_client = step.socket().is_some_and(|socket| socket.inode == self.inode);
+        if is_client && step.is_send() {
+            self.write(step, sys);
+        } else if is_client && step.is_receive() {
+            self.read(step, sys);
+        } else {
+            self.name(step);
+        }
+        self.tell(context);
+    }
+
+    fn read(&mut self, step: Step, sys: &Sys) {
+        let mark = step.to;
+        self.name(step);
+        match sys.ret {
+            1.. => {
+                self.flush();
+                let data = sys.data.as_ref().map_or(&[][..], |data| data);
+                self.dialogue.read(mark, sys.ret.unsigned_abs(), sys.smtp.as_ref(), data);
+            }
+            // ECONNRESET, ETIMEDOUT, EPIPE: the client is gone too.
+            0 if sys.args.len != Some(0) => self.client_closed(mark),
+            -104 | -110 | -32 => self.client_closed(mark),
+            _ => {}
+        }
+    }
+
+    fn client_closed(&mut self, mark: Mark) {
+        // A wait of the server's own is not over because the client leaves.
+        if self.dialogue.awaits_client() {
+            self.flush();
+        }
+        self.dialogue.client_closed(mark);
+    }
+
+    fn write(&mut self, step: Step, sys: &Sys) {
+        self.flush();
+        // Where the client does not read, that is its time: the reply was ready when the write began to block.
+        let mark = step.from;
+        match sys.ret {
+            1.. => {
+                let data = sys.data.as_ref().map_or(&[][..], |data| data);
+                self.dialogue.wrote(mark, data, sys.cut);
+            }
+            // EAGAIN and interruptions: it will be tried again.
+            0 | -4 | -11 | -516..=-512 => {}
+            _ => self.dialogue.write_failed(mark),
+        }
+        self.name(step);
+    }
+
+    fn note(&mut self, step: &Step, sys: &Sys) {
+        let is_query = is_query(step);
+        let is_datagram = step.socket().is_some_and(|socket| socket.proto == Proto::Udp);
+        let is_fast_open = sys.args.flags.iter().any(|flag| flag == "MSG_FASTOPEN");
+        let is_connect = sys.call == Call::Connect && !is_datagram || is_fast_open;
+        let is_sync = matches!(sys.call, Call::Fsync | Call::Fdatasync | Call::Sync);
+        self.dialogue.note(|seen| {
+            seen.dns |= is_query;
+            seen.connect |= is_connect;
+            seen.sync |= is_sync;
+        });
+    }
+}

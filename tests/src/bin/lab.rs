@@ -1,0 +1,60 @@
+//! The lab by hand: `lab setup`, `lab list`, `lab play NAME`, `lab record [NAME]...`.
+//!
+//! `play` puts a lab up, says how to attach to its daemon, waits for Enter and plays the dialogue; Ctrl-C ends everything.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use lab::Lab;
+use lab::scenario::Scenario;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["setup"] => {
+            lab::packages::setup()?;
+            lab::packages::Packages::unpack().map(drop)
+        }
+        ["list"] => {
+            Scenario::all()?.iter().for_each(|scenario| println!("{:34} {}", scenario.name, scenario.title));
+            Ok(())
+        }
+        ["play", name] => play(&Scenario::named(name)?),
+        ["record"] => Scenario::all()?.iter().try_for_each(record),
+        ["record", names @ ..] => names.iter().try_for_each(|name| record(&Scenario::named(name)?)),
+        _ => bail!("usage: lab setup | list | play NAME | record [NAME]..."),
+    }
+}
+
+fn record(scenario: &Scenario) -> Result<()> {
+    let path = lab::run::record(scenario).with_context(|| scenario.name.clone())?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+fn play(scenario: &Scenario) -> Result<()> {
+    let lab = Lab::up(scenario)?;
+    eprintln!("{}: {}", scenario.name, scenario.title);
+    eprintln!("sendmail listens: mta-trace attach -p {} --client {} --sessions 1", lab.daemon_pid(), scenario.client);
+    eprintln!("Enter begins the dialogue");
+    std::io::stdin().read_line(&mut String::new()).context("wait for Enter")?;
+    lab.install_faults()?;
+    lab.play_other()?;
+    let mut begun_ns = None;
+    lab.play(&scenario.dialogue, |line| {
+        let begun_ns = *begun_ns.get_or_insert(line.t_ns);
+        let time = lab::journal::seconds(line.t_ns.saturating_sub(begun_ns));
+        println!("{time:8.3} {} {}", if line.is_client { 'C' } else { 'S' }, line.text);
+    })?;
+    Ok(())
+}
