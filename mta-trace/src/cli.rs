@@ -102,6 +102,9 @@ struct Attach {
     /// Waits below this are only summed up
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration::parse)]
     min_wait: Duration,
+    /// Write every record of the ring as it is into this file; for tests
+    #[arg(long, value_name = "FILE", hide = true)]
+    ring_dump: Option<std::path::PathBuf>,
     /// What is shown while it runs [default: timeline; none with -o -]
     #[arg(long, value_name = "VIEW")]
     view: Option<ViewKind>,
@@ -183,6 +186,7 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
         clients: attach.client,
         existing: attach.existing,
         min_wait_ns: u64::try_from(attach.min_wait.as_nanos()).unwrap_or(u64::MAX),
+        ring_dump: attach.ring_dump,
     };
     kernel::prepare_tracefs().inspect_err(|_| output::discard(attach.output.as_deref(), attach.force))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;

@@ -6,6 +6,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
     str::FromStr,
 };
 
@@ -24,6 +25,9 @@ pub struct AttachOptions {
     pub existing: bool,
     /// Waits below this are only summed up.
     pub min_wait_ns: u64,
+    /// Where every record of the ring is written as it is (length as 32-bit little-endian number, bytes): for the
+    /// tests that look for secrets.
+    pub ring_dump: Option<PathBuf>,
 }
 
 /// Addresses with a common prefix. An IPv4-mapped IPv6 prefix is kept as IPv4, since that is how peers are compared.

@@ -8,7 +8,7 @@ use crate::{
     kernel,
     options::AttachOptions,
 };
-use std::{os::fd::AsFd as _, time::Duration};
+use std::{fs::File, io::Write as _, os::fd::AsFd as _, time::Duration};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Records that nobody was woken for are looked at this often.
@@ -23,16 +23,22 @@ pub struct LiveTrace {
     header: Header,
     loss: Loss,
     housekeeping: u64,
+    dump: Option<File>,
 }
 
 /// Attaches. Must run inside a tokio runtime, before which [`kernel::prepare_tracefs`] was called.
 pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
+    let dump = options.ring_dump.as_ref().map(File::create).transpose().map_err(watch)?;
     let trace = kernel::attach(options)?;
     let header = header(options, &trace);
-    let watch = |error: std::io::Error| kernel::Error::Hook { hook: "ring buffer".into(), step: "poll", reason: error.to_string() };
     let fd = trace.as_fd().try_clone_to_owned().map_err(watch)?;
+    #[expect(deprecated, reason = "its successor is unsafe; an `OwnedFd` that nobody else has keeps the promise that it asks for")]
     let ready = AsyncFd::with_interest(fd, Interest::READABLE).map_err(watch)?;
-    Ok(LiveTrace { trace, ready, header, loss: Loss::default(), housekeeping: kernel::now_ns() })
+    Ok(LiveTrace { trace, ready, header, loss: Loss::default(), housekeeping: kernel::now_ns(), dump })
+}
+
+fn watch(error: std::io::Error) -> kernel::Error {
+    kernel::Error::Hook { hook: "ring buffer".into(), step: "poll", reason: error.to_string() }
 }
 
 fn header(options: &AttachOptions, trace: &kernel::Trace) -> Header {
@@ -74,7 +80,15 @@ impl LiveTrace {
 
     fn drain(&mut self) -> Vec<Record> {
         let mut records = Vec::new();
-        self.trace.drain(|bytes| records.push(decode::record(bytes)));
+        let dump = &mut self.dump;
+        self.trace.drain(|bytes| {
+            if let Some(file) = dump {
+                // A test's file: what cannot be written is seen by the test.
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+                let _ = file.write_all(&length).and_then(|()| file.write_all(bytes));
+            }
+            records.push(decode::record(bytes));
+        });
         let now = kernel::now_ns();
         if now.saturating_sub(self.housekeeping) >= HOUSEKEEPING_NS {
             self.housekeeping = now;

@@ -142,6 +142,17 @@ impl Lab {
         client::play(dialogue, &around, || self.pair.client.run(|| client::connect(from, to)), on_line)
     }
 
+    /// A plain connection from the client's side to the MTA, for tests that write their own bytes.
+    pub fn connect(&self) -> Result<std::net::TcpStream> {
+        let (from, to) = (SocketAddr::from(([10, 99, 0, 1], 0)), SocketAddr::from(([10, 99, 0, 2], 25)));
+        self.pair.client.run(|| client::connect(from, to)).map(|(stream, _)| stream)
+    }
+
+    /// Processes that serve a session now.
+    pub fn serving(&self) -> Vec<u32> {
+        self.daemon.children()
+    }
+
     /// Arranges that a command runs on the client's side, for a load generator.
     pub fn enter_client(&self, command: &mut Command) -> Result<()> {
         Jail::new(&self.pair.client).apply(command)

@@ -58,6 +58,14 @@ fn queries(step: &Step) -> u32 {
 
 pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     let lookup = present.filter(|present| present.is(Cause::Dns));
+    // A look-up that had begun before the trace: its socket is known, its question only now.
+    let is_begun = present.is_some_and(|present| present.is(Cause::Network) && present.is_touched_by(step));
+    if is_begun && asked(step).is_some() {
+        return Match::Continues;
+    }
+    if is_begun && let Some(answer) = answered(step) {
+        return if is_final(&answer) { Match::Completes } else { Match::Continues };
+    }
     if let Some(query) = asked(step) {
         let is_same = lookup.is_some_and(|lookup| repeats(&lookup.steps, &query) || joins(&lookup.steps, &query.1));
         return if is_same { Match::Continues } else { Match::Begins };
@@ -102,7 +110,8 @@ fn answers(steps: &[Step]) -> Vec<Message> {
 
 /// Whether it has the id of a query; the further queries of a `sendmmsg` have ids that were not copied.
 fn is_to(steps: &[Step], answer: &Message) -> bool {
-    hidden_questions(steps) > 0 || steps.iter().filter_map(asked).any(|(id, _)| id == answer.id)
+    let mut ids = steps.iter().filter_map(asked).map(|(id, _)| id).peekable();
+    hidden_questions(steps) > 0 || ids.peek().is_none() || ids.any(|id| id == answer.id)
 }
 
 fn is_final(message: &Message) -> bool {
@@ -134,7 +143,7 @@ pub(super) fn explain(steps: &[Step]) -> Explained {
     if explained.outcome != Outcome::Timeout {
         explained.timer_ns = None;
     }
-    let question = steps.iter().find_map(asked).map(|(_, question)| question);
+    let question = steps.iter().find_map(asked).map(|(_, question)| question).or_else(|| answers.iter().find_map(|answer| answer.question.clone()));
     explained.dns = Some(Dns {
         qname: question.map(|question| question.qname).unwrap_or_default(),
         qtype: qtype(steps, &answers),
@@ -178,6 +187,12 @@ struct Asked {
 fn servers(steps: &[Step]) -> Vec<DnsServer> {
     let mut servers: Vec<Asked> = Vec::new();
     let mut current: Option<(usize, Mark)> = None;
+    if let Some((first, peer)) = steps.first().and_then(|first| Some((first, first.any_socket()?.peer.as_ref()?)))
+        && !is_query(first)
+    {
+        // The look-up had begun before the trace, with at least one query.
+        current = Some((index_of(&mut servers, peer.to_string()), first.from));
+    }
     for step in steps {
         let Some(peer) = step.socket().and_then(|socket| socket.peer.as_ref()) else { continue };
         let address = peer.to_string();
@@ -204,7 +219,7 @@ fn servers(steps: &[Step]) -> Vec<DnsServer> {
         .into_iter()
         .map(|Asked { address, attempts, is_answered, waited_ns }| DnsServer {
             address,
-            attempts,
+            attempts: attempts.max(1),
             answered: is_answered,
             waited_s: Some(seconds(waited_ns)),
         })

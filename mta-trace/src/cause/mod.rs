@@ -90,14 +90,14 @@ impl Present {
         self.steps.last().map(|step| step.to)
     }
 
-    /// Whether one of its steps had this socket behind its descriptor.
+    /// Whether one of its steps read, wrote or polled this socket.
     fn knows(&self, inode: u64) -> bool {
-        self.steps.iter().any(|step| step.socket().is_some_and(|socket| socket.inode == inode))
+        self.steps.iter().any(|step| step.touches(inode))
     }
 
     /// Whether a step reads, writes or polls one of its sockets.
     fn is_touched_by(&self, step: &Step) -> bool {
-        self.steps.iter().filter_map(Step::socket).any(|socket| step.touches(socket.inode))
+        step.sockets().any(|socket| self.knows(socket.inode))
     }
 }
 

@@ -61,7 +61,7 @@ fn block(record: &raw::Block) -> Block {
     let raw::Block { head, nr, since, cpu_since, runqueue_since, args } = record;
     let (call, args) = call_of(*nr, args);
     let total = head.t.saturating_sub(*since);
-    let outside = head.cpu.saturating_sub(*cpu_since) + head.runqueue.saturating_sub(*runqueue_since);
+    let outside = head.cpu.saturating_sub(*cpu_since).saturating_add(head.runqueue.saturating_sub(*runqueue_since));
     Block {
         t: head.t,
         pid: head.tgid,
@@ -120,7 +120,7 @@ pub fn blocked(tid: u32, thread: &Thread, args: &[u64; 6], t: u64) -> Block {
         tgid: thread.tgid,
         tid,
         cpu: thread.cpu,
-        blocked: thread.blocked + t.saturating_sub(thread.last),
+        blocked: thread.blocked.saturating_add(t.saturating_sub(thread.last)),
         runqueue: thread.runqueue,
     };
     block(&raw::Block { head, nr: thread.nr, since: thread.since, cpu_since: thread.cpu_since, runqueue_since: thread.runqueue_since, args: *args })

@@ -39,8 +39,6 @@ pub struct Target {
 /// The client's connection of a process that serves a session.
 #[derive(Debug)]
 pub struct Serving {
-    /// The process.
-    pub pid: u32,
     /// The connection.
     pub socket: SocketId,
 }
@@ -119,7 +117,7 @@ pub fn serving(pid: u32) -> Option<Serving> {
             *state == State::Established && id.local.as_ref().and_then(Endpoint::port).is_some_and(|port| !sockets.listening_on(port).is_empty())
         })
         .map(|(id, _)| id.clone())?;
-    Some(Serving { pid, socket })
+    Some(Serving { socket })
 }
 
 fn by_port(port: u16) -> Result<u32, Error> {

@@ -229,10 +229,14 @@ impl Step {
         self.socket().or_else(|| self.polled.iter().find_map(|polled| polled.object.as_ref()?.socket()))
     }
 
+    /// All sockets that it reads, writes or polls.
+    pub fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.object.iter().chain(self.polled.iter().filter_map(|polled| polled.object.as_ref())).filter_map(Object::socket)
+    }
+
     /// Whether it reads, writes or polls this socket.
     pub fn touches(&self, inode: u64) -> bool {
-        let is_it = |object: &Object| object.socket().is_some_and(|socket| socket.inode == inode);
-        self.object.as_ref().is_some_and(is_it) || self.polled.iter().any(|polled| polled.object.as_ref().is_some_and(is_it))
+        self.sockets().any(|socket| socket.inode == inode)
     }
 
     /// The file behind its descriptor, or that it names.

@@ -52,6 +52,40 @@ fn inside_a_command() {
     near(session.commands[0].elapsed_s, 4.5);
 }
 
+fn seeded_lookup() -> Trace {
+    let mut trace = seeded(Some("MAIL"));
+    let id = SocketId { inode: 41, proto: Proto::Udp, local: None, peer: Some(endpoint("192.0.2.53:53")) };
+    trace.records.push(Record::SeedFd(SeedFd { pid: CHILD, fd: 4, path: None, socket: Some(id), client: false }));
+    trace
+}
+
+#[test]
+fn inside_a_look_up_that_is_asked_again() {
+    let mut trace = seeded_lookup();
+    trace.poll(4, 0, 3 * SECOND);
+    trace.ask(4, 41, "192.0.2.53:53", 7, "example.com", 28);
+    trace.poll(4, 0, 5 * SECOND);
+    trace.reply("250 ok\r\n");
+    trace.quit_of_two();
+    let session = trace.session();
+    let waits = &session.commands[0].waits;
+    assert_eq!((waits.len(), waits[0].cause), (1, Cause::Dns));
+    near(waits[0].elapsed_s, 7.5);
+    near(waits[0].dns.as_ref().expect("dns").servers[0].waited_s.expect("time"), 8.0);
+}
+
+#[test]
+fn inside_a_look_up_that_is_answered() {
+    let mut trace = seeded_lookup();
+    trace.poll(4, 1, 3 * SECOND);
+    trace.answer(4, 41, "192.0.2.53:53", 7, 0, "example.com", 28);
+    trace.reply("250 ok\r\n");
+    trace.quit_of_two();
+    let session = trace.session();
+    let wait = &session.commands[0].waits[0];
+    assert_eq!((wait.cause, wait.attempts, wait.dns.as_ref().expect("dns").qname.as_str()), (Cause::Dns, Some(1), "example.com"));
+}
+
 #[test]
 fn inside_the_message() {
     let mut trace = seeded(Some("DATA"));
