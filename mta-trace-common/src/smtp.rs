@@ -37,6 +37,11 @@ const AUTH_MECHANISM: u8 = 5;
 const KEEP_THEN_PENDING: u8 = 6;
 /// Behind the mechanism: the initial response. At the line's end the mode becomes PENDING.
 const SKIP_THEN_PENDING: u8 = 7;
+/// Like KEEP, in a MAIL line: looks out for the parameter ` AUTH=` (RFC 4954, 5), whose value is nobody's business.
+/// `Scanner::held` counts how much of it matches.
+const KEEP_MAIL: u8 = 8;
+/// In the value of that parameter.
+const SKIP_PARAMETER: u8 = 9;
 
 /// State of the scanner over one session; value of the map `SESSIONS` of the kernel side, key socket inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +120,14 @@ impl Scanner {
         if place == START || place == VERB {
             return self.letter(byte);
         }
+        if place == KEEP_MAIL {
+            return self.mail(byte);
+        }
+        if place == SKIP_PARAMETER && is_blank {
+            self.place = KEEP_MAIL;
+            self.held = 1;
+            return Fate::Keep;
+        }
         if (place == AUTH_BLANKS || place == AUTH_MECHANISM) && self.held < 20 && is_mechanism(byte)
         {
             self.held += 1;
@@ -160,6 +173,29 @@ impl Scanner {
     }
 
     #[inline(always)]
+    fn mail(&mut self, byte: u8) -> Fate {
+        let upper = if is_letter(byte) { byte & 0xdf } else { byte };
+        let wanted = match self.held {
+            0 => b' ',
+            1 => b'A',
+            2 => b'U',
+            3 => b'T',
+            4 => b'H',
+            _ => b'=',
+        };
+        if upper == wanted || self.held == 0 && byte == b'\t' {
+            self.held += 1;
+        } else {
+            self.held = if byte == b' ' || byte == b'\t' { 1 } else { 0 };
+        }
+        if self.held == 6 {
+            self.held = 0;
+            self.place = SKIP_PARAMETER;
+        }
+        Fate::Keep
+    }
+
+    #[inline(always)]
     fn end_of_line(&mut self) -> Fate {
         // A bare LF ends a line too: sendmail takes it.
         let ends_verb = self.place == VERB && is_verb(self.letters);
@@ -193,6 +229,8 @@ impl Scanner {
             AUTH_BLANKS
         } else if verb == pack("DATA") || verb == pack("BDAT") || verb == pack("STARTTLS") {
             KEEP_THEN_PENDING
+        } else if verb == pack("MAIL") {
+            KEEP_MAIL
         } else {
             KEEP
         }

@@ -42,6 +42,10 @@ pub enum Capture {
     Timespec2,
     /// `struct itimerval` at argument 1 (`setitimer`).
     Itimer,
+    /// Nothing, but a duplicated descriptor (`fcntl` with `F_DUPFD`) is always reported.
+    Duplicate,
+    /// Two descriptors at argument 0 (`pipe`).
+    Pair,
 }
 
 /// When a completed call is reported.
@@ -133,9 +137,9 @@ syscalls! {
     Dup             "dup"              32  23 1  fd  Nothing    Success;
     Dup2            "dup2"             33  -1 2  fd  Nothing    Success;
     Dup3            "dup3"            292  24 3  fd  Nothing    Success;
-    Fcntl           "fcntl"            72  25 3  fd  Nothing    Slow;
-    Pipe            "pipe"             22  -1 1  no  Nothing    Slow;
-    Pipe2           "pipe2"           293  59 2  no  Nothing    Slow;
+    Fcntl           "fcntl"            72  25 3  fd  Duplicate  Slow;
+    Pipe            "pipe"             22  -1 1  no  Pair       Success;
+    Pipe2           "pipe2"           293  59 2  no  Pair       Success;
     Socketpair      "socketpair"       53 199 4  no  Nothing    Slow;
     Poll            "poll"              7  -1 3  no  PollFds    Slow;
     Ppoll           "ppoll"           271  73 5  no  PollFds    Slow;
@@ -143,9 +147,9 @@ syscalls! {
     Pselect6        "pselect6"        270  72 6  no  Selects    Slow;
     EpollWait       "epoll_wait"      232  -1 4  fd  Nothing    Slow;
     EpollPwait      "epoll_pwait"     281  22 6  fd  Nothing    Slow;
-    Fsync           "fsync"            74  82 1  fd  Nothing    Slow;
-    Fdatasync       "fdatasync"        75  83 1  fd  Nothing    Slow;
-    Sync            "sync"            162  81 0  no  Nothing    Slow;
+    Fsync           "fsync"            74  82 1  fd  Nothing    Always;
+    Fdatasync       "fdatasync"        75  83 1  fd  Nothing    Always;
+    Sync            "sync"            162  81 0  no  Nothing    Always;
     Flock           "flock"            73  32 2  fd  Nothing    Slow;
     Open            "open"              2  -1 3  no  Path0      Success;
     Openat          "openat"          257  56 4  no  Path1      Success;

@@ -8,6 +8,7 @@ use crate::{
     kernel,
     options::AttachOptions,
 };
+use mta_trace_common::config::Thread;
 use std::{fs::File, io::Write as _, os::fd::AsFd as _, time::Duration};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -110,7 +111,16 @@ impl LiveTrace {
     /// What the sessions' threads wait for right now, as unfinished blocks. For the live view, not for the log.
     pub fn waiting(&self) -> Vec<Record> {
         let t = kernel::now_ns();
-        self.trace.blocked().iter().map(|(tid, thread, args)| Record::Block(decode::blocked(*tid, thread, args, t))).collect()
+        let block = |(tid, thread, args): &(u32, Thread, [u64; 6])| {
+            let mut block = decode::blocked(*tid, thread, args, t);
+            let fd = block.args.as_ref().and_then(|args| args.fd);
+            if let Some(mut socket) = fd.and_then(|fd| self.trace.socket_behind(block.pid, fd)) {
+                block.peer = socket.peer.take();
+                block.socket = Some(socket);
+            }
+            Record::Block(block)
+        };
+        self.trace.blocked().iter().map(block).collect()
     }
 
     /// Whether the traced process still exists.

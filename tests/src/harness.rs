@@ -1,12 +1,14 @@
 //! One test for each scenario file, many side by side: they mostly wait.
 //!
-//! Needs root. Without it each test is skipped with that reason; as root, or where `CI` says so, nothing is skipped.
+//! Needs root. Without it each test is skipped with that reason; as root, or where `CI` says so, nothing is skipped but
+//! what `tests/skips.toml` lists.
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::scenario::Scenario;
+use crate::skips;
 
 /// Labs at a time, unless `--test-threads` says otherwise.
 const SIDE_BY_SIDE: usize = 10;
@@ -27,11 +29,23 @@ pub fn main(kind: &str, test: fn(&Scenario) -> Result<(), Failed>) -> ExitCode {
     if !is_root && !is_ci {
         eprintln!("{kind}: skipped: network namespaces and eBPF need root");
     }
+    let listed = match skips::all() {
+        Ok(listed) => listed,
+        Err(error) => {
+            eprintln!("{kind}: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     let trials = scenarios
         .into_iter()
         .map(|scenario| {
             let name = scenario.name.clone();
-            Trial::test(name, move || test(&scenario)).with_kind(kind).with_ignored_flag(!is_root && !is_ci)
+            let skip = skips::find(&listed, kind, &name);
+            if let Some(skip) = skip {
+                eprintln!("{kind}: {name} is skipped since {}: {}", skip.date, skip.reason);
+            }
+            let is_ignored = skip.is_some() || (!is_root && !is_ci);
+            Trial::test(name, move || test(&scenario)).with_kind(kind).with_ignored_flag(is_ignored)
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()

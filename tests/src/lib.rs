@@ -11,9 +11,9 @@ pub mod journal;
 pub mod scenario;
 
 // The world: namespaces, neighbours, the MTA.
-mod dns;
+pub mod dns;
 mod dns_wire;
-mod ident;
+pub mod ident;
 mod lab_up;
 mod lock;
 mod milter;
@@ -41,6 +41,7 @@ mod measure;
 mod report;
 pub mod run;
 pub mod selftest;
+pub mod skips;
 mod tracer;
 
 pub use lab_up::Lab;

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -34,7 +35,8 @@ impl Daemon {
         let stderr = File::create(dir.join("sendmail.err")).context("create sendmail.err")?;
         let mut command = packages.command(&packages.sendmail("usr/libexec/sendmail/sendmail"));
         command.args(["-bD", "-C/etc/mail/sendmail.cf"]).current_dir("/").stdout(stderr.try_clone()?).stderr(stderr);
-        command.stdin(Stdio::null());
+        // Ctrl-C is for whoever watches, not for the daemon.
+        command.stdin(Stdio::null()).process_group(0);
         Jail::new(ns).hostname(HOSTNAME).mounts(mounts).apply(&mut command)?;
         let child = command.spawn().context("start sendmail")?;
         let mut daemon = Self { child };

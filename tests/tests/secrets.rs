@@ -126,6 +126,9 @@ struct Tracer {
 
 impl Tracer {
     fn attach(binary: &Path, pid: u32, dir: &Path) -> Result<Self> {
+        if dir.exists() {
+            fs::remove_dir_all(dir)?;
+        }
         fs::create_dir_all(dir)?;
         let mut command = Command::new(binary);
         command.args(["attach", "-p", &pid.to_string(), "--min-wait", "1us", "--ring-dump"]).arg(dir.join("ring")).arg("-o").arg(dir.join("log"));
@@ -138,7 +141,7 @@ impl Tracer {
         loop {
             let line = lines.next().context("the tracer ended before it was ready")??;
             writeln!(copy, "{line}")?;
-            if line.contains("ready") {
+            if line.contains(": ready: ") {
                 break;
             }
         }
@@ -167,7 +170,12 @@ fn play(lab: &Lab, case: &Case, binary: &Path, dir: &Path) -> Result<Vec<(&'stat
         match act {
             Send(bytes) => (&stream).write_all(bytes).with_context(context)?,
             Split(bytes) => bytes.iter().try_for_each(|byte| (&stream).write_all(&[*byte])).with_context(context)?,
-            Reply => read_reply(&mut reader).with_context(context)?,
+            // The server may have had enough: sendmail takes a body before its 354 for an attack.
+            Reply => {
+                if !read_reply(&mut reader).with_context(context)? {
+                    break;
+                }
+            }
             Attach => {
                 let serving = lab.serving();
                 let [pid] = serving.as_slice() else { anyhow::bail!("{}: not one serving child: {serving:?}", case.name) };
@@ -185,12 +193,15 @@ fn play(lab: &Lab, case: &Case, binary: &Path, dir: &Path) -> Result<Vec<(&'stat
     Ok(outputs)
 }
 
-fn read_reply(reader: &mut BufReader<TcpStream>) -> Result<()> {
+/// Reads a whole reply; false: the server closed the connection.
+fn read_reply(reader: &mut BufReader<TcpStream>) -> Result<bool> {
     loop {
         let mut line = String::new();
-        ensure!(reader.read_line(&mut line)? > 0, "the server closed the connection");
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(false);
+        }
         if line.as_bytes().get(3) != Some(&b'-') {
-            return Ok(());
+            return Ok(true);
         }
     }
 }

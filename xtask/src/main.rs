@@ -1,6 +1,9 @@
 //! Tasks of the repository, one file each: `cargo xtask <task>`.
 
+mod bench;
+mod demo;
 mod ebpf;
+mod record;
 mod setup;
 mod shell;
 mod test;
@@ -16,6 +19,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measures what tracing costs, in comparison with no tracer, strace and bpftrace
+    Bench(bench::Options),
     /// Installs what tests and the eBPF build need (apt, cargo)
     Setup,
     /// Rebuilds the committed eBPF object and its stamp
@@ -27,6 +32,13 @@ enum Task {
         #[arg(long, conflicts_with = "check")]
         verify: bool,
     },
+    /// Shows the reported case from beginning to end: a real sendmail, one slow session, live timeline, report
+    Demo,
+    /// Makes the golden logs of tests/replay again from the lab's scenarios
+    Record {
+        /// Only these scenarios
+        names: Vec<String>,
+    },
     /// Runs everything: formatting, clippy, unit, replay, CLI and live tests
     Test {
         /// Only the parts whose name contains this
@@ -37,10 +49,13 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
+        Task::Bench(options) => bench::measure(&options),
         Task::Setup => setup::run_task(),
         Task::Ebpf { check: true, .. } => ebpf::check(),
         Task::Ebpf { verify: true, .. } => ebpf::verify(),
         Task::Ebpf { .. } => ebpf::build(),
+        Task::Demo => demo::run(),
+        Task::Record { names } => record::run(&names),
         Task::Test { only } => test::run(only.as_deref()),
     }
 }

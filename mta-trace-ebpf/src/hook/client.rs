@@ -19,7 +19,8 @@ use mta_trace_common::{
 /// The server read from the client.
 #[inline(always)]
 pub fn read(scanner: &mut Scanner, thread: &Thread, done: &Done) {
-    if done.ret < 0 && !done.is_slow() {
+    // EAGAIN says nothing; a reset does.
+    if done.ret == -11 && !done.is_slow() {
         return;
     }
     let n = if done.ret > 0 { done.ret as u64 } else { 0 };

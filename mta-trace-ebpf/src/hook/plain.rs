@@ -46,6 +46,27 @@ pub fn nothing_always(ctx: TracePointContext) -> u32 {
     0
 }
 
+/// `Duplicate`/`Slow`: `fcntl`.
+#[tracepoint]
+pub fn duplicate_slow(ctx: TracePointContext) -> u32 {
+    const F_DUPFD: u64 = 0;
+    const F_DUPFD_CLOEXEC: u64 = 1030;
+    if let Some((thread, done)) = call::done(&ctx, false) {
+        let command = task::argument!(thread, 1) & 0xffff_ffff;
+        let is_slow = done.is_slow();
+        if is_slow || done.ret >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
+            numbers(thread, &done, is_slow);
+        }
+    }
+    0
+}
+
+/// `Pair`/`Success`: `pipe`, `pipe2`.
+#[tracepoint]
+pub fn pair_success(ctx: TracePointContext) -> u32 {
+    structure::<8>(&ctx, 0)
+}
+
 #[inline(always)]
 fn numbers(thread: &mut Thread, done: &emit::Done, wake: bool) {
     // What a slow call waited on may be a socket (epoll_wait: no).
@@ -134,6 +155,9 @@ pub fn itimer_always(ctx: TracePointContext) -> u32 {
 #[inline(always)]
 fn structure<const N: usize>(ctx: &TracePointContext, argument: usize) -> u32 {
     let Some((thread, done)) = call::done(ctx, false) else { return 0 };
+    if N == 8 && done.ret < 0 {
+        return 0;
+    }
     let Some(mut entry) = reserve::<Record<128>>() else { return 0 };
     // SAFETY: `fill` writes all fields, the helper the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };

@@ -1,6 +1,7 @@
 //! `doctor`: whether tracing can work here, and what is missing.
 //!
-//! In: /proc and /sys. Out: one line for each need, with what to do where it is not met. Changes nothing.
+//! In: /proc, /sys, and what the kernel says when every hook is tried. Out: one line for each need, with what to do where
+//! it is not met. Leaves nothing changed.
 
 use super::output::Failure;
 use crate::kernel;
@@ -13,8 +14,9 @@ const CAPABILITIES: &[(u32, &str, &str)] = &[
     (39, "CAP_BPF", "to load the eBPF programs"),
     (38, "CAP_PERFMON", "to attach them to tracepoints"),
     (19, "CAP_SYS_PTRACE", "to look at the mail server's descriptors"),
-    (2, "CAP_DAC_READ_SEARCH", "to read tracefs"),
+    (CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "to read tracefs"),
 ];
+const CAP_DAC_READ_SEARCH: u32 = 2;
 /// Stands for the first two before Linux 5.8, and for mounting tracefs.
 const CAP_SYS_ADMIN: u32 = 21;
 
@@ -49,15 +51,36 @@ fn needs() -> Vec<Need> {
     let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
     needs.push(need("BTF", btf, "/sys/kernel/btf/vmlinux".to_owned(), "the kernel must be built with CONFIG_DEBUG_INFO_BTF=y"));
     let held = fs::read_to_string("/proc/self/status").map_or(0, |status| effective(&status));
-    for (bit, name, why) in CAPABILITIES {
-        needs.push(need(name, has(held, *bit), (*why).to_owned(), &format!("{why}: run as root, or give it this capability")));
-    }
     let places = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
     let mounted = places.into_iter().find(|place| Path::new(place).join("events/syscalls").exists());
-    let is_tracefs = mounted.is_some() || has(held, CAP_SYS_ADMIN);
-    let found = mounted.map_or("not mounted; mta-trace mounts one for itself".to_owned(), str::to_owned);
-    needs.push(need("tracefs", is_tracefs, found, "as root: mount -t tracefs nodev /sys/kernel/tracing"));
+    let prepared = kernel::prepare_tracefs();
+    for (bit, name, why) in CAPABILITIES {
+        // Root reads tracefs without it.
+        let is_read = *bit == CAP_DAC_READ_SEARCH && prepared.is_ok();
+        needs.push(need(name, has(held, *bit) || is_read, (*why).to_owned(), &format!("{why}: run as root, or give it this capability")));
+    }
+    needs.push(lockdown());
+    let found = mounted.map_or("not mounted; mta-trace mounts one for itself, which nobody else sees".to_owned(), str::to_owned);
+    needs.push(match &prepared {
+        Ok(()) => Need { name: "tracefs".to_owned(), is_met: true, text: found },
+        Err(error) => Need { name: "tracefs".to_owned(), is_met: false, text: error.to_string() },
+    });
+    needs.extend(kernel::probe().into_iter().map(|kernel::Probe { what, result }| match result {
+        Ok(text) => Need { name: what, is_met: true, text },
+        Err(text) => Need { name: what, is_met: false, text },
+    }));
+    let others = kernel::other_tracers();
+    let text = if others.is_empty() { "none".to_owned() } else { others.join("; ") };
+    needs.push(Need { name: "other tracers".to_owned(), is_met: true, text });
     needs
+}
+
+/// `none [integrity] confidentiality` (security/lockdown/lockdown.c); without the file the kernel has no lockdown.
+fn lockdown() -> Need {
+    let text = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    let mode = text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("not in use", |(mode, _)| mode);
+    let advice = "the kernel is locked down for confidentiality, which forbids eBPF to read its memory; boot with lockdown=integrity, or without secure boot";
+    need("lockdown", mode != "confidentiality", mode.to_owned(), advice)
 }
 
 fn need(name: &str, is_met: bool, found: String, advice: &str) -> Need {

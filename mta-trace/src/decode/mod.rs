@@ -78,6 +78,8 @@ fn block(record: &raw::Block) -> Block {
             blocked_ns: head.blocked.saturating_sub(total.saturating_sub(outside)),
             rq_ns: *runqueue_since,
         }),
+        socket: None,
+        peer: None,
     }
 }
 
@@ -123,7 +125,12 @@ pub fn blocked(tid: u32, thread: &Thread, args: &[u64; 6], t: u64) -> Block {
         blocked: thread.blocked.saturating_add(t.saturating_sub(thread.last)),
         runqueue: thread.runqueue,
     };
-    block(&raw::Block { head, nr: thread.nr, since: thread.since, cpu_since: thread.cpu_since, runqueue_since: thread.runqueue_since, args: *args })
+    let mut block =
+        block(&raw::Block { head, nr: thread.nr, since: thread.since, cpu_since: thread.cpu_since, runqueue_since: thread.runqueue_since, args: *args });
+    if let (1, Some(args), Some("select" | "pselect6")) = (thread.selects_valid, &mut block.args, block.call.as_deref()) {
+        sys::selects(args, &thread.selects);
+    }
+    block
 }
 
 #[cfg(test)]

@@ -91,7 +91,11 @@ pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8], ret: i64) -> Arg
         }
         Call::Ppoll => args.fds = poll_fds(data),
         Call::EpollWait | Call::EpollPwait => args.timeout_ns = milliseconds(d),
-        Call::Select | Call::Pselect6 => selects(&mut args, data),
+        Call::Select | Call::Pselect6 => {
+            if let Ok((asked, _)) = raw::Selects::read_from_prefix(data) {
+                selects(&mut args, &asked);
+            }
+        }
         Call::Open => {
             args.path = path(data);
             args.flags = names::bits(b & 0xffff_ffff, names::OPEN);
@@ -117,11 +121,21 @@ pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8], ret: i64) -> Arg
         Call::Waitid => args.pid = Some(int(b)),
         Call::Alarm => args.timeout_ns = Some((a & 0xffff_ffff).saturating_mul(1_000_000_000)),
         Call::Setitimer => args.timeout_ns = itimer(data),
-        Call::Readv | Call::Writev | Call::Accept | Call::Dup | Call::Pipe | Call::Pipe2 | Call::Socketpair | Call::Fsync | Call::Fdatasync | Call::Sync
+        Call::Pipe | Call::Pipe2 => {
+            args.fd = pair(data).map(|[read, _]| read);
+            args.fd2 = pair(data).map(|[_, write]| write);
+        }
+        Call::Readv | Call::Writev | Call::Accept | Call::Dup | Call::Socketpair | Call::Fsync | Call::Fdatasync | Call::Sync
         | Call::RestartSyscall => {}
     }
     let _ = ret;
     args
+}
+
+/// The two descriptors of a pipe: its reading end, its writing end.
+fn pair(data: &[u8]) -> Option<[i32; 2]> {
+    let [a, b, c, d, e, f, g, h] = *data.first_chunk()?;
+    Some([i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h])])
 }
 
 /// The directory of `*at` calls, if it is not the working directory (`AT_FDCWD`, -100).
@@ -163,8 +177,8 @@ fn poll_fds(data: &[u8]) -> Vec<PollFd> {
         .collect()
 }
 
-fn selects(args: &mut Args, data: &[u8]) {
-    let Ok((selects, _)) = raw::Selects::read_from_prefix(data) else { return };
+/// What `select` was asked.
+pub fn selects(args: &mut Args, selects: &raw::Selects) {
     let [read, write, except] = selects.sets;
     args.read = descriptors(read);
     args.write = descriptors(write);

@@ -317,6 +317,12 @@ pub struct Block {
     /// The thread's counters at `since`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_start: Option<Counters>,
+    /// The socket behind the descriptor, of a call that has not returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<SocketId>,
+    /// Its peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Endpoint>,
 }
 
 /// See [`Record::Fork`].

@@ -7,16 +7,21 @@ mod btf;
 mod error;
 mod object;
 mod offsets;
+mod probe;
 mod proc;
 mod seed;
 mod target;
 mod tracefs;
 
 pub use error::Error;
+pub use probe::{Probe, other_tracers, probe};
 pub use target::Target;
 pub use tracefs::prepare as prepare_tracefs;
 
-use crate::{event::Record, options::AttachOptions};
+use crate::{
+    event::{Record, SocketId},
+    options::AttachOptions,
+};
 use aya::maps::{MapData, RingBuf};
 use mta_trace_common::{
     config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_SESSION, Request, STATE_BLOCKED, STATE_CPU, Settings, Thread},
@@ -161,6 +166,11 @@ impl Trace {
         let is_blocked = |thread: &Thread| thread.state == STATE_BLOCKED && thread.role == ROLE_SESSION && thread.since != 0;
         let threads = self.object.threads();
         threads.into_iter().filter(|(_, thread)| is_blocked(thread)).map(|(tid, thread)| (tid, thread, self.object.arguments(&thread))).collect()
+    }
+
+    /// The socket behind a descriptor of a process, and its peer, from /proc: for a call that has not returned.
+    pub fn socket_behind(&self, pid: u32, fd: i32) -> Option<SocketId> {
+        proc::socket_behind(pid, fd)
     }
 
     /// Whether the target still exists.

@@ -108,39 +108,39 @@ impl Object {
 
     /// Attaches fork, exec, exit and the scheduler.
     pub fn attach_processes(&mut self) -> Result<(), Error> {
+        PROCESS_HOOKS.iter().try_for_each(|hook| self.attach_process(hook))
+    }
+
+    fn attach_process(&mut self, hook: &str) -> Result<(), Error> {
         let Self { ebpf, btf, offsets: _ } = self;
-        for hook in PROCESS_HOOKS {
-            let program: &mut BtfTracePoint =
-                ebpf.program_mut(hook).and_then(|program| program.try_into().ok()).ok_or_else(|| Error::Object(format!("program {hook}")))?;
-            program.load(hook, btf).map_err(|error| refusal(hook, "load", &error))?;
-            program.attach().map_err(|error| refusal(hook, "attach", &error))?;
-        }
-        Ok(())
+        let program: &mut BtfTracePoint =
+            ebpf.program_mut(hook).and_then(|program| program.try_into().ok()).ok_or_else(|| Error::Object(format!("program {hook}")))?;
+        program.load(hook, btf).map_err(|error| refusal(hook, "load", &error))?;
+        program.attach().map(drop).map_err(|error| refusal(hook, "attach", &error))
     }
 
     /// Attaches every system call of the table that this architecture has.
     pub fn attach_calls(&mut self) -> Result<(), Error> {
-        let mut loaded = Vec::new();
-        for row in TABLE.iter().filter(|row| row.number() >= 0) {
-            if row.name == "restart_syscall" {
-                // It has no tracepoint of its own name on every kernel; the scheduler's state covers it.
-                continue;
-            }
-            let mut programs = vec![("sys_exit_", exit_program(row.capture, row.emit))];
-            if row.capture == Capture::Selects {
-                programs.insert(0, ("sys_enter_", "selects_enter"));
-            }
-            for (prefix, name) in programs {
-                let program: &mut TracePoint = self.program(name)?;
-                if !loaded.contains(&name) {
-                    program.load().map_err(|error| refusal(name, "load", &error))?;
-                    loaded.push(name);
-                }
-                let event = format!("{prefix}{}", row.name);
-                program.attach("syscalls", &event).map_err(|error| refusal(&event, "attach", &error))?;
-            }
+        call_hooks().try_for_each(|(event, name)| self.attach_call(&event, name))
+    }
+
+    fn attach_call(&mut self, event: &str, name: &str) -> Result<(), Error> {
+        let program: &mut TracePoint = self.program(name)?;
+        // One program serves many calls.
+        if program.fd().is_err() {
+            program.load().map_err(|error| refusal(name, "load", &error))?;
         }
-        Ok(())
+        program.attach("syscalls", event).map(drop).map_err(|error| refusal(event, "attach", &error))
+    }
+
+    /// Attaches every hook, each on its own; what came of it, by the hook's name.
+    pub fn attach_each(&mut self) -> Vec<(String, Result<(), Error>)> {
+        let mut all: Vec<_> = PROCESS_HOOKS.iter().map(|hook| ((*hook).to_owned(), self.attach_process(hook))).collect();
+        for (event, name) in call_hooks() {
+            let result = self.attach_call(&event, name);
+            all.push((event, result));
+        }
+        all
     }
 
     /// Takes the ring out of the object.
@@ -179,6 +179,16 @@ impl Object {
     }
 }
 
+/// Tracepoints of the calls in the table that this architecture has, and the program for each.
+fn call_hooks() -> impl Iterator<Item = (String, &'static str)> {
+    // restart_syscall has no tracepoint of its own name on every kernel; the scheduler's state covers it.
+    let rows = TABLE.iter().filter(|row| row.number() >= 0 && row.name != "restart_syscall");
+    rows.flat_map(|row| {
+        let enter = (row.capture == Capture::Selects).then(|| (format!("sys_enter_{}", row.name), "selects_enter"));
+        enter.into_iter().chain([(format!("sys_exit_{}", row.name), exit_program(row.capture, row.emit))])
+    })
+}
+
 fn exit_program(capture: Capture, emit: Emit) -> &'static str {
     match (capture, emit) {
         (Capture::Nothing, Emit::Slow | Emit::Socket) => "nothing_slow",
@@ -201,6 +211,8 @@ fn exit_program(capture: Capture, emit: Emit) -> &'static str {
         (Capture::Timespec0, _) => "timespec0_always",
         (Capture::Timespec2, _) => "timespec2_always",
         (Capture::Itimer, _) => "itimer_always",
+        (Capture::Duplicate, _) => "duplicate_slow",
+        (Capture::Pair, _) => "pair_success",
     }
 }
 
@@ -218,9 +230,12 @@ fn refusal(hook: &str, step: &'static str, error: &(dyn std::error::Error + 'sta
     }
     if let Some(ProgramError::LoadError { verifier_log, .. }) = error.downcast_ref::<ProgramError>() {
         let log = verifier_log.to_string();
+        // aya's own text has the verifier's whole log behind its first sentence.
+        reason.truncate(reason.find(" Verifier output").unwrap_or(reason.len()));
         let lines: Vec<&str> = log.lines().rev().take(if std::env::var_os("MTA_TRACE_VERIFIER_LOG").is_some() { 400 } else { 2 }).collect();
         reason = format!("{reason}: {}", lines.into_iter().rev().collect::<Vec<_>>().join(" | "));
         is_permission &= log.is_empty();
     }
+    let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
     if is_permission { Error::NotPermitted { what: format!("{step} {hook}: {reason}") } } else { Error::Hook { hook: hook.to_owned(), step, reason } }
 }

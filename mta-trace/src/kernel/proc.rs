@@ -39,6 +39,18 @@ pub fn status(pid: u32, key: &str) -> Option<u32> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')?.trim().parse().ok())
 }
 
+/// Whether it is gone, or only waits to be reaped (`Z`, `X`).
+pub fn has_ended(pid: u32) -> bool {
+    let text = fs::read_to_string(path(pid, "status")).unwrap_or_default();
+    let state = text.lines().find_map(|line| line.strip_prefix("State:")).map(str::trim_start);
+    state.is_none_or(|state| state.starts_with(['Z', 'X', 'x']))
+}
+
+/// Network namespace of a process (`net:[4026531840]`).
+pub fn network(pid: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/net")).ok()
+}
+
 /// All processes.
 pub fn all() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -72,6 +84,12 @@ pub fn descriptors(pid: u32) -> Vec<(i32, String)> {
         .collect();
     all.sort_unstable();
     all
+}
+
+/// The TCP or UDP socket behind a descriptor.
+pub fn socket_behind(pid: u32, fd: i32) -> Option<SocketId> {
+    let inode = socket_inode(&link(pid, &format!("fd/{fd}"))?)?;
+    Sockets::of(pid).get(inode).map(|(id, _)| id.clone())
 }
 
 /// Inode of a descriptor's link, if it is a socket.

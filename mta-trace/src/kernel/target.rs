@@ -61,7 +61,7 @@ fn look_at(pid: u32) -> Result<Target, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             return Err(Error::NotPermitted { what: format!("reading /proc/{pid}/exe") });
         }
-        Err(_) if proc::status(pid, "PPid").is_none() => return Err(Error::Vanished(pid)),
+        Err(_) if proc::has_ended(pid) => return Err(Error::Vanished(pid)),
         Err(_) => return Err(Error::KernelThread(pid)),
     };
     if let Err(source) = fs::read_dir(proc::path(pid, "fd")) {
@@ -91,6 +91,11 @@ fn mta_of(exe: &str) -> &'static str {
     MTAS.iter()
         .find(|(mta, names)| names.contains(&file_name(exe)) && (*mta != "postfix" || is_postfix))
         .map_or("unknown", |(mta, _)| mta)
+}
+
+/// Whether a program is a mail server that is known by its name.
+pub fn is_mta(exe: &str) -> bool {
+    mta_of(exe) != "unknown"
 }
 
 fn listening(pid: u32) -> Vec<Endpoint> {
@@ -139,7 +144,12 @@ fn by_name(name: &str, port: Option<u16>) -> Result<u32, Error> {
         proc::exe(*pid).is_some_and(|exe| mta_of(&exe) == *mta)
             && listening(*pid).iter().any(|end| port.is_none_or(|port| end.port() == Some(port)))
     };
-    let found = proc::all().into_iter().filter(is_meant).collect();
+    let mut found: Vec<u32> = proc::all().into_iter().filter(is_meant).collect();
+    // Those of our own network namespace come before those in containers.
+    let own = proc::network("self");
+    if found.iter().any(|pid| proc::network(&pid.to_string()) == own) {
+        found.retain(|pid| proc::network(&pid.to_string()) == own);
+    }
     choose(port.unwrap_or(SMTP_PORT), found, Error::NoMta((*mta).to_owned()))
 }
 

@@ -1,7 +1,7 @@
 //! One command while it is being traced, and its account when it is over.
 
 use super::mark::{Mark, Passed, seconds};
-use crate::report::{Boundary, Command, Verb, Wait};
+use crate::report::{Boundary, Cause, Command, Outcome, Verb, Wait};
 use mta_trace_common::syscalls::{Call, Emit};
 
 /// A named wait with its marks.
@@ -108,11 +108,26 @@ impl Exchange {
             runqueue_s: seconds(outside.rq),
             // Below a microsecond it is the clocks' own noise.
             unexplained_s: seconds(if (-1000..0).contains(&rest) { 0 } else { rest }),
-            waits: self.waits.iter().map(|named| named.wait.clone()).collect(),
+            waits: self.waits().collect(),
             queue_id: self.queue_id.clone(),
             boundary: self.is_inferred.then_some(Boundary::Inferred),
             absent: if is_long && is_proven { self.seen.absent() } else { Vec::new() },
         }
+    }
+}
+
+impl Exchange {
+    /// The waits as they are reported. What a SASL service answered is not recorded, but a 535 (RFC 4954, 6) says that it refused.
+    fn waits(&self) -> impl Iterator<Item = Wait> {
+        let last_sasl = self.waits.iter().rposition(|named| named.wait.cause == Cause::Sasl);
+        let is_denied = self.verb == Verb::Auth && self.reply_code == Some(535);
+        self.waits.iter().enumerate().map(move |(index, named)| {
+            let mut wait = named.wait.clone();
+            if is_denied && Some(index) == last_sasl && wait.outcome == Outcome::Ok {
+                wait.outcome = Outcome::Denied;
+            }
+            wait
+        })
     }
 }
 

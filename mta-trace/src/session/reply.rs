@@ -6,9 +6,10 @@ use crate::report::{SessionEnd, Verb};
 
 impl Dialogue {
     /// The server wrote to the client.
-    pub fn wrote(&mut self, mark: Mark, data: &[u8], cut: bool) {
+    /// `n` bytes, of which `data` are known.
+    pub fn wrote(&mut self, mark: Mark, n: u64, data: &[u8], cut: bool) {
         match self.phase {
-            Phase::Tls => self.wrote_handshake(mark),
+            Phase::Tls => self.wrote_handshake(mark, n),
             Phase::Opaque => self.wrote_opaque(mark),
             Phase::Closing => {}
             Phase::Command | Phase::Auth | Phase::Body | Phase::Unknown => self.wrote_replies(mark, data, cut),
@@ -36,8 +37,10 @@ impl Dialogue {
     }
 
     /// Two flights of the server end a handshake: of TLS 1.2 (RFC 5246, 7.3), and of TLS 1.3 with its tickets (RFC 8446, 4.6.1).
-    fn wrote_handshake(&mut self, mark: Mark) {
-        if std::mem::take(&mut self.has_spoken) {
+    /// A HelloRetryRequest (RFC 8446, 4.1.4: 93 bytes, 99 with a change_cipher_spec) only makes the client begin again; no other first flight is so short.
+    fn wrote_handshake(&mut self, mark: Mark, n: u64) {
+        const RETRY_BYTES: u64 = 99;
+        if std::mem::take(&mut self.has_spoken) && (self.flights > 0 || n > RETRY_BYTES) {
             self.flights = self.flights.saturating_add(1);
         }
         if self.flights >= 2 {

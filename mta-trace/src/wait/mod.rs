@@ -130,7 +130,8 @@ impl Step {
         };
         step.is_file_system = block.cause.as_deref() == Some("page-fault") || other.is_some_and(|(_, is_file_system)| is_file_system);
         step.ret = (!block.unfinished).then_some(0);
-        step.object = step.fd.and_then(|fd| process?.fds.object(fd).cloned());
+        let socket = block.socket.as_ref().map(|id| Object::Socket(Socket::new(id, block.peer.as_ref())));
+        step.object = socket.or_else(|| step.fd.and_then(|fd| process?.fds.object(fd).cloned()));
         step.locate(block.pid, place);
         step
     }

@@ -51,9 +51,9 @@ impl Live {
         // Where the client does not read, that is its time: the reply was ready when the write began to block.
         let mark = step.from;
         match sys.ret {
-            1.. => {
+            n @ 1.. => {
                 let data = sys.data.as_ref().map_or(&[][..], |data| data);
-                self.dialogue.wrote(mark, data, sys.cut);
+                self.dialogue.wrote(mark, n.cast_unsigned(), data, sys.cut);
             }
             // EAGAIN and interruptions: it will be tried again.
             0 | -4 | -11 | -516..=-512 => {}

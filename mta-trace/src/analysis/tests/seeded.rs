@@ -71,7 +71,7 @@ fn inside_a_look_up_that_is_asked_again() {
     let waits = &session.commands[0].waits;
     assert_eq!((waits.len(), waits[0].cause), (1, Cause::Dns));
     near(waits[0].elapsed_s, 7.5);
-    near(waits[0].dns.as_ref().expect("dns").servers[0].waited_s.expect("time"), 8.0);
+    near(waits[0].dns.as_ref().expect("dns").servers[0].waited_s.expect("time"), 7.5);
 }
 
 #[test]

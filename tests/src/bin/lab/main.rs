@@ -1,7 +1,16 @@
-//! The lab by hand: `lab setup`, `lab list`, `lab play NAME`, `lab record [NAME]...`.
+//! The lab by hand: `lab setup`, `lab list`, `lab play NAME`, `lab record [NAME]...`, `lab demo LOG`.
 //!
 //! `play` puts a lab up, says how to attach to its daemon, waits for Enter and plays the dialogue; Ctrl-C ends everything.
+//! `record` and `demo` are what `cargo xtask` calls.
 
+mod demo;
+mod interrupt;
+mod record;
+mod small;
+mod tracer;
+mod world;
+
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +20,7 @@ use lab::scenario::Scenario;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("lab: {error:#}");
             ExitCode::FAILURE
@@ -19,27 +28,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[&str]) -> Result<()> {
+fn run(arguments: &[&str]) -> Result<ExitCode> {
     match arguments {
         ["setup"] => {
             lab::packages::setup()?;
-            lab::packages::Packages::unpack().map(drop)
+            lab::packages::Packages::unpack()?;
         }
-        ["list"] => {
-            Scenario::all()?.iter().for_each(|scenario| println!("{:34} {}", scenario.name, scenario.title));
-            Ok(())
+        ["list"] => Scenario::all()?.iter().for_each(|scenario| println!("{:34} {}", scenario.name, scenario.title)),
+        ["play", name] => play(&Scenario::named(name)?)?,
+        ["record"] => record::all(Scenario::all()?)?,
+        ["record", names @ ..] => {
+            record::all(names.iter().map(|name| Scenario::named(name)).collect::<Result<_>>()?)?;
         }
-        ["play", name] => play(&Scenario::named(name)?),
-        ["record"] => Scenario::all()?.iter().try_for_each(record),
-        ["record", names @ ..] => names.iter().try_for_each(|name| record(&Scenario::named(name)?)),
-        _ => bail!("usage: lab setup | list | play NAME | record [NAME]..."),
+        ["demo", log] => return demo::run(Path::new(log)),
+        [small::SERVER] => small::serve()?,
+        [small::SESSION] => small::session()?,
+        _ => bail!("usage: lab setup | list | play NAME | record [NAME]... | demo LOG"),
     }
-}
-
-fn record(scenario: &Scenario) -> Result<()> {
-    let path = lab::run::record(scenario).with_context(|| scenario.name.clone())?;
-    println!("{}", path.display());
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn play(scenario: &Scenario) -> Result<()> {

@@ -1,0 +1,68 @@
+//! What this kernel can do, found out by doing it: every hook is attached once, for `mta-trace doctor`.
+//!
+//! In: nothing. Out: what came of each. Nothing stays attached. Nothing is traced, since no bit is set.
+
+use super::{
+    Error,
+    object::{Object, RING_BYTES},
+    proc, target,
+};
+use mta_trace_common::config::Settings;
+
+/// What was tried, and what was found or why it does not work.
+#[derive(Debug)]
+pub struct Probe {
+    /// In a word or two.
+    pub what: String,
+    /// What was found, or what is in the way.
+    pub result: Result<String, String>,
+}
+
+/// Loads the object, makes the ring, attaches every hook, and takes all of it away again. Needs [`super::prepare_tracefs`].
+pub fn probe() -> Vec<Probe> {
+    let of = |what: &str, result| Probe { what: what.to_owned(), result };
+    let mut object = match Object::load(Settings::ZERO, &[]) {
+        Ok(object) => object,
+        Err(error) => return vec![of("eBPF object", Err(reason(&error)))],
+    };
+    let mut probes = vec![of("eBPF object", Ok("loaded, and accepted by the kernel's verifier".to_owned()))];
+    // Programs need the ring as long as they are loaded.
+    let ring = object.ring();
+    probes.push(of("ring buffer", ring.as_ref().map(|_| format!("{} MiB", RING_BYTES >> 20)).map_err(reason)));
+    let hooks = object.attach_each();
+    let all = hooks.len();
+    let bad: Vec<(String, Error)> = hooks.into_iter().filter_map(|(hook, result)| Some((hook, result.err()?))).collect();
+    let good = all - bad.len();
+    probes.push(of("hooks", match bad.as_slice() {
+        [] => Ok(format!("{all} of {all} attached, and detached again")),
+        [(hook, error)] => Err(format!("{good} of {all} can be attached, not {hook}: {}", reason(error))),
+        [(hook, error), rest @ ..] => Err(format!("{good} of {all} can be attached, not {hook} and {} more: {}", rest.len(), reason(error))),
+    }));
+    probes
+}
+
+/// Without the advice to ask the doctor.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Hook { hook, step, reason } => format!("{hook}: {step}: {reason}"),
+        other => other.to_string(),
+    }
+}
+
+/// Who else looks at mail servers here: other mta-traces, debuggers attached to one.
+pub fn other_tracers() -> Vec<String> {
+    let own = std::process::id();
+    let mut found = Vec::new();
+    for pid in proc::all().into_iter().filter(|pid| *pid != own) {
+        let Some(exe) = proc::exe(pid) else { continue };
+        if exe.ends_with("/mta-trace") {
+            found.push(format!("mta-trace, pid {pid}"));
+        }
+        let tracer = proc::status(pid, "TracerPid").filter(|tracer| *tracer != 0);
+        if let Some(tracer) = tracer.filter(|_| target::is_mta(&exe)) {
+            let name = proc::comm(tracer).unwrap_or_else(|| "?".to_owned());
+            found.push(format!("{name} (pid {tracer}) on {exe} (pid {pid}), which makes the server slower and its times wrong"));
+        }
+    }
+    found
+}

@@ -1,0 +1,203 @@
+//! Saved logs through reader, analysis and report: no root, no kernel, nothing that depends on the machine.
+//!
+//! `replay/` holds golden logs that `cargo xtask record` makes, `replay-handmade/` logs that somebody wrote. Each must give
+//! the text of its `NAME.expect.txt` (`MTA_TRACE_BLESS=1` rewrites these), JSON by the schema, and sums that close.
+
+use std::fmt::Display;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use mta_trace::analysis::Analysis;
+use mta_trace::log::{Item, Reader};
+use mta_trace::report::{Cause, Command, Report, Session};
+use mta_trace::view::accepted::Accepted;
+use mta_trace::view::{json, summary};
+
+/// How often each log is cut.
+const CUTS: usize = 40;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for (kind, folder) in [("replay", "replay"), ("replay-handmade", "replay-handmade")] {
+        let logs = match logs(folder) {
+            Ok(logs) => logs,
+            Err(error) => {
+                eprintln!("replay: {error:#}");
+                return ExitCode::FAILURE;
+            }
+        };
+        for log in logs {
+            let name = log.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            for (what, test) in TESTS {
+                let log = log.clone();
+                let run = move || test(&log).map_err(|error| Failed::from(format!("{error:#}")));
+                trials.push(Trial::test(format!("{name}: {what}"), run).with_kind(kind));
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+type Test = fn(&Path) -> Result<()>;
+
+const TESTS: &[(&str, Test)] = &[
+    ("text", has_expected_text),
+    ("schema", obeys_schema),
+    ("sums", sums_close),
+    ("cut", can_be_cut),
+    ("clean", names_no_machine),
+];
+
+fn logs(folder: &str) -> Result<Vec<PathBuf>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|ext| ext == "jsonl"));
+    paths.sort();
+    ensure!(!paths.is_empty(), "{} holds no logs; `cargo xtask record` makes them", folder.display());
+    Ok(paths)
+}
+
+/// What `mta-trace report` does.
+fn analyse(log: Vec<u8>) -> Result<(Report, String)> {
+    let (mut analysis, mut accepted, mut updates) = (Analysis::new(), Accepted::default(), Vec::new());
+    for item in Reader::new("log", Box::new(Cursor::new(log)))? {
+        match item? {
+            Item::Record(record) => {
+                accepted.record(&record);
+                analysis.feed(&record, &mut updates);
+            }
+            Item::Unreadable { .. } => analysis.note_unreadable(),
+            Item::Unknown { .. } => analysis.note_unknown(),
+            Item::Cut { .. } => {}
+        }
+        updates.drain(..).for_each(|update| accepted.update(&update));
+    }
+    let report = analysis.finish(&mut updates);
+    updates.iter().for_each(|update| accepted.update(update));
+    let text = summary::text(&report, &accepted);
+    Ok((report, text))
+}
+
+fn bytes(log: &Path) -> Result<Vec<u8>> {
+    std::fs::read(log).with_context(|| format!("read {}", log.display()))
+}
+
+fn has_expected_text(log: &Path) -> Result<()> {
+    let (_, text) = analyse(bytes(log)?)?;
+    let path = log.with_extension("expect.txt");
+    if std::env::var_os("MTA_TRACE_BLESS").is_some_and(|value| value == "1") {
+        return std::fs::write(&path, text).with_context(|| format!("write {}", path.display()));
+    }
+    let expected = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    if text == expected {
+        return Ok(());
+    }
+    let (mut found, mut wanted) = (text.lines(), expected.lines());
+    for number in 1.. {
+        match (found.next(), wanted.next()) {
+            (None, None) => break,
+            (found, wanted) if found == wanted => {}
+            (found, wanted) => bail!(
+                "line {number} differs\nexpected {:?}\nfound    {:?}\nMTA_TRACE_BLESS=1 accepts what was found; look at the difference first",
+                wanted.unwrap_or("the end"),
+                found.unwrap_or("the end"),
+            ),
+        }
+    }
+    bail!("only the line ends differ")
+}
+
+fn obeys_schema(log: &Path) -> Result<()> {
+    let (report, _) = analyse(bytes(log)?)?;
+    let mut text = Vec::new();
+    json::write(&mut text, &report)?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mta-trace/schema/report.schema.json");
+    let schema = serde_json::from_slice(&bytes(&path)?).context("parse the schema")?;
+    let validator = jsonschema::validator_for(&schema).context("compile the schema")?;
+    let json = serde_json::from_slice(&text).context("parse the report")?;
+    none(validator.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())))
+}
+
+fn sums_close(log: &Path) -> Result<()> {
+    let (report, _) = analyse(bytes(log)?)?;
+    none(report.sessions.iter().flat_map(session_problems))
+}
+
+fn none(problems: impl Iterator<Item = impl Display>) -> Result<()> {
+    let problems: Vec<String> = problems.map(|problem| problem.to_string()).collect();
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+/// 1 ms or 0.5 %.
+fn is_close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= (a.abs() * 0.005).max(0.001)
+}
+
+fn session_problems(session: &Session) -> Vec<String> {
+    let mut problems: Vec<String> = session
+        .commands
+        .iter()
+        .flat_map(|command| {
+            let named = move |problem| format!("{}: {} {}: {problem}", session.id, command.index, command.verb.name());
+            command_problems(command).into_iter().map(named)
+        })
+        .collect();
+    let sum = session.commands.iter().map(|command| command.elapsed_s).sum::<f64>() + session.client_s;
+    if !is_close(session.elapsed_s, sum) {
+        problems.push(format!("{}: took {:.6} s, commands and client sum up to {sum:.6}", session.id, session.elapsed_s));
+    }
+    problems
+}
+
+fn command_problems(command: &Command) -> Vec<String> {
+    let mut problems = Vec::new();
+    let Command { elapsed_s, short_waits_s, cpu_s, runqueue_s, unexplained_s, waits, .. } = command;
+    let waited_s: f64 = waits.iter().map(|wait| wait.elapsed_s).sum();
+    let sum = waited_s + short_waits_s + cpu_s + runqueue_s + unexplained_s;
+    if !is_close(*elapsed_s, sum) {
+        problems.push(format!("took {elapsed_s:.6} s, its parts sum up to {sum:.6}"));
+    }
+    for (one, next) in waits.iter().zip(waits.iter().skip(1)) {
+        // Seconds are rounded to microseconds.
+        if one.start_s + one.elapsed_s > next.start_s + 2e-6 {
+            problems.push(format!("the waits at {:.6} and {:.6} overlap", one.start_s, next.start_s));
+        }
+    }
+    let unknown_s: f64 = waits.iter().filter(|wait| wait.cause == Cause::Unknown).map(|wait| wait.elapsed_s).sum();
+    let open_s = unknown_s + unexplained_s.abs();
+    if *elapsed_s >= 0.1 && open_s >= elapsed_s * 0.01 {
+        problems.push(format!("of {elapsed_s:.6} s {open_s:.6} are not explained"));
+    }
+    problems
+}
+
+/// After any line, and in the middle of one, there is a report, which says that the end is missing.
+fn can_be_cut(log: &Path) -> Result<()> {
+    let whole = bytes(log)?;
+    let ends: Vec<usize> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+    let (_, before_last) = ends.split_last().context("an empty log")?;
+    for end in before_last.iter().step_by((ends.len() / CUTS).max(1)).chain(before_last.last()) {
+        for torn in [0, 20] {
+            let cut = whole.get(..end + torn).unwrap_or(&whole).to_vec();
+            let (report, text) = analyse(cut).with_context(|| format!("cut after {} bytes", end + torn))?;
+            ensure!(report.log.unfinished, "cut after {} bytes: the JSON does not say that the end is missing", end + torn);
+            ensure!(text.contains("the log has no end"), "cut after {} bytes: the text does not say it", end + torn);
+        }
+    }
+    Ok(())
+}
+
+/// A log in the repository tells nothing of the machine on which it was made.
+fn names_no_machine(log: &Path) -> Result<()> {
+    let text = String::from_utf8(bytes(log)?).context("a log is UTF-8")?;
+    let target = lab::packages::target_dir();
+    let folders = [Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned(), target];
+    let names = folders.iter().map(|folder| folder.display().to_string()).chain(["lab-out".into(), "lab-cache".into(), "/home/".into()]);
+    none(names.filter(|name| text.contains(name.as_str())).map(|name| format!("the log names {name}")))
+}
