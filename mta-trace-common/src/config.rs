@@ -6,10 +6,7 @@
 /// Offsets in bytes of the fields that the kernel side reads, resolved from the running kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-#[allow(
-    missing_docs,
-    reason = "each field is named after the structure and the field it stands for"
-)]
+#[allow(missing_docs, reason = "each field is named after the structure and the field it stands for")]
 pub struct Offsets {
     pub task_pid: u32,
     pub task_tgid: u32,
@@ -48,10 +45,32 @@ pub const REGS_WORDS: usize = 9;
 impl Offsets {
     /// All zero: as the object has them before it is loaded.
     pub const ZERO: Self = Self {
-        task_pid: 0, task_tgid: 0, task_state: 0, task_exit_code: 0, task_comm: 0, task_files: 0, files_fdt: 0, fdt_max_fds: 0,
-        fdt_fd: 0, file_inode: 0, file_private_data: 0, inode_mode: 0, inode_ino: 0, socket_sk: 0, sock_family: 0, sock_num: 0,
-        sock_dport: 0, sock_saddr: 0, sock_daddr: 0, sock_v6_saddr: 0, sock_v6_daddr: 0, sock_type: 0, sock_protocol: 0,
-        regs_nr: 0, regs_block: 0, regs_args: [0; 6],
+        task_pid: 0,
+        task_tgid: 0,
+        task_state: 0,
+        task_exit_code: 0,
+        task_comm: 0,
+        task_files: 0,
+        files_fdt: 0,
+        fdt_max_fds: 0,
+        fdt_fd: 0,
+        file_inode: 0,
+        file_private_data: 0,
+        inode_mode: 0,
+        inode_ino: 0,
+        socket_sk: 0,
+        sock_family: 0,
+        sock_num: 0,
+        sock_dport: 0,
+        sock_saddr: 0,
+        sock_daddr: 0,
+        sock_v6_saddr: 0,
+        sock_v6_daddr: 0,
+        sock_type: 0,
+        sock_protocol: 0,
+        regs_nr: 0,
+        regs_block: 0,
+        regs_args: [0; 6],
     };
 }
 
@@ -151,11 +170,24 @@ impl Thread {
     #[must_use]
     pub const fn new(t: u64, tgid: u32, role: u8, state: u8, session: u64) -> Self {
         Self {
-            last: t, cpu: 0, blocked: 0, runqueue: 0, nr: -1, since: 0, blocked_in: 0, cpu_since: 0, runqueue_since: 0,
+            last: t,
+            cpu: 0,
+            blocked: 0,
+            runqueue: 0,
+            nr: -1,
+            since: 0,
+            blocked_in: 0,
+            cpu_since: 0,
+            runqueue_since: 0,
             regs: [0; REGS_WORDS],
             socket: crate::event::Socket::ZERO,
             selects: crate::event::Selects { sets: [[0; 2]; 3], timeout: -1 },
-            session, tgid, role, state, accepted: 0, selects_valid: 0,
+            session,
+            tgid,
+            role,
+            state,
+            accepted: 0,
+            selects_valid: 0,
         }
     }
 }

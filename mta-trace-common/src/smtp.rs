@@ -4,7 +4,8 @@
 //! The scanner walks over the bytes of one `read(2)` and says for each byte whether it is kept. A line is
 //! kept only when, after blanks and without case, it begins with a verb of RFC 5321 (or a common
 //! extension); of `AUTH` the verb and the mechanism (RFC 4954). Until the verb is known its letters are
-//! held back in the state. Behind `AUTH`, `DATA`, `BDAT` and `STARTTLS` nothing is kept until the server has replied.
+//! held back in the state. Of the replies to what was not kept only the codes are, since servers repeat what they do not understand
+//! (`500 Command unrecognized: "..."`). Behind `AUTH`, `DATA`, `BDAT` and `STARTTLS` nothing is kept until the server has replied.
 //! Not here: the meaning of a line (`mta-trace/src/proto/smtp/`).
 
 use crate::event::smtp_carry;
@@ -65,8 +66,10 @@ pub struct Scanner {
     pub starttls: u8,
     /// 1: the session's processes report it; 0: only known.
     pub matched: u8,
+    /// 1: bytes were not kept since the server last asked for more, so of its replies only the codes are.
+    pub hush: u8,
     /// Zero.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
 }
 
 /// What becomes of one byte of the client.
@@ -85,17 +88,16 @@ impl Scanner {
     /// A scanner in the given mode.
     #[must_use]
     pub const fn new(mode: u8) -> Self {
-        Self {
-            letters: 0,
-            tail: 0,
-            code: 0,
-            column: 0,
-            held: 0,
-            mode,
-            place: START,
-            starttls: 0,
-            matched: 0,
-            reserved: [0; 4],
+        Self { letters: 0, tail: 0, code: 0, column: 0, held: 0, mode, place: START, starttls: 0, matched: 0, hush: 0, reserved: [0; 3] }
+    }
+
+    /// The server reads from the client: it has answered whatever it had read before (a line that is not complete excepted).
+    #[inline(always)]
+    pub fn begin_read(&mut self) {
+        if self.mode != MODE_COMMAND {
+            self.hush = if self.mode == MODE_DATA { 0 } else { 1 };
+        } else if self.place == START {
+            self.hush = 0;
         }
     }
 
@@ -103,6 +105,7 @@ impl Scanner {
     #[inline(always)]
     pub fn step(&mut self, byte: u8) -> Fate {
         if self.mode != MODE_COMMAND {
+            self.hush = 1;
             return Fate::Wipe;
         }
         if byte == b'\n' {
@@ -110,11 +113,7 @@ impl Scanner {
         }
         let is_blank = byte == b' ' || byte == b'\t';
         let place = self.place;
-        if place == START && is_blank
-            || place == KEEP
-            || place == KEEP_THEN_PENDING
-            || place == AUTH_BLANKS && is_blank
-        {
+        if place == START && is_blank || place == KEEP || place == KEEP_THEN_PENDING || place == AUTH_BLANKS && is_blank {
             return Fate::Keep;
         }
         if place == START || place == VERB {
@@ -128,8 +127,7 @@ impl Scanner {
             self.held = 1;
             return Fate::Keep;
         }
-        if (place == AUTH_BLANKS || place == AUTH_MECHANISM) && self.held < 20 && is_mechanism(byte)
-        {
+        if (place == AUTH_BLANKS || place == AUTH_MECHANISM) && self.held < 20 && is_mechanism(byte) {
             self.held += 1;
             self.place = AUTH_MECHANISM;
             return Fate::Keep;
@@ -137,11 +135,8 @@ impl Scanner {
         if place == AUTH_BLANKS || place == AUTH_MECHANISM {
             self.place = SKIP_THEN_PENDING;
         }
-        if byte == b'\r' {
-            Fate::Keep
-        } else {
-            Fate::Wipe
-        }
+        self.hush = 1;
+        if byte == b'\r' { Fate::Keep } else { Fate::Wipe }
     }
 
     /// The held letters were written out, or are none.
@@ -164,12 +159,9 @@ impl Scanner {
             return Fate::Release;
         }
         self.place = SKIP;
+        self.hush = 1;
         self.released();
-        if byte == b'\r' {
-            Fate::Keep
-        } else {
-            Fate::Wipe
-        }
+        if byte == b'\r' { Fate::Keep } else { Fate::Wipe }
     }
 
     #[inline(always)]
@@ -199,21 +191,17 @@ impl Scanner {
     fn end_of_line(&mut self) -> Fate {
         // A bare LF ends a line too: sendmail takes it.
         let ends_verb = self.place == VERB && is_verb(self.letters);
-        let place = if ends_verb {
-            self.place_after_verb()
-        } else {
-            self.place
-        };
-        if place == KEEP_THEN_PENDING
-            || place == SKIP_THEN_PENDING
-            || place == AUTH_BLANKS
-            || place == AUTH_MECHANISM
-        {
+        let place = if ends_verb { self.place_after_verb() } else { self.place };
+        if place == KEEP_THEN_PENDING || place == SKIP_THEN_PENDING || place == AUTH_BLANKS || place == AUTH_MECHANISM {
             self.mode = MODE_PENDING;
         }
         self.place = START;
         if ends_verb {
             return Fate::Release;
+        }
+        if self.held > 0 && place == VERB {
+            // A word that is no verb, and nothing else.
+            self.hush = 1;
         }
         self.released();
         Fate::Keep
@@ -226,6 +214,8 @@ impl Scanner {
             self.starttls = 1;
         }
         if verb == pack("AUTH") {
+            // Its challenges and errors may repeat what is nobody's business.
+            self.hush = 1;
             AUTH_BLANKS
         } else if verb == pack("DATA") || verb == pack("BDAT") || verb == pack("STARTTLS") {
             KEEP_THEN_PENDING
@@ -240,11 +230,7 @@ impl Scanner {
     /// True: they complete the final dot.
     #[inline(always)]
     pub fn data(&mut self, last: u32, n: u64) -> bool {
-        self.tail = if n >= 4 {
-            last
-        } else {
-            self.tail << (8 * (n as u32 & 3)) | last
-        };
+        self.tail = if n >= 4 { last } else { self.tail << (8 * (n as u32 & 3)) | last };
         self.tail == DOT_CRLF || self.tail & 0x00ff_ffff == DOT_LF
     }
 
@@ -258,9 +244,7 @@ impl Scanner {
         }
         match self.column {
             0 if byte.is_ascii_digit() => self.code = u16::from(byte - b'0'),
-            1 | 2 if byte.is_ascii_digit() => {
-                self.code = (self.code & 127) * 10 + u16::from(byte - b'0')
-            }
+            1 | 2 if byte.is_ascii_digit() => self.code = (self.code & 127) * 10 + u16::from(byte - b'0'),
             3 if byte == b' ' || byte == b'\r' => {}
             4 | 5 => return false,
             // `250-`, or no reply at all
@@ -349,3 +333,126 @@ pub fn is_verb(letters: u64) -> bool {
 }
 
 const _: () = assert!(smtp_carry::LEN >= 8 && size_of::<Scanner>() == 24);
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{string::String, vec::Vec};
+
+    /// What is kept of reads, one after another, as user space puts it together: NUL for each byte that is not.
+    fn kept(reads: &[&str]) -> (String, Scanner) {
+        let mut scanner = Scanner::new(MODE_COMMAND);
+        let mut all: Vec<u8> = Vec::new();
+        for read in reads {
+            scanner.begin_read();
+            for byte in read.bytes() {
+                match scanner.step(byte) {
+                    Fate::Keep => all.push(byte),
+                    Fate::Wipe => all.push(WIPED),
+                    Fate::Release => {
+                        for k in 0..usize::from(scanner.held) {
+                            let at = all.len() - 1 - k;
+                            all[at] = (scanner.letters >> (8 * k)) as u8;
+                        }
+                        scanner.released();
+                        all.push(byte);
+                    }
+                }
+            }
+        }
+        (String::from_utf8(all).unwrap().replace('\0', "."), scanner)
+    }
+
+    #[test]
+    fn lines_of_verbs_are_kept() {
+        for line in ["HELO x\r\n", "mail from:<a@b>\r\n", "  RCPT TO:<c@d>\n", "QUIT\r\n", "quit\n", "XFORWARD NAME=x\r\n", "NOOP\r\n"] {
+            let (text, scanner) = kept(&[line]);
+            assert_eq!((text.as_str(), scanner.hush, scanner.mode), (line, 0, MODE_COMMAND));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_its_length() {
+        for line in ["hunter2\r\n", "QUITE so\r\n", "HELOx\r\n", "STARTTLSS\r\n", "\u{1}QUIT\r\n", "secret\n", "MAIL:x\r\n"] {
+            let (text, scanner) = kept(&[line]);
+            let end = if line.ends_with("\r\n") { "\r\n" } else { "\n" };
+            assert_eq!(text, ".".repeat(line.len() - end.len()) + end, "{line}");
+            assert_eq!(scanner.hush, 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn of_auth_the_mechanism_and_nothing_behind_it() {
+        for (reads, expected) in [
+            (&["AUTH PLAIN AHNlY3JldA==\r\n"][..], "AUTH PLAIN.............\r\n"),
+            (&["auth\tscram-sha-256\r\nc2VjcmV0\r\n"], "auth\tscram-sha-256\r\n.........."),
+            (&["AUTH LOGIN\n", "c2VjcmV0\r\n"], "AUTH LOGIN\n.........."),
+            (&["MAIL FROM:<a@b> AUTH=u@x SIZE=5\r\n"], "MAIL FROM:<a@b> AUTH=... SIZE=5\r\n"),
+            (&["MAIL FROM:<a@b> auth=<>\r\n"], "MAIL FROM:<a@b> auth=..\r\n"),
+            (&["DATA\r\nSubject: x\r\n"], "DATA\r\n............"),
+        ] {
+            let (text, scanner) = kept(reads);
+            assert_eq!(text, expected);
+            assert_eq!(scanner.hush, 1, "{expected}");
+        }
+    }
+
+    #[test]
+    fn a_line_split_at_every_byte_is_the_same() {
+        let line = "RSET\r\nAUTH PLAIN c2VjcmV0\r\n";
+        let pieces: Vec<String> = line.chars().map(String::from).collect();
+        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        assert_eq!(kept(&pieces).0, kept(&[line]).0);
+        let pieces: Vec<&str> = ["s", "e", "c", "r", "e", "t", "\r", "\n"].into();
+        let (text, scanner) = kept(&pieces);
+        assert_eq!((text.as_str(), scanner.hush), ("......\r\n", 1));
+    }
+
+    #[test]
+    fn replies_change_the_mode() {
+        let mut scanner = Scanner::new(MODE_PENDING);
+        for (reply, mode) in [
+            ("250-a\r\n250 b\r\n", MODE_COMMAND),
+            ("334 x\r\n", MODE_AUTH),
+            ("354\r\n", MODE_DATA),
+            ("354-x", MODE_DATA),
+            ("\r\n250 ok\r\n", MODE_COMMAND),
+        ] {
+            for byte in reply.bytes() {
+                if scanner.reply_byte(byte) {
+                    scanner.reply();
+                }
+            }
+            assert_eq!(scanner.mode, mode, "{reply}");
+        }
+        scanner.starttls = 1;
+        for byte in *b"220 go\r\n" {
+            if scanner.reply_byte(byte) {
+                scanner.reply();
+            }
+        }
+        assert_eq!(scanner.mode, MODE_OPAQUE);
+    }
+
+    #[test]
+    fn the_final_dot_over_reads() {
+        let feed = |reads: &[&str]| {
+            let mut scanner = Scanner::new(MODE_DATA);
+            scanner.tail = u32::from(b'\n');
+            reads
+                .iter()
+                .map(|read| {
+                    let last = read.bytes().rev().take(4).enumerate().fold(0, |last, (i, byte)| last | u32::from(byte) << (8 * i));
+                    scanner.data(last, read.len() as u64)
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(feed(&["hello\r\n.\r\n"]), [true]);
+        assert_eq!(feed(&[".\r\n"]), [true]);
+        assert_eq!(feed(&["x\r\n", ".", "\r", "\n"]), [false, false, false, true]);
+        assert_eq!(feed(&["x\n.\n"]), [true]);
+        assert_eq!(feed(&["x.\r\n"]), [false]);
+        assert_eq!(feed(&["x\r\n..\r\n"]), [false]);
+    }
+}

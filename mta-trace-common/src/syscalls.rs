@@ -85,11 +85,7 @@ impl Syscall {
     /// The number on the architecture that this crate was built for.
     #[must_use]
     pub const fn number(&self) -> i32 {
-        if cfg!(any(target_arch = "aarch64", bpf_target_arch = "aarch64")) {
-            self.aarch64
-        } else {
-            self.x86_64
-        }
+        if cfg!(any(target_arch = "aarch64", bpf_target_arch = "aarch64")) { self.aarch64 } else { self.x86_64 }
     }
 }
 
@@ -204,9 +200,6 @@ impl Call {
     /// The call with this number on the architecture that this crate was built for.
     #[must_use]
     pub fn by_number(number: i64) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|call| number >= 0 && i64::from(call.row().number()) == number)
+        Self::ALL.iter().copied().find(|call| number >= 0 && i64::from(call.row().number()) == number)
     }
 }

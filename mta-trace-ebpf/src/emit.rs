@@ -53,17 +53,7 @@ pub fn now() -> u64 {
 #[inline(always)]
 pub fn head(kind: u16, t: u64, tid: u32, thread: &Thread) -> Head {
     let running = if thread.state == STATE_CPU { t.saturating_sub(thread.last) } else { 0 };
-    Head {
-        kind,
-        flags: 0,
-        data_len: 0,
-        t,
-        tgid: thread.tgid,
-        tid,
-        cpu: thread.cpu + running,
-        blocked: thread.blocked,
-        runqueue: thread.runqueue,
-    }
+    Head { kind, flags: 0, data_len: 0, t, tgid: thread.tgid, tid, cpu: thread.cpu + running, blocked: thread.blocked, runqueue: thread.runqueue }
 }
 
 /// What a handler knows of a completed call before it reserves a record.
@@ -150,12 +140,4 @@ fn failed<const N: usize>(record: &mut Record<N>, error: i64) -> bool {
         count(Loss::Fault);
     }
     error != 0
-}
-
-/// Overwrites the whole data area with zeros (a read from address zero fails and does just that).
-#[inline(always)]
-pub fn wipe<const N: usize>(record: &mut Record<N>) {
-    // SAFETY: the destination is `N` bytes long.
-    unsafe { generated::bpf_probe_read_kernel(record.data.as_mut_ptr().cast(), N as u32, core::ptr::null()) };
-    record.sys.head.data_len = 0;
 }

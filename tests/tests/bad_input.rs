@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, ensure};
 use lab::{
     Lab,
-    scenario::{DnsAction, DnsRule, Scenario, Step},
+    scenario::{DnsAction, DnsRule, Scenario},
 };
 use std::{
     fs::{self, File},
@@ -186,23 +186,76 @@ fn folder(name: &str) -> PathBuf {
     dir.canonicalize().expect("folder")
 }
 
-fn lab(name: &str) -> (Scenario, Lab) {
+fn lab(name: &str) -> Lab {
     lab_with(name, |_| {})
 }
 
-fn lab_with(name: &str, change: impl FnOnce(&mut Scenario)) -> (Scenario, Lab) {
+fn lab_with(name: &str, change: impl FnOnce(&mut Scenario)) -> Lab {
     let mut scenario = Scenario::named("fast").expect("scenario");
     change(&mut scenario);
     let lab = Lab::up_in(&scenario, &folder(name).join("lab")).expect("the lab");
     lab.install_faults().expect("faults");
-    (scenario, lab)
+    lab
+}
+
+/// A client. Unlike the lab's own it reads on after a signal: what other tests of this process start makes such interruptions.
+struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(lab: &Lab) -> Self {
+        let stream = lab.connect().expect("connection");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        stream.set_read_timeout(Some(LIMIT)).expect("time-out");
+        let mut client = Self { reader: BufReader::new(stream) };
+        client.reply("220");
+        client
+    }
+
+    fn send(&mut self, line: &str) {
+        self.reader.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("the mail server takes it");
+    }
+
+    #[track_caller]
+    fn reply(&mut self, code: &str) {
+        let mut line = String::new();
+        while line.as_bytes().get(3) != Some(&b' ') {
+            line.clear();
+            let read = self.reader.read_line(&mut line).expect("the mail server answers");
+            assert!(read > 0 && line.starts_with(code), "expected {code}, got {line:?}");
+        }
+    }
+
+    #[track_caller]
+    fn say(&mut self, line: &str, code: &str) {
+        self.send(line);
+        self.reply(code);
+    }
+
+    /// Until the server has closed.
+    #[track_caller]
+    fn quit(mut self, lab: &Lab) {
+        self.say("QUIT", "221");
+        drop(self);
+        assert!(lab.wait_served(LIMIT), "the serving process ends");
+    }
 }
 
 /// A whole session; the mail server must serve it whatever happens to the tracer.
 #[track_caller]
-fn session(scenario: &Scenario, lab: &Lab) {
-    lab.play(&scenario.dialogue, |_| {}).expect("the mail session");
-    assert!(lab.wait_served(LIMIT), "the serving process ends");
+fn session(lab: &Lab) {
+    let mut client = Client::connect(lab);
+    for (line, code) in [
+        ("HELO client.lab.test", "250"),
+        ("MAIL FROM:<a@example.com>", "250"),
+        ("RCPT TO:<b@example.net>", "250"),
+        ("DATA", "354"),
+        ("Subject: test\r\n\r\nhello\r\n.", "250"),
+    ] {
+        client.say(line, code);
+    }
+    client.quit(lab);
 }
 
 fn report(log: &Path) -> serde_json::Value {
@@ -336,7 +389,7 @@ fn too_many_networks() {
     if !is_able() {
         return;
     }
-    let (_, lab) = lab("too-many-networks");
+    let lab = lab("too-many-networks");
     let clients: Vec<String> = (1..=17).map(|n| format!("--client=192.0.2.{n}")).collect();
     let pid = lab.daemon_pid().to_string();
     let args: Vec<&str> = ["attach", "-p", &pid].into_iter().chain(clients.iter().map(String::as_str)).collect();
@@ -352,7 +405,8 @@ fn copy_for_everybody(name: &str) -> PathBuf {
     fs::create_dir_all(&dir).unwrap();
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
     let to = dir.join("mta-trace");
-    fs::copy(binary(), &to).unwrap();
+    // By another process: a descriptor of ours that writes it would be inherited by what other tests start, and make it busy.
+    assert!(Command::new("cp").arg(binary()).arg(&to).status().unwrap().success());
     fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
     to
 }
@@ -362,7 +416,7 @@ fn no_permission() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("no-permission");
+    let lab = lab("no-permission");
     let copy = copy_for_everybody("nobody");
     let mut command = Command::new(&copy);
     let ended = run(command.args(["attach", "-p", &lab.daemon_pid().to_string()]).uid(NOBODY).gid(NOBODY).current_dir("/"));
@@ -378,7 +432,7 @@ fn no_permission() {
     for part in ["MISSING", "CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "run as root"] {
         assert!(ended.out().contains(part), "{part} in {}", ended.out());
     }
-    session(&scenario, &lab);
+    session(&lab);
     fs::remove_dir_all(copy.parent().unwrap()).unwrap();
 }
 
@@ -389,13 +443,13 @@ fn no_btf() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("no-btf");
+    let lab = lab("no-btf");
     let pid = lab.daemon_pid().to_string();
     run(&mut in_mounts(WITHOUT_BTF, &["attach", "-p", &pid])).is_refused(3, &["no BTF", "CONFIG_DEBUG_INFO_BTF"]);
     let ended = run(&mut in_mounts(WITHOUT_BTF, &["doctor"]));
     assert_eq!(ended.status.code(), Some(3), "{}", ended.stderr);
     assert!(ended.out().contains("MISSING  BTF") && ended.out().contains("CONFIG_DEBUG_INFO_BTF"), "{}", ended.out());
-    session(&scenario, &lab);
+    session(&lab);
 }
 
 #[test]
@@ -403,7 +457,7 @@ fn btf_of_random_bytes() {
     if !is_able() {
         return;
     }
-    let (_, lab) = lab("random-btf");
+    let lab = lab("random-btf");
     let script = "mount -t tmpfs none /sys/kernel/btf && head -c 100000 /dev/urandom > /sys/kernel/btf/vmlinux && exec \"$@\"";
     let ended = run(&mut in_mounts(script, &["attach", "-p", &lab.daemon_pid().to_string()]));
     ended.is_refused(3, &["/sys/kernel/btf/vmlinux cannot be understood", "uname -r"]);
@@ -414,7 +468,7 @@ fn no_tracefs_is_mended_privately() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("no-tracefs");
+    let lab = lab("no-tracefs");
     // A mount namespace whose mounts would be seen by others of its group, as on a machine under systemd.
     let script = "mount --make-rshared / && mount -t tmpfs none /sys/kernel/tracing && \"$@\"; code=$?; \
         [ -z \"$(ls -A /sys/kernel/tracing)\" ] || exit 99; exit $code";
@@ -424,7 +478,7 @@ fn no_tracefs_is_mended_privately() {
     let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", tracer.child.id())).unwrap();
     let on_tracing: Vec<&str> = mounts.lines().filter(|line| line.contains(" /sys/kernel/tracing ")).collect();
     assert!(!on_tracing.iter().any(|line| line.contains(" - tracefs ")), "the system sees it: {on_tracing:?}");
-    session(&scenario, &lab);
+    session(&lab);
     let ended = tracer.wait();
     assert!(ended.is_done().out().contains("1 session"), "{}", ended.out());
 }
@@ -434,7 +488,7 @@ fn no_tracefs_and_no_right_to_mount_it() {
     if !is_able() {
         return;
     }
-    let (_, lab) = lab("no-mount");
+    let lab = lab("no-mount");
     let script = "mount -t tmpfs none /sys/kernel/tracing && exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin \"$@\"";
     let ended = run(&mut in_mounts(script, &["attach", "-p", &lab.daemon_pid().to_string()]));
     ended.is_refused(3, &["tracefs", "not permitted"]);
@@ -447,7 +501,7 @@ fn output_files_that_cannot_be() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("output-files");
+    let lab = lab("output-files");
     let dir = folder("output-files-there");
     let (exists, link, dangling) = (dir.join("exists"), dir.join("link"), dir.join("dangling"));
     fs::write(&exists, "mine").unwrap();
@@ -471,7 +525,7 @@ fn output_files_that_cannot_be() {
     attach(Path::new("/proc/log"), &[]).is_refused(1, &["/proc/log: cannot be opened"]);
     assert_eq!(fs::read_to_string(&exists).unwrap(), "mine");
     assert!(!dir.join("victim").exists());
-    session(&scenario, &lab);
+    session(&lab);
 }
 
 #[test]
@@ -479,7 +533,7 @@ fn an_output_folder_that_is_read_only() {
     if !is_able() {
         return;
     }
-    let (_, lab) = lab("read-only");
+    let lab = lab("read-only");
     let dir = folder("read-only-there");
     let log = path_text(&dir.join("log"));
     let script = format!("mount -t tmpfs -o ro none {} && exec \"$@\"", dir.display());
@@ -502,14 +556,14 @@ fn a_disk_that_fills_while_tracing() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("full-disk");
+    let lab = lab("full-disk");
     let dir = folder("full-disk-there");
     let (log, pid) = (path_text(&dir.join("log")), lab.daemon_pid().to_string());
     let script = format!("mount -t tmpfs -o size=8k none {} && exec \"$@\"", dir.display());
     let mut command = in_mounts(&script, &["attach", "-p", &pid, "--sessions", "2", "-o", &log]);
     let tracer = Tracer::start(&mut command, &lab.dir().join("tracer"));
-    session(&scenario, &lab);
-    session(&scenario, &lab);
+    session(&lab);
+    session(&lab);
     let ended = tracer.wait();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     let said: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("no space left")).collect();
@@ -550,8 +604,8 @@ fn a_report_is_not_written_over_a_file() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("report-file");
-    let log = traced(&scenario, &lab);
+    let lab = lab("report-file");
+    let log = traced(&lab);
     let there = lab.dir().join("there");
     fs::write(&there, "mine").unwrap();
     mta_trace(&["report", &path_text(&log), "-o", &path_text(&there)]).is_refused(1, &["exists already"]);
@@ -559,10 +613,10 @@ fn a_report_is_not_written_over_a_file() {
 }
 
 /// One traced session; its log.
-fn traced(scenario: &Scenario, lab: &Lab) -> PathBuf {
+fn traced(lab: &Lab) -> PathBuf {
     let log = lab.dir().join("trace.jsonl");
     let tracer = Tracer::attach(lab, "tracer", &["--sessions", "1", "-o", &path_text(&log), "--view", "none"]);
-    session(scenario, lab);
+    session(lab);
     tracer.wait().is_done();
     log
 }
@@ -572,8 +626,8 @@ fn logs_that_are_cut_or_damaged_anywhere() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("cut-logs");
-    let whole = fs::read(traced(&scenario, &lab)).unwrap();
+    let lab = lab("cut-logs");
+    let whole = fs::read(traced(&lab)).unwrap();
     let header = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let path = lab.dir().join("damaged.jsonl");
     // Cut behind the header, at 40 places, and each time a report comes of what is there.
@@ -611,7 +665,7 @@ fn hostile_smtp_lines() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("hostile-smtp");
+    let lab = lab("hostile-smtp");
     let log = lab.dir().join("trace.jsonl");
     for view in ["timeline", "strace"] {
         let tracer = Tracer::attach(&lab, view, &["--sessions", "4", "--force", "-o", &path_text(&log), "--view", view]);
@@ -631,7 +685,7 @@ fn hostile_smtp_lines() {
         is_printable(&replayed.is_done().stdout);
         assert_eq!(report(&log)["sessions"].as_array().unwrap().len(), 4);
     }
-    session(&scenario, &lab);
+    session(&lab);
 }
 
 /// Reads the greeting, sends the line, then QUIT; reads until the server closes.
@@ -661,8 +715,8 @@ fn hostile_dns_answers() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("hostile-dns");
-    let text = fs::read_to_string(traced(&scenario, &lab)).unwrap();
+    let lab = lab("hostile-dns");
+    let text = fs::read_to_string(traced(&lab)).unwrap();
     let head = |id: &[u8]| [id, &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]].concat();
     let tail = [0, 28, 0, 1];
     let labels = |id: &[u8], count: usize| [head(id), [1, b'a'].repeat(count), vec![0], tail.to_vec()].concat();
@@ -731,10 +785,10 @@ fn the_daemon_executes_itself_on_hup() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("hup");
+    let lab = lab("hup");
     let log = lab.dir().join("trace.jsonl");
     let tracer = Tracer::attach(&lab, "tracer", &["-o", &path_text(&log), "--view", "none"]);
-    session(&scenario, &lab);
+    session(&lab);
     let pid = rustix::process::Pid::from_raw(i32::try_from(lab.daemon_pid()).unwrap()).unwrap();
     let listening = || listening_inodes(lab.daemon_pid());
     let before = listening();
@@ -744,7 +798,7 @@ fn the_daemon_executes_itself_on_hup() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(!listening().is_empty() && listening() != before, "sendmail restarts itself");
-    session(&scenario, &lab);
+    session(&lab);
     tracer.interrupt().is_done();
     let report = report(&log);
     let sessions = report["sessions"].as_array().unwrap();
@@ -769,13 +823,13 @@ fn two_tracers_on_one_daemon() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("two-tracers");
+    let lab = lab("two-tracers");
     let logs = ["first", "second"].map(|name| lab.dir().join(format!("{name}.jsonl")));
     let tracers: Vec<Tracer> = logs
         .iter()
         .map(|log| Tracer::attach(&lab, &log.file_stem().unwrap().to_string_lossy(), &["--sessions", "1", "-o", &path_text(log), "--view", "none"]))
         .collect();
-    session(&scenario, &lab);
+    session(&lab);
     for tracer in tracers {
         tracer.wait().is_done();
     }
@@ -792,10 +846,10 @@ fn signals_end_it_with_the_summary() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("signals");
+    let lab = lab("signals");
     for (name, signal) in [("int", rustix::process::Signal::INT), ("term", rustix::process::Signal::TERM)] {
         let tracer = Tracer::attach(&lab, name, &[]);
-        session(&scenario, &lab);
+        session(&lab);
         tracer.signal(signal);
         let ended = tracer.wait();
         assert_eq!(ended.status.code(), Some(0), "{name}: {}", ended.stderr);
@@ -808,31 +862,28 @@ fn nothing_stays_when_it_is_killed() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab_with("killed-tracer", silent_aaaa);
+    let lab = lab_with("killed-tracer", silent_aaaa);
     let tracer = Tracer::attach(&lab, "killed", &["--view", "none"]);
     let programs = programs_of(tracer.child.id());
     assert!(!programs.is_empty(), "the tracer holds programs");
-    let mut tracer = Some(tracer);
-    let mut second = None;
     // Killed in the middle of a wait of a traced session, which goes on.
-    lab.play(&scenario.dialogue, |line| {
-        if line.is_client && line.text.starts_with("MAIL") {
-            let killed = tracer.take().expect("once");
-            killed.signal(rustix::process::Signal::KILL);
-            assert_eq!(killed.wait().status.signal(), Some(9));
-            let doctor = mta_trace(&["doctor"]);
-            assert!(!doctor.out().contains("panicked"));
-            if let Ok(bpftool) = Command::new("bpftool").args(["prog", "show"]).output() {
-                let left = String::from_utf8_lossy(&bpftool.stdout).into_owned();
-                assert!(!programs.iter().any(|id| left.lines().any(|line| line.starts_with(&format!("{id}:")))), "{left}");
-            }
-            second = Some(Tracer::attach(&lab, "second", &["--sessions", "1"]));
-        }
-    })
-    .expect("the mail session goes on");
-    assert!(lab.wait_served(LIMIT));
-    lab.play(&scenario.dialogue, |_| {}).expect("the next mail session");
-    let ended = second.expect("the second tracer").wait();
+    let mut client = Client::connect(&lab);
+    client.say("HELO client.lab.test", "250");
+    client.send("MAIL FROM:<a@example.com>");
+    std::thread::sleep(Duration::from_millis(500));
+    tracer.signal(rustix::process::Signal::KILL);
+    assert_eq!(tracer.wait().status.signal(), Some(9));
+    if let Ok(bpftool) = Command::new("bpftool").args(["prog", "show"]).output() {
+        let left = String::from_utf8_lossy(&bpftool.stdout).into_owned();
+        assert!(!programs.iter().any(|id| left.lines().any(|line| line.starts_with(&format!("{id}:")))), "{left}");
+    }
+    let second = Tracer::attach(&lab, "second", &["--sessions", "1"]);
+    client.reply("250");
+    client.quit(&lab);
+    let mut client = Client::connect(&lab);
+    client.say("HELO client.lab.test", "250");
+    client.quit(&lab);
+    let ended = second.wait();
     assert!(ended.is_done().out().contains("1 session,"), "{}", ended.out());
 }
 
@@ -848,15 +899,15 @@ fn it_ends_after_a_time_or_a_number_of_sessions() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("limits");
+    let lab = lab("limits");
     let began = Instant::now();
     let tracer = Tracer::attach(&lab, "duration", &["--duration", "1s"]);
     let ended = tracer.wait();
     assert!(ended.is_done().out().contains("nobody was accepted"), "{}", ended.out());
     assert!(began.elapsed() >= Duration::from_secs(1));
     let tracer = Tracer::attach(&lab, "sessions", &["--sessions", "2"]);
-    session(&scenario, &lab);
-    session(&scenario, &lab);
+    session(&lab);
+    session(&lab);
     let ended = tracer.wait();
     assert!(ended.is_done().out().contains("2 sessions,"), "{}", ended.out());
 }
@@ -866,7 +917,7 @@ fn a_daemon_that_ends_ends_the_trace() {
     if !is_able() {
         return;
     }
-    let (_, lab) = lab("daemon-ends");
+    let lab = lab("daemon-ends");
     let tracer = Tracer::attach(&lab, "tracer", &[]);
     let pid = rustix::process::Pid::from_raw(i32::try_from(lab.daemon_pid()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -878,8 +929,8 @@ fn a_pipe_that_is_closed_is_no_failure() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("closed-pipe");
-    let log = traced(&scenario, &lab);
+    let lab = lab("closed-pipe");
+    let log = traced(&lab);
     let script = "\"$0\" report \"$1\" | true; \"$0\" report \"$1\" --format json | head -c 10 >/dev/null";
     let ended = run(Command::new("bash").args(["-o", "pipefail", "-c", script]).arg(binary()).arg(&log));
     assert!(ended.is_done().stderr.is_empty(), "{}", ended.stderr);
@@ -890,26 +941,23 @@ fn a_pipe_that_is_closed_is_no_failure() {
 fn silent_aaaa(scenario: &mut Scenario) {
     scenario.dns.rules =
         vec![DnsRule { name: "example.com".into(), qtype: "AAAA".into(), action: DnsAction::Silent, ..DnsRule::default() }];
-    scenario.dialogue.retain(|step: &Step| !step.line.as_deref().is_some_and(|line| line.starts_with("RCPT") || line.starts_with("DATA")) && step.body.is_none());
 }
 
 /// Attaches while MAIL waits for a name server that never answers; gives the report and what the tracer said.
 fn attached_late(name: &str, args: impl FnOnce(&Lab) -> Vec<String>) -> (serde_json::Value, Ended) {
-    let (scenario, lab) = lab_with(name, silent_aaaa);
+    let lab = lab_with(name, silent_aaaa);
     let log = lab.dir().join("trace.jsonl");
-    let (mut tracer, mut args) = (None, Some(args));
-    lab.play(&scenario.dialogue, |line| {
-        if line.is_client && line.text.starts_with("MAIL") {
-            // The question is asked at once, and the answer never comes: five seconds until it is asked again.
-            std::thread::sleep(Duration::from_millis(500));
-            let args = args.take().expect("once")(&lab);
-            let mut command = Command::new(binary());
-            command.arg("attach").args(args).args(["--view", "none", "--sessions", "1", "-o"]).arg(&log);
-            tracer = Some(Tracer::start(&mut command, &lab.dir().join("tracer")));
-        }
-    })
-    .expect("the mail session");
-    let ended = tracer.expect("a tracer").wait();
+    let mut client = Client::connect(&lab);
+    client.say("HELO client.lab.test", "250");
+    client.send("MAIL FROM:<a@example.com>");
+    // The question is asked at once, and the answer never comes: five seconds until it is asked again.
+    std::thread::sleep(Duration::from_millis(500));
+    let mut command = Command::new(binary());
+    command.arg("attach").args(args(&lab)).args(["--view", "none", "--sessions", "1", "-o"]).arg(&log);
+    let tracer = Tracer::start(&mut command, &lab.dir().join("tracer"));
+    client.reply("250");
+    client.quit(&lab);
+    let ended = tracer.wait();
     ended.is_done();
     (report(&log), ended)
 }
@@ -957,7 +1005,7 @@ fn the_daemon_is_found_by_port_by_name_and_by_itself() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("found");
+    let lab = lab("found");
     let pid = lab.daemon_pid();
     for (name, args) in [("port", &["--port", "25"][..]), ("mta", &["--mta", "sendmail"]), ("itself", &[])] {
         let tracer = inside(pid, || {
@@ -965,7 +1013,7 @@ fn the_daemon_is_found_by_port_by_name_and_by_itself() {
             command.arg("attach").args(args).args(["--sessions", "1"]);
             Tracer::start(&mut command, &lab.dir().join(name))
         });
-        session(&scenario, &lab);
+        session(&lab);
         let ended = tracer.wait();
         assert!(ended.is_done().stderr.contains(&format!("pid {pid}")), "{name}: {}", ended.stderr);
         assert!(ended.stderr.contains("sendmail 8.") && ended.stderr.contains("listening on 10.99.0.2:25"), "{name}: {}", ended.stderr);
@@ -980,10 +1028,10 @@ fn when_nobody_matched_it_says_who_came_instead() {
     if !is_able() {
         return;
     }
-    let (scenario, lab) = lab("others");
+    let lab = lab("others");
     let tracer = Tracer::attach(&lab, "tracer", &["--client", "192.0.2.0/24"]);
-    session(&scenario, &lab);
-    session(&scenario, &lab);
+    session(&lab);
+    session(&lab);
     let ended = tracer.interrupt();
     let expected = "0 sessions from 192.0.2.0/24; 2 others were accepted: 10.99.0.1 (2)";
     assert!(ended.is_done().out().contains(expected), "{}", ended.out());

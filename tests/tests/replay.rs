@@ -44,13 +44,8 @@ fn main() -> ExitCode {
 
 type Test = fn(&Path) -> Result<()>;
 
-const TESTS: &[(&str, Test)] = &[
-    ("text", has_expected_text),
-    ("schema", obeys_schema),
-    ("sums", sums_close),
-    ("cut", can_be_cut),
-    ("clean", names_no_machine),
-];
+const TESTS: &[(&str, Test)] =
+    &[("text", has_expected_text), ("schema", obeys_schema), ("sums", sums_close), ("cut", can_be_cut), ("clean", names_no_machine)];
 
 fn logs(folder: &str) -> Result<Vec<PathBuf>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);

@@ -114,7 +114,7 @@ fn cases() -> Vec<Case> {
         acts
     }));
     // sendmail writes the line into its title, where it stays until the next command.
-    cases.push(case("title", true, |canary| vec![Send(line(&format!("NOOP\t{canary}"))), Reply, Send(line(&format!("AUTH PLAIN {canary}"))), Reply, Attach, Send(line(QUIT)), Reply]));
+    cases.push(case("title", true, |canary| vec![Send(line(&format!("AUTH PLAIN {}", plain(canary)))), Reply, Attach, Send(line(QUIT)), Reply]));
     cases
 }
 

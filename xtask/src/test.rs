@@ -28,12 +28,12 @@ const PARTS: &[Part] = &[
     Part { name: "format", run: || cargo(&["fmt", "--all", "--check"]) },
     Part { name: "object", run: || ebpf::verify().map(|()| Count { passed: 1, failed: 0 }) },
     Part { name: "clippy", run: || cargo(&["clippy", "--quiet", "--all-targets", "--", "--deny", "warnings"]) },
-    Part { name: "build", run: || cargo(&["build", "--quiet", "--release"]) },
-    Part { name: "unit", run: || cargo(&["test", "--release", "--package", "mta-trace", "--package", "mta-trace-common"]) },
-    Part { name: "lab", run: || cargo(&["test", "--release", "--package", "mta-trace-tests", "--lib", "--bins"]) },
-    Part { name: "replay", run: || cargo(&["test", "--release", "--package", "mta-trace-tests", "--test", "replay"]) },
-    Part { name: "live", run: || cargo(&["test", "--release", "--package", "mta-trace-tests", "--test", "live"]) },
-    Part { name: "secrets", run: || cargo(&["test", "--release", "--package", "mta-trace-tests", "--test", "secrets"]) },
+    Part { name: "build", run: || cargo(&["build", "--quiet", "--release", "--package", "mta-trace"]) },
+    Part { name: "unit", run: || cargo(&["test", "--package", "mta-trace", "--package", "mta-trace-common"]) },
+    Part { name: "lab", run: || cargo(&["test", "--package", "mta-trace-tests", "--lib", "--bins"]) },
+    Part { name: "replay", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "replay"]) },
+    Part { name: "live", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "live"]) },
+    Part { name: "secrets", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "secrets"]) },
 ];
 
 /// Runs all parts, or those whose name contains `only`.

@@ -8,9 +8,7 @@ use crate::{
     task,
 };
 use aya_ebpf::programs::TracePointContext;
-use mta_trace_common::{
-    config::{ROLE_DAEMON, ROLE_OTHER, Thread},
-};
+use mta_trace_common::config::{ROLE_DAEMON, ROLE_OTHER, Thread};
 
 /// Daemon: it has accepted a peer whose sessions are wanted, and not forked yet.
 pub const ACCEPTED_MATCHED: u8 = 2;
@@ -28,13 +26,7 @@ pub fn done(ctx: &TracePointContext, even_daemon: bool) -> Option<(&'static mut 
     let thread = unsafe { &mut *THREADS.get_ptr_mut(tid)? };
     // `int`, with four bytes of garbage behind it.
     let nr = i64::from(task::tracepoint_word(ctx, 1) as i32);
-    let mut done = Done {
-        tid,
-        nr,
-        ret: task::tracepoint_word(ctx, 2),
-        since: 0,
-        blocked_in: 0,
-    };
+    let mut done = Done { tid, nr, ret: task::tracepoint_word(ctx, 2), since: 0, blocked_in: 0 };
     if thread.since != 0 {
         if thread.nr == nr {
             done.since = thread.since;

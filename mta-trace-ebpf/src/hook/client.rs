@@ -13,7 +13,7 @@ use core::ffi::c_void;
 use mta_trace_common::{
     config::Thread,
     event::{FLAG_CLIENT, FLAG_CUT, FLAG_DOT},
-    smtp::{Fate, MODE_AUTH, MODE_COMMAND, MODE_DATA, MODE_UNKNOWN, Scanner, WIPED},
+    smtp::{Fate, MODE_COMMAND, MODE_DATA, MODE_UNKNOWN, Scanner, WIPED},
 };
 
 /// The server read from the client.
@@ -24,6 +24,7 @@ pub fn read(scanner: &mut Scanner, thread: &Thread, done: &Done) {
         return;
     }
     let n = if done.ret > 0 { done.ret as u64 } else { 0 };
+    scanner.begin_read();
     if n > 0 && (scanner.mode == MODE_COMMAND || setting!(unfiltered) != 0) {
         if n < 128 {
             lines::<128>(scanner, thread, done, n);
@@ -202,7 +203,6 @@ fn reply<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n:
     record.sys.head.flags |= FLAG_CLIENT;
     record.sys.smtp_mode = scanner.mode;
     emit::copy(record, task::argument!(thread, 1), n);
-    let is_auth = scanner.mode == MODE_AUTH;
     if n > N as u64 - 1 {
         tail(record, task::argument!(thread, 1), n);
     }
@@ -210,16 +210,6 @@ fn reply<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n:
     // SAFETY: the callback's signature is the one that the helper wants.
     unsafe {
         generated::bpf_loop(scan.length(), reply_byte::<N> as *mut c_void, (&raw mut scan).cast(), 0);
-    }
-    // Inside AUTH only the code is kept.
-    if (is_auth || scanner.mode == MODE_AUTH) && setting!(unfiltered) == 0 {
-        let code = [record.data[0], record.data[1], record.data[2], record.data[3]];
-        emit::wipe(record);
-        record.data[0] = code[0];
-        record.data[1] = code[1];
-        record.data[2] = code[2];
-        record.data[3] = code[3];
-        record.sys.head.data_len = 4;
     }
     submit(entry, true);
 }
@@ -241,6 +231,11 @@ extern "C" fn reply_byte<const N: usize>(i: u32, scan: *mut Scan<N>) -> i64 {
     let (record, scanner) = unsafe { (&mut *(*scan).record, &mut *(*scan).scanner) };
     // SAFETY: masked to the data area.
     let byte = unsafe { *record.data.as_ptr().add(i as usize & (N - 1)) };
+    // Of a reply to what was not kept only the code is.
+    if scanner.hush == 1 && scanner.column >= 4 && byte != b'\r' && byte != b'\n' && setting!(unfiltered) == 0 {
+        // SAFETY: masked to the data area.
+        unsafe { *record.data.as_mut_ptr().add(i as usize & (N - 1)) = WIPED }
+    }
     if scanner.reply_byte(byte) {
         scanner.reply();
     }

@@ -117,9 +117,7 @@ fn path(ctx: &TracePointContext, argument: usize, on_success: bool) -> u32 {
     emit::fill(&mut record.sys, &done, thread);
     let at = if argument == 0 { task::argument!(thread, 0) } else { task::argument!(thread, 1) };
     // SAFETY: the destination is as long as said.
-    let length = unsafe {
-        generated::bpf_probe_read_user_str(record.data.as_mut_ptr().cast(), 128, at as *const _)
-    };
+    let length = unsafe { generated::bpf_probe_read_user_str(record.data.as_mut_ptr().cast(), 128, at as *const _) };
     if length < 0 {
         record.sys.head.flags |= FLAG_FAULT;
         count(Loss::Fault);

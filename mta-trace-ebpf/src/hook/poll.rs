@@ -8,7 +8,11 @@ use crate::{
     maps::{THREADS, count},
     task,
 };
-use aya_ebpf::{helpers::{bpf_probe_read_user, generated}, macros::tracepoint, programs::TracePointContext};
+use aya_ebpf::{
+    helpers::{bpf_probe_read_user, generated},
+    macros::tracepoint,
+    programs::TracePointContext,
+};
 use mta_trace_common::event::{FLAG_CUT, Loss, Selects};
 
 /// `PollFds`/`Slow`.

@@ -48,12 +48,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     }
     trace(child_tid);
     let Some(mut entry) = reserve::<Fork>() else { return 0 };
-    let mut record = Fork {
-        head: head(KIND_FORK, t, tid, parent),
-        child: child_tgid,
-        child_tid,
-        comm: task::field(child, offset!(task_comm)),
-    };
+    let mut record = Fork { head: head(KIND_FORK, t, tid, parent), child: child_tgid, child_tid, comm: task::field(child, offset!(task_comm)) };
     if role != ROLE_OTHER {
         record.head.flags = FLAG_TRACED;
     }

@@ -34,7 +34,7 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         at_start: (*since != 0).then(|| Counters { cpu_ns: *cpu_since, blocked_ns: head.blocked.saturating_sub(*blocked_in), rq_ns: *runqueue_since }),
         socket,
         peer,
-        data: (is_data && !data.is_empty()).then(|| Bytes(data.to_vec())),
+        data: (is_data && !data.is_empty()).then(|| Bytes(if is(FLAG_CLIENT) && is_out(call) { without_wiped(data) } else { data.to_vec() })),
         cut: is(FLAG_CUT),
         fault: is(FLAG_FAULT),
         smtp: if is(FLAG_CLIENT) { Some(Smtp { mode: mode(*smtp_mode)?, dot: is(FLAG_DOT), carry: carry.map(|it| Bytes(it.to_vec())) }) } else { None },
@@ -53,6 +53,15 @@ fn mode(mode: u8) -> Result<SmtpMode, String> {
         smtp::MODE_OPAQUE => SmtpMode::Opaque,
         other => return Err(format!("SMTP mode {other} is not known")),
     })
+}
+
+fn is_out(call: Call) -> bool {
+    matches!(call.row().capture, Capture::BufferOut | Capture::VectorOut | Capture::MessageOut)
+}
+
+/// A reply without the text that was not kept.
+fn without_wiped(data: &[u8]) -> Vec<u8> {
+    data.iter().copied().filter(|byte| *byte != smtp::WIPED).collect()
 }
 
 /// The low 32 bits of a register as the `int` that the call takes.

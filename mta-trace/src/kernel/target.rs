@@ -74,7 +74,7 @@ fn look_at(pid: u32) -> Result<Target, Error> {
     }
     let listening = listening(pid);
     if listening.is_empty() && serving(pid).is_none() {
-        return Err(Error::NoServer { pid, exe });
+        return Err(if proc::has_ended(pid) { Error::Vanished(pid) } else { Error::NoServer { pid, exe } });
     }
     let mta = mta_of(&exe);
     let version = if mta == "sendmail" { sendmail_version(pid) } else { None };

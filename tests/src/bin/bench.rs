@@ -131,9 +131,9 @@ impl Variant {
             }
             Self::Bpftrace => {
                 command = with_tracefs("bpftrace");
-                // Only then does it say when the last probe is attached.
-                command.args(["-v", "-e", &bpftrace_script(daemon), "-o"]).arg(output);
-                "Running..."
+                // It is allowed to run a command: the last probe's tells us that all are attached.
+                command.args(["--unsafe", "-e", &bpftrace_script(daemon), "-o"]).arg(output);
+                "ready"
             }
         };
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -162,7 +162,8 @@ fn bpftrace_script(daemon: u32) -> String {
          tracepoint:sched:sched_process_exit /@of[tid]/ {{ delete(@of[tid]); }}\n\
          {} /@of[tid]/ {{ @since[tid] = nsecs; }}\n\
          {} /@since[tid]/ {{ printf(\"%llu %d %s %d %llu\\n\", nsecs, tid, probe, args->ret, nsecs - @since[tid]); delete(@since[tid]); }}\n\
-         END {{ clear(@of); clear(@since); }}",
+         interval:ms:20 /!@ready/ {{ system(\"echo ready >&2\"); @ready = 1; }}\n\
+         END {{ clear(@ready); clear(@of); clear(@since); }}",
         probes("enter"),
         probes("exit"),
     )
@@ -315,9 +316,9 @@ impl Tracer {
     /// Interrupts it and waits for its end.
     fn stop(mut self) -> Result<Cost> {
         let began = Instant::now();
-        rustix::process::pidfd_send_signal(&self.pidfd, Signal::INT).context("interrupt the tracer")?;
-        let (stop, mut peak_kib) = (Stop::new()?, 0);
         // The peak is gone with the process, so it is looked at until then.
+        let (stop, mut peak_kib) = (Stop::new()?, peak(self.child.id()).unwrap_or(0));
+        rustix::process::pidfd_send_signal(&self.pidfd, Signal::INT).context("interrupt the tracer")?;
         while stop.wait_readable_for(&self.pidfd, Duration::from_millis(1)) != Some(true) {
             peak_kib = peak(self.child.id()).unwrap_or(0).max(peak_kib);
             ensure!(began.elapsed() < LIMIT, "the tracer does not end");

@@ -45,9 +45,7 @@ pub fn run(log: &Path) -> Result<ExitCode> {
         Some(reason) => Ended::NotAble(reason),
         None => {
             let dir = Temporary::new()?;
-            let attach = |pid: u32, client: &str| {
-                Tracer::attach(pid, client, log, sender.clone(), Event::Tracer)
-            };
+            let attach = |pid: u32, client: &str| Tracer::attach(pid, client, log, sender.clone(), Event::Tracer);
             show(&dir.0, attach, &events).or_else(|error| {
                 let is_refused = is_refusal(&error);
                 if is_refused { Ok(Ended::NotAble(format!("{error:#}"))) } else { Err(error) }
@@ -68,8 +66,7 @@ pub fn run(log: &Path) -> Result<ExitCode> {
 /// Whether the kernel refused it to us, or to a program such as ip(8), which only says so in words.
 fn is_refusal(error: &anyhow::Error) -> bool {
     let mut errnos = error.chain().filter_map(|cause| cause.downcast_ref::<Errno>());
-    errnos.any(|errno| matches!(*errno, Errno::PERM | Errno::ACCESS))
-        || format!("{error:#}").contains("Operation not permitted")
+    errnos.any(|errno| matches!(*errno, Errno::PERM | Errno::ACCESS)) || format!("{error:#}").contains("Operation not permitted")
 }
 
 /// Whether it is plain from the start that nothing can be traced.

@@ -87,12 +87,8 @@ impl Small {
     pub fn play(&self, dialogue: &[Step]) -> Result<Played> {
         let from = SocketAddr::from(([10, 99, 0, 1], 0));
         let to = ADDRESS.parse().context("the server's address")?;
-        let around = Surroundings {
-            journal: &self.journal,
-            stop: &self.stop,
-            limit: Duration::from_secs(self.scenario.time_limit_s),
-            act: &|_| Ok(()),
-        };
+        let around =
+            Surroundings { journal: &self.journal, stop: &self.stop, limit: Duration::from_secs(self.scenario.time_limit_s), act: &|_| Ok(()) };
         client::play(dialogue, &around, || self.pair.client.run(|| client::connect(from, to)), &mut |_| {})
     }
 

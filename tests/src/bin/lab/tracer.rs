@@ -19,13 +19,7 @@ pub struct Tracer(Child);
 impl Tracer {
     /// Attaches for one session. Its standard output is ours; what it says on standard error is passed on, and each line
     /// tells `events` whether it is the one that says `ready`; after the last comes a `None`.
-    pub fn attach<T: Send + 'static>(
-        pid: u32,
-        client: &str,
-        log: &Path,
-        events: Sender<T>,
-        event: fn(Option<bool>) -> T,
-    ) -> Result<Self> {
+    pub fn attach<T: Send + 'static>(pid: u32, client: &str, log: &Path, events: Sender<T>, event: fn(Option<bool>) -> T) -> Result<Self> {
         let binary = lab::run::tracer_path()?;
         let mut command = Command::new(&binary);
         command.args(["attach", "-p", &pid.to_string(), "--client", client, "--sessions", "1", "-o"]).arg(log);
