@@ -939,8 +939,7 @@ fn a_pipe_that_is_closed_is_no_failure() {
 // A session that runs already.
 
 fn silent_aaaa(scenario: &mut Scenario) {
-    scenario.dns.rules =
-        vec![DnsRule { name: "example.com".into(), qtype: "AAAA".into(), action: DnsAction::Silent, ..DnsRule::default() }];
+    scenario.dns.rules = vec![DnsRule { name: "example.com".into(), qtype: "AAAA".into(), action: DnsAction::Silent, ..DnsRule::default() }];
 }
 
 /// Attaches while MAIL waits for a name server that never answers; gives the report and what the tracer said.
@@ -1046,7 +1045,19 @@ fn the_doctor_tries_everything() {
     }
     let ended = mta_trace(&["doctor"]);
     let out = ended.is_done().out();
-    for part in ["kernel", "BTF", "CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "lockdown", "tracefs", "ring buffer", "hooks", "other tracers"] {
+    for part in [
+        "kernel",
+        "BTF",
+        "CAP_BPF",
+        "CAP_PERFMON",
+        "CAP_SYS_PTRACE",
+        "CAP_DAC_READ_SEARCH",
+        "lockdown",
+        "tracefs",
+        "ring buffer",
+        "hooks",
+        "other tracers",
+    ] {
         assert!(out.lines().any(|line| line.contains(part)), "{part} in {out}");
     }
     assert!(!out.contains("MISSING"), "{out}");

@@ -49,7 +49,7 @@ pub fn read(scanner: &mut Scanner, thread: &Thread, done: &Done) {
     emit::fill(&mut record.sys, done, thread);
     record.sys.smtp_mode = scanner.mode;
     record.sys.head.flags |= if is_dot { FLAG_CLIENT | FLAG_DOT } else { FLAG_CLIENT };
-    submit(entry, true);
+    submit(entry, done.is_slow());
 }
 
 /// The last bytes of a buffer, at most four, newest in the low byte.
@@ -91,7 +91,7 @@ fn lines<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n:
     if record.sys.head.flags & FLAG_CUT != 0 {
         lost(scanner);
     }
-    submit(entry, true);
+    submit(entry, done.is_slow());
 }
 
 /// Bytes went by unseen: sizes only, until the server has replied.
@@ -188,7 +188,7 @@ fn reply_size(scanner: &Scanner, thread: &Thread, done: &Done) {
     emit::fill(&mut record.sys, done, thread);
     record.sys.head.flags |= FLAG_CLIENT;
     record.sys.smtp_mode = scanner.mode;
-    submit(entry, true);
+    submit(entry, done.is_slow());
 }
 
 #[inline(always)]
@@ -211,7 +211,7 @@ fn reply<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n:
     unsafe {
         generated::bpf_loop(scan.length(), reply_byte::<N> as *mut c_void, (&raw mut scan).cast(), 0);
     }
-    submit(entry, true);
+    submit(entry, done.is_slow());
 }
 
 /// The last bytes of a reply that is longer than the record take the place of its middle.

@@ -18,6 +18,7 @@ use mta_trace_common::{
     config::{PEER_MILTER, ROLE_DAEMON, Thread},
     event::{FLAG_MATCHED, FLAG_MILTER, Loss},
     smtp::{MODE_COMMAND, Scanner},
+    syscalls::Call,
 };
 
 /// `accept`, `accept4`: begins a session, if the peer is wanted.
@@ -47,7 +48,7 @@ pub fn accept_always(ctx: TracePointContext) -> u32 {
     if is_matched {
         record.sys.head.flags |= FLAG_MATCHED;
     }
-    submit(entry, is_matched);
+    submit(entry, false);
     0
 }
 
@@ -216,11 +217,16 @@ fn negotiates(thread: &Thread) -> bool {
 
 #[inline(always)]
 fn pieces(thread: &Thread, done: &Done, place: Place) -> Pieces {
-    let transferred = if done.ret > 0 { done.ret as u64 } else { 0 };
+    let mut transferred = if done.ret > 0 { done.ret as u64 } else { 0 };
     if place == Place::Buffer {
         return Pieces { first: 0, first_len: 0, second: task::argument!(thread, 1), second_len: transferred };
     }
     let mut vector = task::argument!(thread, 1);
+    if done.nr as i32 == Call::Sendmmsg.row().number() || done.nr as i32 == Call::Recvmmsg.row().number() {
+        // They return how many messages; `msg_len` of the first stands behind its `struct msghdr`.
+        // SAFETY: the helper checks the address.
+        transferred = u64::from(unsafe { bpf_probe_read_user((vector + 56) as *const u32) }.unwrap_or(0));
+    }
     if place == Place::Message {
         // `msg_iov` of `struct msghdr`.
         // SAFETY: the helper checks the address.

@@ -173,6 +173,6 @@ fn structure<const N: usize>(ctx: &TracePointContext, argument: usize) -> u32 {
         record.sys.head.flags |= FLAG_FAULT;
         count(Loss::Fault);
     }
-    submit(entry, true);
+    submit(entry, done.is_slow());
     0
 }

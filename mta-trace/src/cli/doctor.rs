@@ -79,7 +79,8 @@ fn needs() -> Vec<Need> {
 fn lockdown() -> Need {
     let text = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     let mode = text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("not in use", |(mode, _)| mode);
-    let advice = "the kernel is locked down for confidentiality, which forbids eBPF to read its memory; boot with lockdown=integrity, or without secure boot";
+    let advice =
+        "the kernel is locked down for confidentiality, which forbids eBPF to read its memory; boot with lockdown=integrity, or without secure boot";
     need("lockdown", mode != "confidentiality", mode.to_owned(), advice)
 }
 

@@ -33,11 +33,14 @@ pub fn probe() -> Vec<Probe> {
     let all = hooks.len();
     let bad: Vec<(String, Error)> = hooks.into_iter().filter_map(|(hook, result)| Some((hook, result.err()?))).collect();
     let good = all - bad.len();
-    probes.push(of("hooks", match bad.as_slice() {
-        [] => Ok(format!("{all} of {all} attached, and detached again")),
-        [(hook, error)] => Err(format!("{good} of {all} can be attached, not {hook}: {}", reason(error))),
-        [(hook, error), rest @ ..] => Err(format!("{good} of {all} can be attached, not {hook} and {} more: {}", rest.len(), reason(error))),
-    }));
+    probes.push(of(
+        "hooks",
+        match bad.as_slice() {
+            [] => Ok(format!("{all} of {all} attached, and detached again")),
+            [(hook, error)] => Err(format!("{good} of {all} can be attached, not {hook}: {}", reason(error))),
+            [(hook, error), rest @ ..] => Err(format!("{good} of {all} can be attached, not {hook} and {} more: {}", rest.len(), reason(error))),
+        },
+    ));
     probes
 }
 
