@@ -6,6 +6,18 @@
 //! [`syscalls`] (THE table of hooked system calls), [`smtp`] (which bytes of a client may be copied).
 //! Not here: anything that allocates, decodes, or knows a view.
 #![no_std]
+#![allow(
+    clippy::inline_always,
+    clippy::cast_lossless,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::bool_to_int_with_if,
+    clippy::manual_range_contains,
+    clippy::doc_markdown,
+    clippy::must_use_candidate,
+    clippy::match_same_arms,
+    reason = "this code also runs in the kernel: plain operations that the verifier follows, inlined into each program"
+)]
 
 pub mod config;
 pub mod event;

@@ -361,7 +361,7 @@ mod tests {
                 }
             }
         }
-        (String::from_utf8(all).unwrap().replace('\0', "."), scanner)
+        (String::from_utf8_lossy(&all).replace('\0', "."), scanner)
     }
 
     #[test]

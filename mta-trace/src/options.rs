@@ -123,9 +123,7 @@ impl FromStr for Cidr {
         }
         // ::ffff:192.0.2.0/120 is 192.0.2.0/24; a shorter prefix holds more than mapped addresses and stays IPv6.
         match written.to_canonical() {
-            IpAddr::V4(it) if written.is_ipv6() && written_prefix >= 96 => {
-                Ok(Self { address: IpAddr::V4(it), prefix: written_prefix - 96 })
-            }
+            IpAddr::V4(it) if written.is_ipv6() && written_prefix >= 96 => Ok(Self { address: IpAddr::V4(it), prefix: written_prefix - 96 }),
             IpAddr::V4(_) | IpAddr::V6(_) => Ok(Self { address: written, prefix: written_prefix }),
         }
     }

@@ -143,19 +143,61 @@ pub struct Tls {
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs, reason = "RFC 5321 and report-schema name them")]
 pub enum Verb {
-    Helo, Ehlo, Lhlo, Auth, Starttls, Mail, Rcpt, Data, Bdat, Rset, Noop, Vrfy, Expn, Help, Etrn, Quit, Xclient, Xforward,
-    Connect, Body, Eom, Tls, Disconnect, Opaque, Invalid,
+    Helo,
+    Ehlo,
+    Lhlo,
+    Auth,
+    Starttls,
+    Mail,
+    Rcpt,
+    Data,
+    Bdat,
+    Rset,
+    Noop,
+    Vrfy,
+    Expn,
+    Help,
+    Etrn,
+    Quit,
+    Xclient,
+    Xforward,
+    Connect,
+    Body,
+    Eom,
+    Tls,
+    Disconnect,
+    Opaque,
+    Invalid,
 }
 
 impl Verb {
     /// As in the report.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Helo => "HELO", Self::Ehlo => "EHLO", Self::Lhlo => "LHLO", Self::Auth => "AUTH", Self::Starttls => "STARTTLS",
-            Self::Mail => "MAIL", Self::Rcpt => "RCPT", Self::Data => "DATA", Self::Bdat => "BDAT", Self::Rset => "RSET",
-            Self::Noop => "NOOP", Self::Vrfy => "VRFY", Self::Expn => "EXPN", Self::Help => "HELP", Self::Etrn => "ETRN",
-            Self::Quit => "QUIT", Self::Xclient => "XCLIENT", Self::Xforward => "XFORWARD", Self::Connect => "CONNECT",
-            Self::Body => "BODY", Self::Eom => "EOM", Self::Tls => "TLS", Self::Disconnect => "DISCONNECT", Self::Opaque => "OPAQUE",
+            Self::Helo => "HELO",
+            Self::Ehlo => "EHLO",
+            Self::Lhlo => "LHLO",
+            Self::Auth => "AUTH",
+            Self::Starttls => "STARTTLS",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Data => "DATA",
+            Self::Bdat => "BDAT",
+            Self::Rset => "RSET",
+            Self::Noop => "NOOP",
+            Self::Vrfy => "VRFY",
+            Self::Expn => "EXPN",
+            Self::Help => "HELP",
+            Self::Etrn => "ETRN",
+            Self::Quit => "QUIT",
+            Self::Xclient => "XCLIENT",
+            Self::Xforward => "XFORWARD",
+            Self::Connect => "CONNECT",
+            Self::Body => "BODY",
+            Self::Eom => "EOM",
+            Self::Tls => "TLS",
+            Self::Disconnect => "DISCONNECT",
+            Self::Opaque => "OPAQUE",
             Self::Invalid => "INVALID",
         }
     }
@@ -217,19 +259,56 @@ pub struct Command {
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "report-schema describes each; so does its file in cause/")]
 pub enum Cause {
-    Dns, Ident, Callback, Relay, Milter, Sasl, Ldap, Sql, Map, Policy, ContentFilter, NameService, Mta, SpoolSync, FileLock,
-    FileIo, Child, Sleep, Tls, Client, Network, Unknown,
+    Dns,
+    Ident,
+    Callback,
+    Relay,
+    Milter,
+    Sasl,
+    Ldap,
+    Sql,
+    Map,
+    Policy,
+    ContentFilter,
+    NameService,
+    Mta,
+    SpoolSync,
+    FileLock,
+    FileIo,
+    Child,
+    Sleep,
+    Tls,
+    Client,
+    Network,
+    Unknown,
 }
 
 impl Cause {
     /// As in the report.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Dns => "dns", Self::Ident => "ident", Self::Callback => "callback", Self::Relay => "relay", Self::Milter => "milter",
-            Self::Sasl => "sasl", Self::Ldap => "ldap", Self::Sql => "sql", Self::Map => "map", Self::Policy => "policy",
-            Self::ContentFilter => "content-filter", Self::NameService => "name-service", Self::Mta => "mta",
-            Self::SpoolSync => "spool-sync", Self::FileLock => "file-lock", Self::FileIo => "file-io", Self::Child => "child",
-            Self::Sleep => "sleep", Self::Tls => "tls", Self::Client => "client", Self::Network => "network", Self::Unknown => "unknown",
+            Self::Dns => "dns",
+            Self::Ident => "ident",
+            Self::Callback => "callback",
+            Self::Relay => "relay",
+            Self::Milter => "milter",
+            Self::Sasl => "sasl",
+            Self::Ldap => "ldap",
+            Self::Sql => "sql",
+            Self::Map => "map",
+            Self::Policy => "policy",
+            Self::ContentFilter => "content-filter",
+            Self::NameService => "name-service",
+            Self::Mta => "mta",
+            Self::SpoolSync => "spool-sync",
+            Self::FileLock => "file-lock",
+            Self::FileIo => "file-io",
+            Self::Child => "child",
+            Self::Sleep => "sleep",
+            Self::Tls => "tls",
+            Self::Client => "client",
+            Self::Network => "network",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -239,7 +318,15 @@ impl Cause {
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "report-schema describes each")]
 pub enum Outcome {
-    Ok, Timeout, Refused, Unreachable, Reset, Denied, Error, Interrupted, Unfinished,
+    Ok,
+    Timeout,
+    Refused,
+    Unreachable,
+    Reset,
+    Denied,
+    Error,
+    Interrupted,
+    Unfinished,
 }
 
 /// One reason for which the session did not go on, over one interval.
@@ -334,7 +421,10 @@ pub struct Peer {
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "report-schema gives the limits")]
 pub enum Severity {
-    Intended, Low, Medium, High,
+    Intended,
+    Low,
+    Medium,
+    High,
 }
 
 /// What to look at, and why.

@@ -29,16 +29,16 @@ pub struct LiveTrace {
 
 /// Attaches. Must run inside a tokio runtime, before which [`kernel::prepare_tracefs`] was called.
 pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
-    let dump = options.ring_dump.as_ref().map(File::create).transpose().map_err(watch)?;
+    let dump = options.ring_dump.as_ref().map(File::create).transpose().map_err(|error| watch(&error))?;
     let trace = kernel::attach(options)?;
     let header = header(options, &trace);
-    let fd = trace.as_fd().try_clone_to_owned().map_err(watch)?;
+    let fd = trace.as_fd().try_clone_to_owned().map_err(|error| watch(&error))?;
     #[expect(deprecated, reason = "its successor is unsafe; an `OwnedFd` that nobody else has keeps the promise that it asks for")]
-    let ready = AsyncFd::with_interest(fd, Interest::READABLE).map_err(watch)?;
+    let ready = AsyncFd::with_interest(fd, Interest::READABLE).map_err(|error| watch(&error))?;
     Ok(LiveTrace { trace, ready, header, loss: Loss::default(), housekeeping: kernel::now_ns(), dump })
 }
 
-fn watch(error: std::io::Error) -> kernel::Error {
+fn watch(error: &std::io::Error) -> kernel::Error {
     kernel::Error::Hook { hook: "ring buffer".into(), step: "poll", reason: error.to_string() }
 }
 

@@ -7,8 +7,25 @@ use syn::visit::{self, Visit};
 
 /// In the order in which data flows. A new module must find its place here.
 const ORDER: &[&str] = &[
-    "event", "options", "report", "update", "kernel", "decode", "source", "log", "state", "proto", "session", "wait", "cause", "diagnosis", "analysis",
-    "view", "export", "live", "cli",
+    "event",
+    "options",
+    "report",
+    "update",
+    "kernel",
+    "decode",
+    "source",
+    "log",
+    "state",
+    "proto",
+    "session",
+    "wait",
+    "cause",
+    "diagnosis",
+    "analysis",
+    "view",
+    "export",
+    "live",
+    "cli",
 ];
 /// Everybody may import them, but they import only each other.
 const VOCABULARY: &[&str] = &["event", "options", "report", "update"];
@@ -184,7 +201,9 @@ fn crates_stay_where_they_belong() {
 
 #[test]
 fn this_test_sees_arrows() {
-    let file = syn::parse_file("use crate::{view::json, event::{Args, Sys}}; fn f() { crate::cli::main(); aya::x(); } #[cfg(test)] mod t { use crate::live; }");
+    let file = syn::parse_file(
+        "use crate::{view::json, event::{Args, Sys}}; fn f() { crate::cli::main(); aya::x(); } #[cfg(test)] mod t { use crate::live; }",
+    );
     let mut imports = Imports::default();
     imports.visit_file(&file.expect("parses"));
     let modules: Vec<&str> = imports.modules.iter().map(String::as_str).collect();

@@ -87,9 +87,7 @@ struct Player<'a, 'l> {
 impl Player<'_, '_> {
     fn step(&mut self, step: &Step) -> Result<()> {
         if step.greeting {
-            self.played
-                .exchanges
-                .insert(0, Exchange { verbs: vec!["CONNECT".into()], sent_ns: self.begun_ns, replies: Vec::new() });
+            self.played.exchanges.insert(0, Exchange { verbs: vec!["CONNECT".into()], sent_ns: self.begun_ns, replies: Vec::new() });
             return self.read(0, 1, &step.codes);
         }
         if let Some(line) = &step.line {
@@ -184,8 +182,7 @@ impl Player<'_, '_> {
     }
 
     fn wait_asked(&self, question: &str) -> Result<()> {
-        let asked =
-            |what: &What| matches!(what, What::DnsQuery { qtype, qname, .. } if format!("{qtype} {qname}") == question);
+        let asked = |what: &What| matches!(what, What::DnsQuery { qtype, qname, .. } if format!("{qtype} {qname}") == question);
         let found = self.around.journal.wait_for(self.begun_ns, self.around.limit, asked);
         found.map(drop).with_context(|| format!("no name server was asked for {question}"))
     }
@@ -205,8 +202,7 @@ fn verb(line: &str) -> String {
 pub fn connect(from: SocketAddr, to: SocketAddr) -> Result<(TcpStream, u64)> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType};
     let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let socket: OwnedFd =
-        rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).context("socket")?;
+    let socket: OwnedFd = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).context("socket")?;
     rustix::net::bind(&socket, &from).with_context(|| format!("bind {from}"))?;
     let begun_ns = now_ns();
     rustix::net::connect(&socket, &to).with_context(|| format!("connect to {to}"))?;

@@ -42,8 +42,7 @@ pub fn problems(scenario: &Scenario, played: &Played, events: &[Event], report: 
         }
     }
     problems.extend(batch_problems(&expect.commands, &assign(&verbs, &all), session));
-    let missing =
-        expect.findings_anywhere.iter().filter(|rule| !session.findings.iter().any(|found| found.rule == **rule));
+    let missing = expect.findings_anywhere.iter().filter(|rule| !session.findings.iter().any(|found| found.rule == **rule));
     problems.extend(missing.map(|rule| format!("expected a finding {rule} for the session")));
     problems
 }
@@ -118,13 +117,8 @@ fn waits_problems(expected: &ExpectCommand, span: Option<&Span>, events: &[Event
     let ignore_s = expected.ignore_s.unwrap_or(IGNORE_S);
     let mut rest = expected.waits.iter().peekable();
     for wait in &command.waits {
-        if let Some(next) =
-            rest.next_if(|next| is_meant(next.cause.as_str(), next.question.as_deref(), next.stage.as_deref(), wait))
-        {
-            let measured = span.map_or_else(
-                || Err("the client's dialogue has no such command".to_owned()),
-                |span| measure(events, span, next),
-            );
+        if let Some(next) = rest.next_if(|next| is_meant(next.cause.as_str(), next.question.as_deref(), next.stage.as_deref(), wait)) {
+            let measured = span.map_or_else(|| Err("the client's dialogue has no such command".to_owned()), |span| measure(events, span, next));
             problems.extend(wait_problems(next, measured, wait));
         } else if wait.elapsed_s >= ignore_s && wait.cause != "client" {
             problems.push(format!("a wait that was not expected: {wait:?}"));
@@ -146,9 +140,7 @@ fn finding_problems(expect: &Expect, expected: &ExpectCommand, session: &Session
         .findings
         .iter()
         .filter(|finding| finding.command == command.index)
-        .filter(|finding| {
-            !expect.findings_anywhere.contains(&finding.rule) && !expect.findings_maybe.contains(&finding.rule)
-        })
+        .filter(|finding| !expect.findings_anywhere.contains(&finding.rule) && !expect.findings_maybe.contains(&finding.rule))
         .map(|finding| finding.rule.as_str())
         .collect();
     let mut wanted: Vec<&str> = expected.findings.iter().map(String::as_str).collect();
@@ -169,8 +161,6 @@ fn batch_problems(expected: &[ExpectCommand], spans: &[Option<&Span>], session: 
     }
     sums.into_iter()
         .filter(|(_, client_s, sum)| (client_s - sum).abs() > WIRE_S + slack_s(*client_s))
-        .map(|(_, client_s, sum)| {
-            format!("the client measured {client_s:.6} s for a batch, its commands are {sum:.6} s")
-        })
+        .map(|(_, client_s, sum)| format!("the client measured {client_s:.6} s for a batch, its commands are {sum:.6} s"))
         .collect()
 }

@@ -36,10 +36,7 @@ pub fn wait_problems(expected: &ExpectWait, measured: Result<Measured, String>, 
                 problems.push(format!("{}: measured {elapsed_s:.6} s, found {:.6} s", expected.cause, wait.elapsed_s));
             }
             if attempts.is_some() && attempts != wait.attempts {
-                problems.push(format!(
-                    "{}: the name servers saw {attempts:?} questions, found {:?}",
-                    expected.cause, wait.attempts
-                ));
+                problems.push(format!("{}: the name servers saw {attempts:?} questions, found {:?}", expected.cause, wait.attempts));
             }
         }
     }
@@ -80,12 +77,7 @@ mod tests {
 
     #[test]
     fn a_wait_is_held_against_the_neighbours_clock() {
-        let expected = ExpectWait {
-            cause: "dns".into(),
-            rcode: Some("none".into()),
-            target: Some("*:53".into()),
-            ..ExpectWait::default()
-        };
+        let expected = ExpectWait { cause: "dns".into(), rcode: Some("none".into()), target: Some("*:53".into()), ..ExpectWait::default() };
         let measured = |elapsed_s| Ok(Measured { elapsed_s, attempts: Some(2) });
         assert_eq!(wait_problems(&expected, measured(10.1), &wait()), Vec::<String>::new());
         assert_eq!(wait_problems(&expected, measured(10.3), &wait()).len(), 1);

@@ -43,8 +43,7 @@ impl Dns {
             let tcp = TcpListener::bind((address, 53)).with_context(|| format!("bind TCP {address}:53"))?;
             Ok((Arc::new(udp), tcp))
         })?;
-        let server =
-            Server { dns: self.clone(), address: address.to_owned(), journal: journal.clone(), stop: stop.clone() };
+        let server = Server { dns: self.clone(), address: address.to_owned(), journal: journal.clone(), stop: stop.clone() };
         let tcp_server = server.clone();
         std::thread::spawn(move || server.run_udp(&udp));
         std::thread::spawn(move || tcp_server.run_tcp(&tcp));
@@ -86,8 +85,7 @@ struct Verdict {
 fn decide(rule: &DnsRule, question: &Question, is_tcp: bool) -> Verdict {
     let empty = |rcode| Some(Reply { rcode, is_truncated: false, records: Vec::new() });
     let from_zone = || {
-        let records =
-            if rule.data.is_empty() { zone::records(question) } else { Some(zone::parse(question, &rule.data)) };
+        let records = if rule.data.is_empty() { zone::records(question) } else { Some(zone::parse(question, &rule.data)) };
         Some(match records {
             Some(records) => Reply { rcode: Rcode::NoError, is_truncated: false, records },
             None => Reply { rcode: Rcode::NxDomain, is_truncated: false, records: Vec::new() },

@@ -62,12 +62,7 @@ impl Question {
             labels.push(String::from_utf8_lossy(message.get(at..at + len)?).to_lowercase());
             at += len;
         }
-        Some(Self {
-            id: word(0)?,
-            name: labels.join("."),
-            qtype: Qtype(word(at)?),
-            section: message.get(12..at + 4)?.to_vec(),
-        })
+        Some(Self { id: word(0)?, name: labels.join("."), qtype: Qtype(word(at)?), section: message.get(12..at + 4)?.to_vec() })
     }
 }
 
@@ -141,8 +136,7 @@ impl Reply {
         // QR, AA, RD, RA.
         let flags = 0x8580 | rcode | if self.is_truncated { 0x0200 } else { 0 };
         let count = u16::try_from(self.records.len()).unwrap_or(u16::MAX);
-        let mut message: Vec<u8> =
-            [question.id, flags, 1, count, 0, 0].iter().flat_map(|word| word.to_be_bytes()).collect();
+        let mut message: Vec<u8> = [question.id, flags, 1, count, 0, 0].iter().flat_map(|word| word.to_be_bytes()).collect();
         message.extend_from_slice(&question.section);
         for record in &self.records {
             let rdata = record.rdata();
@@ -178,11 +172,7 @@ mod tests {
         query.extend([0, 15, 0, 1]);
         let question = Question::parse(&query).expect("a whole query");
         assert_eq!((question.name.as_str(), question.qtype.to_string().as_str()), ("example.com", "MX"));
-        let reply = Reply {
-            rcode: Rcode::NoError,
-            is_truncated: false,
-            records: vec![Record::Mx(10, "mx.example.com".into())],
-        };
+        let reply = Reply { rcode: Rcode::NoError, is_truncated: false, records: vec![Record::Mx(10, "mx.example.com".into())] };
         let message = reply.encode(&question);
         assert_eq!(message[..12], [0x12, 0x34, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
         assert!(message.ends_with(b"\0\x0a\x02mx\x07example\x03com\0"));

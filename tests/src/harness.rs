@@ -53,8 +53,7 @@ pub fn main(kind: &str, test: fn(&Scenario) -> Result<(), Failed>) -> ExitCode {
 
 /// The long ones wait while the short ones are run beside them.
 fn longest_first(mut scenarios: Vec<Scenario>) -> Vec<Scenario> {
-    let about_s =
-        |scenario: &Scenario| scenario.expect.commands.iter().filter_map(|command| command.about_s).sum::<f64>();
+    let about_s = |scenario: &Scenario| scenario.expect.commands.iter().filter_map(|command| command.about_s).sum::<f64>();
     scenarios.sort_by(|a, b| about_s(b).total_cmp(&about_s(a)));
     scenarios
 }

@@ -119,18 +119,10 @@ impl Lab {
     /// Plays the dialogue of the other client, if there is one.
     pub fn play_other(&self) -> Result<()> {
         let Some(other) = &self.scenario.other_client else { return Ok(()) };
-        self.play_between(&other.address, "10.99.0.2", &other.dialogue, &mut |_| {})
-            .map(drop)
-            .context("the other client")
+        self.play_between(&other.address, "10.99.0.2", &other.dialogue, &mut |_| {}).map(drop).context("the other client")
     }
 
-    fn play_between(
-        &self,
-        from: &str,
-        to: &str,
-        dialogue: &[Step],
-        on_line: &mut dyn FnMut(&Line<'_>),
-    ) -> Result<Played> {
+    fn play_between(&self, from: &str, to: &str, dialogue: &[Step], on_line: &mut dyn FnMut(&Line<'_>)) -> Result<Played> {
         let parse = |text: &str| text.parse::<IpAddr>().with_context(|| format!("address {text}"));
         let (from, to) = (SocketAddr::new(parse(from)?, 0), SocketAddr::new(parse(to)?, 25));
         let around = Surroundings {
@@ -200,8 +192,7 @@ fn fresh(dir: &Path) -> Result<(PathBuf, File)> {
     std::fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
     let claim = dir.with_extension("lock");
     let claim = File::create(&claim).with_context(|| format!("create {}", claim.display()))?;
-    rustix::fs::flock(&claim, FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("another lab uses {}", dir.display()))?;
+    rustix::fs::flock(&claim, FlockOperation::NonBlockingLockExclusive).with_context(|| format!("another lab uses {}", dir.display()))?;
     if dir.exists() {
         std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
     }

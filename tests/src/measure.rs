@@ -23,10 +23,7 @@ pub fn slack_s(measured_s: f64) -> f64 {
 
 /// Measures one wait; an error says what is missing in the journal.
 pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measured, String> {
-    let inside: Vec<&Event> = events
-        .iter()
-        .filter(|event| event.t_ns >= span.start_ns && span.end_ns.is_none_or(|end| event.t_ns <= end))
-        .collect();
+    let inside: Vec<&Event> = events.iter().filter(|event| event.t_ns >= span.start_ns && span.end_ns.is_none_or(|end| event.t_ns <= end)).collect();
     if let Some(elapsed_s) = wait.elapsed_s {
         return Ok(Measured { elapsed_s, attempts: None });
     }
@@ -34,12 +31,7 @@ pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measu
         "dns" => dns(&inside, wait.question.as_deref().unwrap_or_default()),
         "milter" => milter(&inside, wait.stage.as_deref().unwrap_or_default()),
         "ident" => between(&inside, "ident", |what| *what == What::IdentAccept, |what| *what == What::IdentReply),
-        "sasl" => between(
-            &inside,
-            "saslauthd",
-            |what| *what == What::SaslRequest,
-            |what| matches!(what, What::SaslReply { .. }),
-        ),
+        "sasl" => between(&inside, "saslauthd", |what| *what == What::SaslRequest, |what| matches!(what, What::SaslReply { .. })),
         "file-lock" => inside
             .iter()
             .find(|event| matches!(event.what, What::Unlocked { .. }))
@@ -53,17 +45,9 @@ fn interval(start_ns: u64, end_ns: u64) -> Measured {
     Measured { elapsed_s: seconds(end_ns.saturating_sub(start_ns)), attempts: None }
 }
 
-fn between(
-    events: &[&Event],
-    name: &str,
-    is_start: impl Fn(&What) -> bool,
-    is_end: impl Fn(&What) -> bool,
-) -> Result<Measured, String> {
+fn between(events: &[&Event], name: &str, is_start: impl Fn(&What) -> bool, is_end: impl Fn(&What) -> bool) -> Result<Measured, String> {
     let start = events.iter().find(|event| is_start(&event.what)).ok_or_else(|| format!("{name} was not asked"))?;
-    let end = events
-        .iter()
-        .find(|event| event.t_ns >= start.t_ns && is_end(&event.what))
-        .ok_or_else(|| format!("{name} did not answer"))?;
+    let end = events.iter().find(|event| event.t_ns >= start.t_ns && is_end(&event.what)).ok_or_else(|| format!("{name} did not answer"))?;
     Ok(interval(start.t_ns, end.t_ns))
 }
 

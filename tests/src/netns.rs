@@ -36,8 +36,7 @@ impl Netns {
     pub fn new() -> Result<Self> {
         let fd = std::thread::spawn(|| -> Result<OwnedFd> {
             // SAFETY: only the network namespace of this thread changes, and the thread ends right after.
-            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
-                .context("unshare the network namespace (root is needed)")?;
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.context("unshare the network namespace (root is needed)")?;
             Ok(File::open("/proc/thread-self/ns/net").context("open own network namespace")?.into())
         })
         .join()
@@ -66,12 +65,7 @@ impl Netns {
         command.args(args).stdin(Stdio::null());
         Jail::new(self).apply(&mut command)?;
         let output = command.output().with_context(|| format!("run {program} (is it installed?)"))?;
-        ensure!(
-            output.status.success(),
-            "{program} {}: {}",
-            args.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        ensure!(output.status.success(), "{program} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -82,10 +76,7 @@ impl Netns {
         entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-            .filter(|pid| {
-                std::fs::read_link(format!("/proc/{pid}/ns/net"))
-                    .is_ok_and(|link| link.as_os_str().as_bytes() == own.as_bytes())
-            })
+            .filter(|pid| std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|link| link.as_os_str().as_bytes() == own.as_bytes()))
             .collect()
     }
 }
@@ -128,13 +119,7 @@ impl Pair {
     pub fn new() -> Result<Self> {
         let (client, mta) = (Netns::new()?, Netns::new()?);
         let far = format!("/proc/{}/fd/{}", std::process::id(), mta.fd.as_raw_fd());
-        client.command(
-            "ip",
-            &[
-                "link", "add", "c0", "address", MACS[0], "type", "veth", "peer", "name", "m0", "address", MACS[1],
-                "netns", &far,
-            ],
-        )?;
+        client.command("ip", &["link", "add", "c0", "address", MACS[0], "type", "veth", "peer", "name", "m0", "address", MACS[1], "netns", &far])?;
         configure(&client, "c0", &CLIENT_ADDRESSES)?;
         configure(&mta, "m0", &MTA_ADDRESSES)?;
         // The first neighbour solicitation on a fresh link is often lost, and the next comes a second later.

@@ -10,8 +10,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail, ensure};
 
 /// What is unpacked into one folder each; postfix apart, since both bring a `/usr/sbin/sendmail`.
-const SETS: &[(&str, &[&str])] =
-    &[("sendmail", &["sendmail-bin", "sendmail-base", "sendmail-cf", "sensible-mda", "m4"]), ("postfix", &["postfix"])];
+const SETS: &[(&str, &[&str])] = &[("sendmail", &["sendmail-bin", "sendmail-base", "sendmail-cf", "sensible-mda", "m4"]), ("postfix", &["postfix"])];
 
 /// Libraries that a small machine may lack, and their packages.
 const LIBRARIES: &[(&str, &str)] = &[
@@ -35,8 +34,7 @@ pub struct Packages {
 
 /// The folder of build results, where cache and output of the lab live too.
 pub fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)
 }
 
 impl Packages {
@@ -44,8 +42,7 @@ impl Packages {
     pub fn unpack() -> Result<Self> {
         static ONCE: Mutex<()> = Mutex::new(());
         let _guard = ONCE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let root =
-            std::env::var_os("MTA_TRACE_LAB_CACHE").map_or_else(|| target_dir().join("lab-cache"), PathBuf::from);
+        let root = std::env::var_os("MTA_TRACE_LAB_CACHE").map_or_else(|| target_dir().join("lab-cache"), PathBuf::from);
         std::fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
         let root = root.canonicalize().with_context(|| format!("resolve {}", root.display()))?;
         for (name, packages) in SETS {
@@ -73,11 +70,7 @@ impl Packages {
     pub fn library_path(&self) -> String {
         let arch = format!("{}-linux-gnu", std::env::consts::ARCH);
         let libraries = self.root.join("libraries");
-        let dirs = [
-            libraries.join("usr/lib").join(&arch),
-            libraries.join("lib").join(&arch),
-            self.root.join("postfix/usr/lib/postfix"),
-        ];
+        let dirs = [libraries.join("usr/lib").join(&arch), libraries.join("lib").join(&arch), self.root.join("postfix/usr/lib/postfix")];
         dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(":")
     }
 
@@ -93,9 +86,7 @@ impl Packages {
         for path in ["usr/libexec/sendmail/sendmail", "usr/libexec/sendmail/makemap"] {
             let output = Command::new("ldd").arg(self.sendmail(path)).output().context("run ldd")?;
             let text = String::from_utf8_lossy(&output.stdout);
-            for soname in
-                text.lines().filter(|line| line.contains("not found")).filter_map(|line| line.split_whitespace().next())
-            {
+            for soname in text.lines().filter(|line| line.contains("not found")).filter_map(|line| line.split_whitespace().next()) {
                 let Some((_, package)) = LIBRARIES.iter().find(|(name, _)| *name == soname) else {
                     bail!("{path} needs {soname}, and the lab does not know its package");
                 };

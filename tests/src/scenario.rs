@@ -336,10 +336,8 @@ impl Scenario {
     /// Reads all of `tests/lab`, in order of name.
     pub fn all() -> Result<Vec<Self>> {
         let dir = scenario_dir();
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(&dir)
-            .with_context(|| format!("list {}", dir.display()))?
-            .map(|entry| Ok(entry?.path()))
-            .collect::<Result<_>>()?;
+        let mut paths: Vec<PathBuf> =
+            std::fs::read_dir(&dir).with_context(|| format!("list {}", dir.display()))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
         paths.retain(|path| path.extension().is_some_and(|ext| ext == "toml"));
         paths.sort();
         paths.iter().map(|path| Self::load(path)).collect()

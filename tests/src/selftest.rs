@@ -80,13 +80,8 @@ fn check(command: &ExpectCommand, span: &Span, events: &[Event], problems: &mut 
     for wait in &command.waits {
         match measure(events, span, wait) {
             Err(error) => problems.push(format!("{verb}: {error}")),
-            Ok(measured)
-                if measured.attempts.is_some() && wait.attempts.is_some_and(|n| Some(n) != measured.attempts) =>
-            {
-                problems.push(format!(
-                    "{verb}: {:?}: expected {:?} attempts, seen {:?}",
-                    wait.question, wait.attempts, measured.attempts
-                ));
+            Ok(measured) if measured.attempts.is_some() && wait.attempts.is_some_and(|n| Some(n) != measured.attempts) => {
+                problems.push(format!("{verb}: {:?}: expected {:?} attempts, seen {:?}", wait.question, wait.attempts, measured.attempts));
             }
             Ok(_) => {}
         }

@@ -28,19 +28,13 @@ const BASE: &[(&str, &str)] = &[
     ("host.conf", "multi on\n"),
     // Its own name and address must not depend on the faulty name servers.
     ("hosts", "127.0.0.1 localhost\n::1 localhost\n10.99.0.2 mx.lab.test mx\nfd99::2 mx.lab.test mx\n"),
-    (
-        "nsswitch.conf",
-        "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\naliases: files\n",
-    ),
+    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\naliases: files\n"),
     ("mail/service.switch", "hosts dns files\naliases files\npasswd files\n"),
     ("mail/local-host-names", ""),
     ("mail/trusted-users", ""),
     ("mail/relay-domains", ""),
     ("mail/helpfile", "#vers 2\n"),
-    (
-        "sasl2/Sendmail.conf",
-        "pwcheck_method: saslauthd\nmech_list: PLAIN LOGIN\nsaslauthd_path: /var/run/saslauthd/mux\n",
-    ),
+    ("sasl2/Sendmail.conf", "pwcheck_method: saslauthd\nmech_list: PLAIN LOGIN\nsaslauthd_path: /var/run/saslauthd/mux\n"),
 ];
 
 /// Makes the folder.
@@ -72,8 +66,7 @@ pub fn write_etc(etc: &Path, scenario: &Scenario, packages: &Packages) -> Result
 fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     let mode = if path.ends_with("Sendmail.conf") || path.ends_with("key.pem") { 0o600 } else { 0o644 };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .with_context(|| format!("chmod {}", path.display()))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).with_context(|| format!("chmod {}", path.display()))
 }
 
 fn resolv_conf(dns: &Dns) -> String {
@@ -168,11 +161,7 @@ fn mc_text(scenario: &Scenario) -> String {
         let _ = writeln!(text, "DAEMON_OPTIONS(`Name=MTA{index}, Family={family}, Addr={address}, Port=smtp')dnl");
     }
     if let Some(milter) = &scenario.milter {
-        let socket = if milter.is_unix {
-            "local:/run/milter".to_owned()
-        } else {
-            format!("inet:{}@10.99.0.1", crate::milter::PORT)
-        };
+        let socket = if milter.is_unix { "local:/run/milter".to_owned() } else { format!("inet:{}@10.99.0.1", crate::milter::PORT) };
         let timeouts = if milter.timeouts.is_empty() { String::new() } else { format!(", T={}", milter.timeouts) };
         let _ = writeln!(text, "INPUT_MAIL_FILTER(`lab', `S={socket}, F=T{timeouts}')dnl");
     }

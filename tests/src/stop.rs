@@ -45,13 +45,10 @@ impl Stop {
         let end = limit.map(|limit| std::time::Instant::now() + limit);
         loop {
             let left = end.map(|end| end.saturating_duration_since(std::time::Instant::now()));
-            let timeout = left.map(|left| Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: i64::from(left.subsec_nanos()),
-            });
+            let timeout =
+                left.map(|left| Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(left.subsec_nanos()) });
             let stop = PollFd::new(&self.0, PollFlags::IN);
-            let mut fds: Vec<PollFd<'_>> =
-                std::iter::once(stop).chain(fd.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN))).collect();
+            let mut fds: Vec<PollFd<'_>> = std::iter::once(stop).chain(fd.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN))).collect();
             match rustix::event::poll(&mut fds, timeout.as_ref()) {
                 Ok(0) => return Some(false),
                 Ok(_) if fds.first().is_some_and(|stop| !stop.revents().is_empty()) => return None,

@@ -2,7 +2,7 @@
 //!
 //! A reply is complete when a line with a blank after its code has been read to its end (RFC 5321 section 4.2.1).
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -74,7 +74,11 @@ impl Wire {
                 None => self.stream.read(&mut buffer),
                 Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(&mut buffer),
             };
-            let len = read.context("wait for a reply")?;
+            let len = match read {
+                // A child of another thread ended.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read.context("wait for a reply")?,
+            };
             ensure!(len > 0, "the MTA closed the connection");
             self.read_ns = now_ns();
             self.pending.extend_from_slice(buffer.get(..len).unwrap_or_default());

@@ -2,6 +2,7 @@
 //! exit code, never a panic, and the mail server goes on as if nothing were there.
 //!
 //! In come wrong selections, crippled surroundings, hostile bytes and broken logs; most of it against the lab's real sendmail. Needs root.
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use anyhow::{Context as _, Result, ensure};
 use lab::{
@@ -15,7 +16,7 @@ use std::{
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
 
@@ -126,7 +127,9 @@ impl Tracer {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.contains(part) => return line,
                 Ok(_) => {}
-                Err(_) => panic!("no `{part}`: {}", fs::read_to_string(self.dir.join("stderr")).unwrap_or_default()),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("no `{part}`: {}", fs::read_to_string(self.dir.join("stderr")).unwrap_or_default())
+                }
             }
         }
     }
@@ -710,6 +713,9 @@ fn is_printable(bytes: &[u8]) {
     assert_eq!(text.chars().find(bad), None, "{text:?}");
 }
 
+/// Takes a real answer and gives what takes its place.
+type Trick<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
 #[test]
 fn hostile_dns_answers() {
     if !is_able() {
@@ -720,8 +726,7 @@ fn hostile_dns_answers() {
     let head = |id: &[u8]| [id, &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]].concat();
     let tail = [0, 28, 0, 1];
     let labels = |id: &[u8], count: usize| [head(id), [1, b'a'].repeat(count), vec![0], tail.to_vec()].concat();
-    // Each takes the real answer and gives what takes its place.
-    let damages: [(&str, &dyn Fn(&[u8]) -> Vec<u8>); 9] = [
+    let tricks: [(&str, Trick<'_>); 9] = [
         ("cut behind the id", &|real| real[..2].to_vec()),
         ("cut in the header", &|real| real[..7].to_vec()),
         ("cut in the name", &|real| real[..real.len().min(15)].to_vec()),
@@ -732,7 +737,7 @@ fn hostile_dns_answers() {
         ("127 labels", &|real| labels(&real[..2], 127)),
         ("escape sequences in a label", &|real| [head(&real[..2]), vec![5, 0x1b, b'[', b'3', b'1', b'm', 0], tail.to_vec()].concat()),
     ];
-    for (name, damage) in damages {
+    for (name, trick) in tricks {
         let mut damaged = 0;
         let lines: Vec<String> = text
             .lines()
@@ -742,7 +747,7 @@ fn hostile_dns_answers() {
                 let is_dns = record["peer"].as_str().is_some_and(|peer| peer.ends_with(":53"));
                 if let (true, Some(data)) = (is_dns, data) {
                     damaged += 1;
-                    let answer = damage(&data);
+                    let answer = trick(&data);
                     record["ret"] = answer.len().into();
                     record["data"] = encode_base64(&answer).into();
                 }

@@ -73,7 +73,9 @@ fn analyse(log: Vec<u8>) -> Result<(Report, String)> {
         updates.drain(..).for_each(|update| accepted.update(&update));
     }
     let report = analysis.finish(&mut updates);
-    updates.iter().for_each(|update| accepted.update(update));
+    for update in &updates {
+        accepted.update(update);
+    }
     let text = summary::text(&report, &accepted);
     Ok((report, text))
 }

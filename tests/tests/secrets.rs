@@ -73,10 +73,12 @@ fn cases() -> Vec<Case> {
         let name = mechanisms("").swap_remove(index).0;
         for needs_auth in [true, false] {
             let offered = if needs_auth { "offered" } else { "not-offered" };
-            let each = |as_act: fn(Vec<u8>) -> Act| move |canary: &str| {
-                let mut acts: Vec<Act> = lines(canary).iter().flat_map(|text| [as_act(line(text)), Reply]).collect();
-                acts.extend([Send(line(QUIT)), Reply]);
-                acts
+            let each = |as_act: fn(Vec<u8>) -> Act| {
+                move |canary: &str| {
+                    let mut acts: Vec<Act> = lines(canary).iter().flat_map(|text| [as_act(line(text)), Reply]).collect();
+                    acts.extend([Send(line(QUIT)), Reply]);
+                    acts
+                }
             };
             cases.push(case(&format!("{name}-{offered}-segment"), needs_auth, each(Send)));
             cases.push(case(&format!("{name}-{offered}-split"), needs_auth, each(Split)));
@@ -105,7 +107,17 @@ fn cases() -> Vec<Case> {
     }));
     cases.push(case("password-as-command", true, |canary| vec![Send(line(canary)), Reply, Send(line(QUIT)), Reply]));
     cases.push(case("attach-in-auth", true, |canary| {
-        vec![Send(line("AUTH LOGIN")), Reply, Send(line(&base64(b"user"))), Reply, Attach, Send(line(&base64(canary.as_bytes()))), Reply, Send(line(QUIT)), Reply]
+        vec![
+            Send(line("AUTH LOGIN")),
+            Reply,
+            Send(line(&base64(b"user"))),
+            Reply,
+            Attach,
+            Send(line(&base64(canary.as_bytes()))),
+            Reply,
+            Send(line(QUIT)),
+            Reply,
+        ]
     }));
     cases.push(case("attach-in-data", true, |canary| {
         let mut acts: Vec<Act> =
@@ -223,7 +235,7 @@ fn finds(canary: &str, outputs: &[(&'static str, Vec<u8>)]) -> Vec<String> {
 fn forms(canary: &str) -> Vec<Vec<u8>> {
     let once = alignments(canary.as_bytes());
     let twice = once.iter().flat_map(|form| alignments(form)).collect::<Vec<_>>();
-    let percent: String = canary.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let percent = canary.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02X}"));
     let percent_lower = percent.to_ascii_lowercase();
     [canary.as_bytes().to_vec(), percent.into_bytes(), percent_lower.into_bytes()].into_iter().chain(once).chain(twice).collect()
 }

@@ -55,11 +55,17 @@ pub fn check() -> anyhow::Result<()> {
     inspect(&bytes)?;
     let rustc = rustc_version()?;
     if stamp.rustc != rustc {
-        bail!("the stamp was made by {}, this is {rustc}: objects cannot be compared; run the live tests with MTA_TRACE_EBPF_OBJECT set to the rebuilt object", stamp.rustc);
+        bail!(
+            "the stamp was made by {}, this is {rustc}: objects cannot be compared; run the live tests with MTA_TRACE_EBPF_OBJECT set to the rebuilt object",
+            stamp.rustc
+        );
     }
     let rebuilt = root().join("target/ebpf/rebuilt.o");
     fs::write(&rebuilt, &bytes)?;
-    ensure!(disassembly(&object_path())? == disassembly(&rebuilt)?, "the rebuilt object has other instructions than the committed one; run `cargo xtask ebpf`");
+    ensure!(
+        disassembly(&object_path())? == disassembly(&rebuilt)?,
+        "the rebuilt object has other instructions than the committed one; run `cargo xtask ebpf`"
+    );
     println!("the rebuilt object has the same instructions as the committed one");
     Ok(())
 }
@@ -95,7 +101,18 @@ fn compile() -> anyhow::Result<Vec<u8>> {
         std::env::consts::ARCH
     );
     run(Command::new(CARGO)
-        .args(["build", "--quiet", "--release", "-Z", "build-std=core", "--target", "bpfel-unknown-none", "--package", "mta-trace-ebpf", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "-Z",
+            "build-std=core",
+            "--target",
+            "bpfel-unknown-none",
+            "--package",
+            "mta-trace-ebpf",
+            "--target-dir",
+        ])
         .arg(&target)
         .env("RUSTC", RUSTC)
         .env("RUSTC_BOOTSTRAP", "1")
@@ -157,7 +174,9 @@ fn disassembly(path: &std::path::Path) -> anyhow::Result<String> {
 /// can reach it.
 fn inspect(bytes: &[u8]) -> anyhow::Result<()> {
     let file = object::File::parse(bytes).context("the object is no ELF file")?;
-    for section in [".BTF", ".BTF.ext", "maps", "license", ".rodata", "tracepoint", "raw_tp/sys_enter", "tp_btf/sched_switch", "tp_btf/sched_process_fork"] {
+    for section in
+        [".BTF", ".BTF.ext", "maps", "license", ".rodata", "tracepoint", "raw_tp/sys_enter", "tp_btf/sched_switch", "tp_btf/sched_process_fork"]
+    {
         ensure!(file.section_by_name(section).is_some(), "the object has no section {section}");
     }
     let license = file.section_by_name("license").context("license")?.data()?;

@@ -21,7 +21,8 @@ pub fn run_task() -> anyhow::Result<()> {
 
 /// What the live tests need.
 pub fn lab() -> anyhow::Result<()> {
-    let missing: Vec<&str> = LAB.iter().filter(|(program, _)| !has(program) && !PathBuf::from("/usr/sbin").join(program).is_file()).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> =
+        LAB.iter().filter(|(program, _)| !has(program) && !PathBuf::from("/usr/sbin").join(program).is_file()).map(|(_, package)| *package).collect();
     install(&missing)
 }
 

@@ -33,6 +33,7 @@ const PARTS: &[Part] = &[
     Part { name: "lab", run: || cargo(&["test", "--package", "mta-trace-tests", "--lib", "--bins"]) },
     Part { name: "replay", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "replay"]) },
     Part { name: "live", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "live"]) },
+    Part { name: "bad-input", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "bad_input"]) },
     Part { name: "secrets", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "secrets"]) },
 ];
 

@@ -109,7 +109,13 @@ impl Analysis {
                 self.note_unreadable();
                 true
             }
-            Record::Header(_) | Record::SeedProc(_) | Record::SeedFd(_) | Record::SeedFile(_) | Record::Loss(_) | Record::Clock(_) | Record::End(_) => false,
+            Record::Header(_)
+            | Record::SeedProc(_)
+            | Record::SeedFd(_)
+            | Record::SeedFile(_)
+            | Record::Loss(_)
+            | Record::Clock(_)
+            | Record::End(_) => false,
         };
         self.summary.events = self.summary.events.saturating_add(u64::from(is_event));
     }
@@ -144,7 +150,8 @@ impl Analysis {
         if matches!(sys.call, Call::Accept | Call::Accept4) && sys.ret >= 0 {
             return self.accept(sys, updates);
         }
-        let context = Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
+        let context =
+            Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
         let inode = sys.socket.as_ref().map(|socket| socket.inode);
         let Some(at) = position(&self.live, sys.pid, inode) else { return };
         let Some(live) = self.live.get_mut(at) else { return };
@@ -192,8 +199,11 @@ impl Analysis {
         if fork.child == fork.pid {
             return;
         }
-        let context = Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
-        if fork.traced && let Some(live) = self.live.iter_mut().rev().find(|live| live.is_awaiting_fork_of(fork.pid)) {
+        let context =
+            Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
+        if fork.traced
+            && let Some(live) = self.live.iter_mut().rev().find(|live| live.is_awaiting_fork_of(fork.pid))
+        {
             live.forked(fork, &context, updates);
             return;
         }
@@ -205,7 +215,8 @@ impl Analysis {
     }
 
     fn block(&mut self, block: &Block, updates: &mut Vec<Update>) {
-        let context = Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
+        let context =
+            Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
         if let Some(at) = position(&self.live, block.pid, None)
             && let Some(live) = self.live.get_mut(at)
         {

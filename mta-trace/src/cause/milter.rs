@@ -28,9 +28,8 @@ fn answered(step: &Step) -> Option<Reply> {
 pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     // The wait for its connection turns out to be a milter's with its first packet.
     let inode = step.socket().map(|socket| socket.inode);
-    let is_connected_here = present.is_some_and(|present| {
-        present.steps.iter().all(|step| asked(step).is_none()) && inode.is_some_and(|inode| present.knows(inode))
-    });
+    let is_connected_here =
+        present.is_some_and(|present| present.steps.iter().all(|step| asked(step).is_none()) && inode.is_some_and(|inode| present.knows(inode)));
     if asked(step).is_some() {
         return if is_connected_here { Match::Continues } else { Match::Begins };
     }

@@ -41,11 +41,7 @@ impl Failure {
     /// Of standard output.
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub fn io(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            Self { code: 0, text: String::new() }
-        } else {
-            Self::failed(error.to_string())
-        }
+        if error.kind() == io::ErrorKind::BrokenPipe { Self { code: 0, text: String::new() } } else { Self::failed(error.to_string()) }
     }
 
     /// Says it and gives the exit code.

@@ -28,9 +28,9 @@ fn decode(bytes: &[u8]) -> Result<Record, String> {
         }
         raw::KIND_BLOCK => raw::Block::read_from_prefix(bytes).map_err(|_| too_short(bytes)).map(|(record, _)| Record::Block(block(&record))),
         raw::KIND_FORK => raw::Fork::read_from_prefix(bytes).map_err(|_| too_short(bytes)).map(|(record, _)| Record::Fork(fork(&record))),
-        raw::KIND_EXEC => raw::Exec::read_from_prefix(bytes).map_err(|_| too_short(bytes)).map(|(record, _)| {
-            Record::Exec(Exec { t: record.head.t, pid: record.head.tgid, comm: comm(&record.comm) })
-        }),
+        raw::KIND_EXEC => raw::Exec::read_from_prefix(bytes)
+            .map_err(|_| too_short(bytes))
+            .map(|(record, _)| Record::Exec(Exec { t: record.head.t, pid: record.head.tgid, comm: comm(&record.comm) })),
         raw::KIND_EXIT => raw::Exit::read_from_prefix(bytes).map_err(|_| too_short(bytes)).map(|(record, _)| Record::Exit(exit(&record))),
         other => Err(format!("record kind {other} is not known")),
     }
@@ -125,8 +125,14 @@ pub fn blocked(tid: u32, thread: &Thread, args: &[u64; 6], t: u64) -> Block {
         blocked: thread.blocked.saturating_add(t.saturating_sub(thread.last)),
         runqueue: thread.runqueue,
     };
-    let mut block =
-        block(&raw::Block { head, nr: thread.nr, since: thread.since, cpu_since: thread.cpu_since, runqueue_since: thread.runqueue_since, args: *args });
+    let mut block = block(&raw::Block {
+        head,
+        nr: thread.nr,
+        since: thread.since,
+        cpu_since: thread.cpu_since,
+        runqueue_since: thread.runqueue_since,
+        args: *args,
+    });
     if let (1, Some(args), Some("select" | "pselect6")) = (thread.selects_valid, &mut block.args, block.call.as_deref()) {
         sys::selects(args, &thread.selects);
     }

@@ -6,8 +6,17 @@ type Bits = &'static [(u64, &'static str)];
 
 /// `send(2)`, `recv(2)` flags.
 pub const MSG: Bits = &[
-    (0x1, "MSG_OOB"), (0x2, "MSG_PEEK"), (0x4, "MSG_DONTROUTE"), (0x20, "MSG_TRUNC"), (0x40, "MSG_DONTWAIT"), (0x80, "MSG_EOR"),
-    (0x100, "MSG_WAITALL"), (0x4000, "MSG_NOSIGNAL"), (0x8000, "MSG_MORE"), (0x2000_0000, "MSG_FASTOPEN"), (0x4000_0000, "MSG_CMSG_CLOEXEC"),
+    (0x1, "MSG_OOB"),
+    (0x2, "MSG_PEEK"),
+    (0x4, "MSG_DONTROUTE"),
+    (0x20, "MSG_TRUNC"),
+    (0x40, "MSG_DONTWAIT"),
+    (0x80, "MSG_EOR"),
+    (0x100, "MSG_WAITALL"),
+    (0x4000, "MSG_NOSIGNAL"),
+    (0x8000, "MSG_MORE"),
+    (0x2000_0000, "MSG_FASTOPEN"),
+    (0x4000_0000, "MSG_CMSG_CLOEXEC"),
 ];
 
 /// `accept4(2)` flags.
@@ -15,14 +24,30 @@ pub const SOCK: Bits = &[(0x800, "SOCK_NONBLOCK"), (0x8_0000, "SOCK_CLOEXEC")];
 
 /// `open(2)` flags (x86-64; the access mode is apart).
 pub const OPEN: Bits = &[
-    (0x1, "O_WRONLY"), (0x2, "O_RDWR"), (0x40, "O_CREAT"), (0x80, "O_EXCL"), (0x100, "O_NOCTTY"), (0x200, "O_TRUNC"), (0x400, "O_APPEND"),
-    (0x800, "O_NONBLOCK"), (0x8_0000, "O_CLOEXEC"),
+    (0x1, "O_WRONLY"),
+    (0x2, "O_RDWR"),
+    (0x40, "O_CREAT"),
+    (0x80, "O_EXCL"),
+    (0x100, "O_NOCTTY"),
+    (0x200, "O_TRUNC"),
+    (0x400, "O_APPEND"),
+    (0x800, "O_NONBLOCK"),
+    (0x8_0000, "O_CLOEXEC"),
 ];
 
 /// `poll(2)` events.
 pub const POLL: Bits = &[
-    (0x1, "POLLIN"), (0x2, "POLLPRI"), (0x4, "POLLOUT"), (0x8, "POLLERR"), (0x10, "POLLHUP"), (0x20, "POLLNVAL"), (0x40, "POLLRDNORM"),
-    (0x80, "POLLRDBAND"), (0x100, "POLLWRNORM"), (0x200, "POLLWRBAND"), (0x2000, "POLLRDHUP"),
+    (0x1, "POLLIN"),
+    (0x2, "POLLPRI"),
+    (0x4, "POLLOUT"),
+    (0x8, "POLLERR"),
+    (0x10, "POLLHUP"),
+    (0x20, "POLLNVAL"),
+    (0x40, "POLLRDNORM"),
+    (0x80, "POLLRDBAND"),
+    (0x100, "POLLWRNORM"),
+    (0x200, "POLLWRBAND"),
+    (0x2000, "POLLRDHUP"),
 ];
 
 /// `wait4(2)` options.

@@ -11,8 +11,21 @@ use zerocopy::FromBytes;
 
 /// Decodes a call; `Err` says why it cannot be.
 pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
-    let raw::Sys { head, nr, smtp_mode, carry_len, reserved: _, ret, since, blocked_in, cpu_since, runqueue_since, args: registers, socket: sock, carry } =
-        record;
+    let raw::Sys {
+        head,
+        nr,
+        smtp_mode,
+        carry_len,
+        reserved: _,
+        ret,
+        since,
+        blocked_in,
+        cpu_since,
+        runqueue_since,
+        args: registers,
+        socket: sock,
+        carry,
+    } = record;
     let call = Call::by_number(i64::from(*nr)).ok_or_else(|| format!("system call number {nr} is not in the table"))?;
     let is = |flag| head.flags & flag != 0;
     let data = data.get(..usize::try_from(head.data_len).unwrap_or(usize::MAX)).ok_or("data is longer than the record")?;
@@ -31,13 +44,21 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         ret: *ret,
         start: (*since != 0).then_some(*since),
         at: super::counters(head),
-        at_start: (*since != 0).then(|| Counters { cpu_ns: *cpu_since, blocked_ns: head.blocked.saturating_sub(*blocked_in), rq_ns: *runqueue_since }),
+        at_start: (*since != 0).then(|| Counters {
+            cpu_ns: *cpu_since,
+            blocked_ns: head.blocked.saturating_sub(*blocked_in),
+            rq_ns: *runqueue_since,
+        }),
         socket,
         peer,
         data: (is_data && !data.is_empty()).then(|| Bytes(if is(FLAG_CLIENT) && is_out(call) { without_wiped(data) } else { data.to_vec() })),
         cut: is(FLAG_CUT),
         fault: is(FLAG_FAULT),
-        smtp: if is(FLAG_CLIENT) { Some(Smtp { mode: mode(*smtp_mode)?, dot: is(FLAG_DOT), carry: carry.map(|it| Bytes(it.to_vec())) }) } else { None },
+        smtp: if is(FLAG_CLIENT) {
+            Some(Smtp { mode: mode(*smtp_mode)?, dot: is(FLAG_DOT), carry: carry.map(|it| Bytes(it.to_vec())) })
+        } else {
+            None
+        },
         matched: (call.row().capture == Capture::Accepted && *ret >= 0).then(|| is(FLAG_MATCHED)),
         milter: is(FLAG_MILTER),
     })
@@ -119,10 +140,9 @@ pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8], ret: i64) -> Arg
             args.path = path(data);
         }
         Call::Rename | Call::Unlink | Call::Chdir => args.path = path(data),
-        Call::Nanosleep => args.timeout_ns = timespec(data),
         // An absolute time is no duration.
         Call::ClockNanosleep if b & 1 == 1 => args.flags = vec!["TIMER_ABSTIME".into()],
-        Call::ClockNanosleep => args.timeout_ns = timespec(data),
+        Call::Nanosleep | Call::ClockNanosleep => args.timeout_ns = timespec(data),
         Call::Wait4 => {
             args.pid = Some(int(a));
             args.flags = names::bits(c & 0xffff_ffff, names::WAIT);
@@ -134,7 +154,14 @@ pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8], ret: i64) -> Arg
             args.fd = pair(data).map(|[read, _]| read);
             args.fd2 = pair(data).map(|[_, write]| write);
         }
-        Call::Readv | Call::Writev | Call::Accept | Call::Dup | Call::Socketpair | Call::Fsync | Call::Fdatasync | Call::Sync
+        Call::Readv
+        | Call::Writev
+        | Call::Accept
+        | Call::Dup
+        | Call::Socketpair
+        | Call::Fsync
+        | Call::Fdatasync
+        | Call::Sync
         | Call::RestartSyscall => {}
     }
     let _ = ret;
@@ -196,5 +223,5 @@ pub fn selects(args: &mut Args, selects: &raw::Selects) {
 }
 
 fn descriptors(set: [u64; 2]) -> Vec<i32> {
-    (0..128).filter(|fd: &i32| set.get((fd / 64) as usize).is_some_and(|word| word >> (fd % 64) & 1 == 1)).collect()
+    (0..128).filter(|fd: &i32| set.get(usize::from(*fd >= 64)).is_some_and(|word| word >> (fd % 64) & 1 == 1)).collect()
 }

@@ -50,10 +50,9 @@ pub fn explain(case: &Case) -> Text {
             format!("{opening} for DNS: {questions}, {attempts}, not answered by {target} when the trace of it ended")
         }
         TIMEOUT => format!("{opening} for DNS: {questions}, {attempts}, never answered by {}", asked(case)),
-        SERVER_SILENT => format!(
-            "{opening} for DNS: {questions} not answered by {target}, which is asked before {} that answered",
-            list(&answering(case))
-        ),
+        SERVER_SILENT => {
+            format!("{opening} for DNS: {questions} not answered by {target}, which is asked before {} that answered", list(&answering(case)))
+        }
         UNREACHABLE => format!("{opening} for DNS: {questions}, {attempts}, {target} could not be reached"),
         ERROR => format!("{opening} for DNS: {questions}, answered {} by {target}", rcodes(case)),
         _ => format!("{opening} for DNS: {questions}, answered by {target} only after {}", seconds(slowest(case))),
@@ -76,8 +75,7 @@ fn questions(waits: &[&Wait]) -> String {
         return "a question that could not be read".to_owned();
     }
     let rest = names.len().saturating_sub(NAMES);
-    let mut texts: Vec<String> =
-        names.iter().take(NAMES).map(|(name, types)| format!("{} of {}", list(types), shown(name))).collect();
+    let mut texts: Vec<String> = names.iter().take(NAMES).map(|(name, types)| format!("{} of {}", list(types), shown(name))).collect();
     if rest > 0 {
         texts.push(count(u64::try_from(rest).unwrap_or(u64::MAX), "more name"));
     }
@@ -241,9 +239,7 @@ fn reversed(target: &str) -> Option<String> {
     let address: SocketAddr = target.parse().ok()?;
     let labels: Vec<String> = match address.ip().to_canonical() {
         IpAddr::V4(it) => it.octets().iter().rev().map(ToString::to_string).collect(),
-        IpAddr::V6(it) => {
-            it.octets().iter().rev().flat_map(|octet| [octet & 15, octet >> 4]).map(|nibble| format!("{nibble:x}")).collect()
-        }
+        IpAddr::V6(it) => it.octets().iter().rev().flat_map(|octet| [octet & 15, octet >> 4]).map(|nibble| format!("{nibble:x}")).collect(),
     };
     Some(labels.join("."))
 }
@@ -269,10 +265,7 @@ mod tests {
     #[test]
     fn addresses_are_written_backwards() {
         assert_eq!(reversed("10.99.0.1:54712").as_deref(), Some("1.0.99.10"));
-        assert_eq!(
-            reversed("[2001:db8::1]:25").as_deref(),
-            Some("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2")
-        );
+        assert_eq!(reversed("[2001:db8::1]:25").as_deref(), Some("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2"));
         assert_eq!(reversed("/run/x"), None);
     }
 }

@@ -86,15 +86,7 @@ pub fn findings(session: &Session) -> Vec<Finding> {
             if elapsed_s < FLOOR_S {
                 continue;
             }
-            let case = Case {
-                session,
-                command,
-                rule: group.rule,
-                target: group.target.as_deref(),
-                waits: &group.waits,
-                elapsed_s,
-                advice,
-            };
+            let case = Case { session, command, rule: group.rule, target: group.target.as_deref(), waits: &group.waits, elapsed_s, advice };
             let text = (group.family.explain)(&case);
             found.push(finding(command.index, group.rule, group.cause, group.target.clone(), elapsed_s, server_s, text));
         }
@@ -142,15 +134,7 @@ fn own_target(_: &Command, wait: &Wait) -> Option<String> {
     wait.target.clone()
 }
 
-fn finding(
-    command: usize,
-    rule: &str,
-    cause: Cause,
-    target: Option<String>,
-    elapsed_s: f64,
-    server_s: f64,
-    text: Text,
-) -> Finding {
+fn finding(command: usize, rule: &str, cause: Cause, target: Option<String>, elapsed_s: f64, server_s: f64, text: Text) -> Finding {
     let share = if server_s > 0.0 { (elapsed_s / server_s).clamp(0.0, 1.0) } else { 0.0 };
     let Text { summary, evidence, remedy, check } = text;
     Finding {

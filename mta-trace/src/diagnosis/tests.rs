@@ -108,10 +108,7 @@ fn the_reported_case() {
     let found = findings(&session(vec![mail]));
     assert_eq!(found.len(), 1);
     let it = &found[0];
-    assert_eq!(
-        it.summary,
-        "MAIL waited 20.02 s for DNS: AAAA and A of example.com, two attempts each, never answered by 10.99.0.1:53"
-    );
+    assert_eq!(it.summary, "MAIL waited 20.02 s for DNS: AAAA and A of example.com, two attempts each, never answered by 10.99.0.1:53");
     assert_eq!((it.rule.as_str(), it.severity, it.command, it.elapsed_s), ("dns-timeout", Severity::High, 1, 20.021));
     assert!(it.remedy.contains("10.99.0.1") && it.remedy.contains("nocanonify") && it.remedy.contains("confTO_RESOLVER_RETRY"));
     assert!(it.evidence.contains("AAAA example.com: no answer from 10.99.0.1:53, two attempts, 10.01 s"), "{}", it.evidence);
@@ -213,12 +210,7 @@ fn configured_delays_are_intended_and_come_last() {
     let rules: Vec<(&str, Severity)> = found.iter().map(|it| (it.rule.as_str(), it.severity)).collect();
     assert_eq!(
         rules,
-        [
-            ("sleep", Severity::Medium),
-            ("file-lock", Severity::Low),
-            ("greet-pause", Severity::Intended),
-            ("rcpt-throttle", Severity::Intended)
-        ]
+        [("sleep", Severity::Medium), ("file-lock", Severity::Low), ("greet-pause", Severity::Intended), ("rcpt-throttle", Severity::Intended)]
     );
 }
 
@@ -254,13 +246,38 @@ fn many_names_are_counted_and_hostile_ones_quoted() {
 #[test]
 fn every_cause_has_text() {
     let causes = [
-        Cause::Dns, Cause::Ident, Cause::Callback, Cause::Relay, Cause::Milter, Cause::Sasl, Cause::Ldap, Cause::Sql, Cause::Map,
-        Cause::Policy, Cause::ContentFilter, Cause::NameService, Cause::Mta, Cause::SpoolSync, Cause::FileLock, Cause::FileIo,
-        Cause::Child, Cause::Sleep, Cause::Tls, Cause::Network, Cause::Unknown,
+        Cause::Dns,
+        Cause::Ident,
+        Cause::Callback,
+        Cause::Relay,
+        Cause::Milter,
+        Cause::Sasl,
+        Cause::Ldap,
+        Cause::Sql,
+        Cause::Map,
+        Cause::Policy,
+        Cause::ContentFilter,
+        Cause::NameService,
+        Cause::Mta,
+        Cause::SpoolSync,
+        Cause::FileLock,
+        Cause::FileIo,
+        Cause::Child,
+        Cause::Sleep,
+        Cause::Tls,
+        Cause::Network,
+        Cause::Unknown,
     ];
     let outcomes = [
-        Outcome::Ok, Outcome::Timeout, Outcome::Refused, Outcome::Unreachable, Outcome::Reset, Outcome::Denied, Outcome::Error,
-        Outcome::Interrupted, Outcome::Unfinished,
+        Outcome::Ok,
+        Outcome::Timeout,
+        Outcome::Refused,
+        Outcome::Unreachable,
+        Outcome::Reset,
+        Outcome::Denied,
+        Outcome::Error,
+        Outcome::Interrupted,
+        Outcome::Unfinished,
     ];
     for cause in causes {
         for outcome in outcomes {

@@ -51,11 +51,7 @@ pub fn ended(outcome: Outcome) -> &'static str {
 /// One word for a POSIX shell. Quotes only what needs it, so that the usual command reads well.
 pub fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:/@%+,-=".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// Host and port of a target as arguments of a command.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 /// One record of a log; `k` names its kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "k")]
+#[expect(clippy::large_enum_variant, reason = "the large ones, header and block, are few")]
 pub enum Record {
     /// First line: what was traced, when, how.
     #[serde(rename = "header")]

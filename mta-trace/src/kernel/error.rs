@@ -15,7 +15,9 @@ pub enum Error {
     #[error("process {0} ended while it was looked at; find the mail server's present PID and try again")]
     Vanished(u32),
     /// It neither listens nor serves.
-    #[error("process {pid} ({exe}) neither listens on a TCP port nor serves an SMTP session; give the PID of the mail server's daemon, or of a child that serves a session")]
+    #[error(
+        "process {pid} ({exe}) neither listens on a TCP port nor serves an SMTP session; give the PID of the mail server's daemon, or of a child that serves a session"
+    )]
     NoServer {
         /// What was named.
         pid: u32,
@@ -23,7 +25,9 @@ pub enum Error {
         exe: String,
     },
     /// Nobody listens.
-    #[error("nobody listens on port {0} here; start the mail server, or give its port by --port or its PID by -p (a server inside a container has a network namespace of its own: use -p)")]
+    #[error(
+        "nobody listens on port {0} here; start the mail server, or give its port by --port or its PID by -p (a server inside a container has a network namespace of its own: use -p)"
+    )]
     NobodyListens(u16),
     /// More than one.
     #[error("several processes listen on port {port}: {candidates}; choose one by -p PID")]
@@ -49,7 +53,9 @@ pub enum Error {
         what: String,
     },
     /// No BTF.
-    #[error("{0}: the kernel offers no BTF, which tells where its structures lie; it needs CONFIG_DEBUG_INFO_BTF (distribution kernels from 5.10 on have it)")]
+    #[error(
+        "{0}: the kernel offers no BTF, which tells where its structures lie; it needs CONFIG_DEBUG_INFO_BTF (distribution kernels from 5.10 on have it)"
+    )]
     NoBtf(io::Error),
     /// BTF of another form.
     #[error("/sys/kernel/btf/vmlinux cannot be understood; please report it with the kernel's release (`uname -r`)")]
@@ -101,8 +107,18 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotPermitted { .. } | Self::NoBtf(_) | Self::BtfUnreadable | Self::NoField { .. } | Self::NoTracefs(_) | Self::Hook { .. } => 3,
-            Self::NoProcess(_) | Self::KernelThread(_) | Self::Vanished(_) | Self::NoServer { .. } | Self::NobodyListens(_) | Self::Ambiguous { .. }
-            | Self::NoMta(_) | Self::UnknownMta(..) | Self::TooManyFilters(..) | Self::Abi { .. } | Self::Object(_) | Self::Proc { .. } => 1,
+            Self::NoProcess(_)
+            | Self::KernelThread(_)
+            | Self::Vanished(_)
+            | Self::NoServer { .. }
+            | Self::NobodyListens(_)
+            | Self::Ambiguous { .. }
+            | Self::NoMta(_)
+            | Self::UnknownMta(..)
+            | Self::TooManyFilters(..)
+            | Self::Abi { .. }
+            | Self::Object(_)
+            | Self::Proc { .. } => 1,
         }
     }
 }

@@ -145,7 +145,8 @@ fn filters(options: &AttachOptions) -> Result<Vec<Filter>, Error> {
 }
 
 fn halves(bits: u128) -> [u64; 2] {
-    [(bits >> 64) as u64, (bits & u128::from(u64::MAX)) as u64]
+    let [a, b, c, d, e, f, g, h, low @ ..] = bits.to_be_bytes();
+    [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(low)]
 }
 
 impl Trace {

@@ -9,7 +9,7 @@ use super::{Error, offsets};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, ProgramError, RawTracePoint, TestRun as _, TracePoint, RawTracePointRunOptions},
+    programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _, TracePoint},
 };
 use mta_trace_common::{
     ABI_VERSION,
@@ -64,8 +64,8 @@ impl Object {
             .map_max_entries("EVENTS", RING_BYTES)
             .load(OBJECT)
             .map_err(|error| refusal("loading the eBPF object", "load", &error))?;
-        let mut map: Array<_, Plain<Filter>> =
-            Array::try_from(ebpf.map_mut("FILTERS").ok_or_else(|| Error::Object("map FILTERS".into()))?).map_err(|_| Error::Object("map FILTERS".into()))?;
+        let mut map: Array<_, Plain<Filter>> = Array::try_from(ebpf.map_mut("FILTERS").ok_or_else(|| Error::Object("map FILTERS".into()))?)
+            .map_err(|_| Error::Object("map FILTERS".into()))?;
         for (i, filter) in (0..).zip(filters) {
             map.set(i, Plain(*filter), 0).map_err(|_| Error::Object("map FILTERS".into()))?;
         }

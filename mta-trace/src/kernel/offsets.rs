@@ -9,10 +9,10 @@ use mta_trace_common::config::{Offsets, REGS_WORDS};
 pub fn resolve(bytes: &[u8]) -> Result<Offsets, Error> {
     let btf = Btf::parse(bytes).ok_or(Error::BtfUnreadable)?;
     let of = |structure: &'static str, members: &[&'static str]| {
-        members.iter().find_map(|member| btf.offset(structure, member)).ok_or_else(|| Error::NoField {
-            structure,
-            field: members.first().copied().unwrap_or_default(),
-        })
+        members
+            .iter()
+            .find_map(|member| btf.offset(structure, member))
+            .ok_or_else(|| Error::NoField { structure, field: members.first().copied().unwrap_or_default() })
     };
     let (nr, args) = registers();
     let mut at = [0; 6];

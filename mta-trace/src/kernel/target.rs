@@ -88,9 +88,7 @@ fn file_name(exe: &str) -> &str {
 fn mta_of(exe: &str) -> &'static str {
     // Postfix and OpenSMTPD both have an `smtpd`; Postfix's lies in its own folder.
     let is_postfix = exe.contains("/postfix/");
-    MTAS.iter()
-        .find(|(mta, names)| names.contains(&file_name(exe)) && (*mta != "postfix" || is_postfix))
-        .map_or("unknown", |(mta, _)| mta)
+    MTAS.iter().find(|(mta, names)| names.contains(&file_name(exe)) && (*mta != "postfix" || is_postfix)).map_or("unknown", |(mta, _)| mta)
 }
 
 /// Whether a program is a mail server that is known by its name.
@@ -128,7 +126,7 @@ pub fn serving(pid: u32) -> Option<Serving> {
 fn by_port(port: u16) -> Result<u32, Error> {
     let inodes = Sockets::of(std::process::id()).listening_on(port);
     let holders: Vec<u32> = proc::all().into_iter().filter(|pid| holds(*pid, &inodes)).collect();
-    choose(port, holders, Error::NobodyListens(port))
+    choose(port, &holders, Error::NobodyListens(port))
 }
 
 fn holds(pid: u32, inodes: &[u64]) -> bool {
@@ -141,8 +139,7 @@ fn by_name(name: &str, port: Option<u16>) -> Result<u32, Error> {
         return Err(Error::UnknownMta(name.to_owned(), known.join(", ")));
     };
     let is_meant = |pid: &u32| {
-        proc::exe(*pid).is_some_and(|exe| mta_of(&exe) == *mta)
-            && listening(*pid).iter().any(|end| port.is_none_or(|port| end.port() == Some(port)))
+        proc::exe(*pid).is_some_and(|exe| mta_of(&exe) == *mta) && listening(*pid).iter().any(|end| port.is_none_or(|port| end.port() == Some(port)))
     };
     let mut found: Vec<u32> = proc::all().into_iter().filter(is_meant).collect();
     // Those of our own network namespace come before those in containers.
@@ -150,13 +147,12 @@ fn by_name(name: &str, port: Option<u16>) -> Result<u32, Error> {
     if found.iter().any(|pid| proc::network(&pid.to_string()) == own) {
         found.retain(|pid| proc::network(&pid.to_string()) == own);
     }
-    choose(port.unwrap_or(SMTP_PORT), found, Error::NoMta((*mta).to_owned()))
+    choose(port.unwrap_or(SMTP_PORT), &found, Error::NoMta((*mta).to_owned()))
 }
 
 /// The one among processes that hold a listening socket: children inherit it, so those whose parent holds it too do not count.
-fn choose(port: u16, holders: Vec<u32>, none: Error) -> Result<u32, Error> {
-    let roots: Vec<u32> =
-        holders.iter().copied().filter(|pid| proc::status(*pid, "PPid").is_none_or(|parent| !holders.contains(&parent))).collect();
+fn choose(port: u16, holders: &[u32], none: Error) -> Result<u32, Error> {
+    let roots: Vec<u32> = holders.iter().copied().filter(|pid| proc::status(*pid, "PPid").is_none_or(|parent| !holders.contains(&parent))).collect();
     match roots.as_slice() {
         [] => Err(none),
         [pid] => Ok(*pid),

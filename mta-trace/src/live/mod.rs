@@ -161,16 +161,8 @@ pub(crate) async fn run<W: Write>(
     mut signals: Signals,
     warn: &mut dyn FnMut(&str),
 ) -> Finished {
-    let mut run = Run {
-        log,
-        view,
-        analysis: Analysis::new(),
-        accepted: Accepted::default(),
-        updates: Vec::new(),
-        log_error: None,
-        view_error: None,
-        warn,
-    };
+    let mut run =
+        Run { log, view, analysis: Analysis::new(), accepted: Accepted::default(), updates: Vec::new(), log_error: None, view_error: None, warn };
     run.take(&[Record::Header(source.header())]);
     let seeds = source.seeds();
     run.take(&seeds);

@@ -175,8 +175,12 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 
 fn socket() -> impl Strategy<Value = SocketId> {
     let protos = prop_oneof![Just(Proto::Tcp), Just(Proto::Udp), Just(Proto::Unix), Just(Proto::Other)];
-    (any::<u64>(), protos, proptest::option::of(endpoint()), proptest::option::of(endpoint()))
-        .prop_map(|(inode, proto, local, peer)| SocketId { inode, proto, local, peer })
+    (any::<u64>(), protos, proptest::option::of(endpoint()), proptest::option::of(endpoint())).prop_map(|(inode, proto, local, peer)| SocketId {
+        inode,
+        proto,
+        local,
+        peer,
+    })
 }
 
 fn args() -> impl Strategy<Value = Args> {
@@ -184,20 +188,22 @@ fn args() -> impl Strategy<Value = Args> {
     let fds = proptest::collection::vec((any::<i32>(), proptest::collection::vec(text(), 0..2)), 0..3);
     let sets = proptest::collection::vec(any::<i32>(), 0..3);
     let texts = (proptest::option::of(text()), proptest::option::of(text()), proptest::collection::vec(text(), 0..3));
-    (numbers, fds, sets, texts, proptest::option::of(endpoint())).prop_map(|((fd, fd2, len, timeout_ns, pid), fds, set, (path, op, flags), addr)| Args {
-        fd,
-        fd2,
-        len,
-        flags,
-        addr,
-        path,
-        op,
-        fds: fds.into_iter().map(|(fd, events)| PollFd { fd, revents: events.clone(), events }).collect(),
-        read: set.clone(),
-        write: Vec::new(),
-        except: set,
-        timeout_ns,
-        pid,
+    (numbers, fds, sets, texts, proptest::option::of(endpoint())).prop_map(|((fd, fd2, len, timeout_ns, pid), fds, set, (path, op, flags), addr)| {
+        Args {
+            fd,
+            fd2,
+            len,
+            flags,
+            addr,
+            path,
+            op,
+            fds: fds.into_iter().map(|(fd, events)| PollFd { fd, revents: events.clone(), events }).collect(),
+            read: set.clone(),
+            write: Vec::new(),
+            except: set,
+            timeout_ns,
+            pid,
+        }
     })
 }
 
@@ -208,7 +214,25 @@ fn sys() -> impl Strategy<Value = Record> {
     let more = (proptest::option::of(socket()), proptest::option::of(endpoint()), proptest::option::of(bytes()), proptest::option::of(smtp));
     (numbers, args(), counters(), proptest::option::of(counters()), more, any::<[bool; 3]>(), any::<Option<bool>>()).prop_map(
         |((t, pid, tid, ret, start, call), args, at, at_start, (socket, peer, data, smtp), [cut, fault, milter], matched)| {
-            Record::Sys(Box::new(Sys { t, pid, tid, call: Call::ALL[call], args, ret, start, at, at_start, socket, peer, data, cut, fault, smtp, matched, milter }))
+            Record::Sys(Box::new(Sys {
+                t,
+                pid,
+                tid,
+                call: Call::ALL[call],
+                args,
+                ret,
+                start,
+                at,
+                at_start,
+                socket,
+                peer,
+                data,
+                cut,
+                fault,
+                smtp,
+                matched,
+                milter,
+            }))
         },
     )
 }
@@ -217,7 +241,7 @@ fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         4 => sys(),
         1 => (any::<(u64, u32, u32, i64, u64)>(), proptest::option::of(text()), proptest::option::of(args()), any::<bool>(), counters()).prop_map(
-            |((t, pid, tid, nr, since), call, args, unfinished, at)| Record::Block(Block { t, pid, tid, nr, cause: call.clone(), call, since, unfinished, args, at, at_start: Some(at) })
+            |((t, pid, tid, nr, since), call, args, unfinished, at)| Record::Block(Block { t, pid, tid, nr, cause: call.clone(), call, since, unfinished, args, at, at_start: Some(at), socket: None, peer: None })
         ),
         1 => (any::<(u64, u32, u32, u32, bool)>(), text(), counters()).prop_map(
             |((t, pid, child, child_tid, traced), comm, at)| Record::Fork(Fork { t, pid, tid: pid, child, child_tid, comm, traced, at })

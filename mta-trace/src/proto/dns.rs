@@ -46,13 +46,7 @@ pub fn parse(bytes: &[u8]) -> Option<Message> {
     let flags = bytes.get(2..4)?;
     let (&high, &low) = (flags.first()?, flags.get(1)?);
     let question = if be16(bytes, 4)? == 0 { None } else { parse_question(bytes) };
-    Some(Message {
-        id: be16(bytes, 0)?,
-        is_response: high & 0x80 != 0,
-        is_truncated: high & 0x02 != 0,
-        rcode: low & 0x0f,
-        question,
-    })
+    Some(Message { id: be16(bytes, 0)?, is_response: high & 0x80 != 0, is_truncated: high & 0x02 != 0, rcode: low & 0x0f, question })
 }
 
 /// Reads a message from a stream: behind its length (RFC 1035, 4.2.2), or alone, where the length was read before.

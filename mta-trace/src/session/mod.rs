@@ -308,7 +308,8 @@ impl Dialogue {
 
     /// How far behind the open command the one stands whose text explains the wait.
     fn queue_position(&self, named: &Named) -> usize {
-        let is_open = self.open.and_then(|open| self.commands.get(open)).is_some_and(|command| explains(command.verb, command.line.as_deref(), &named.wait));
+        let is_open =
+            self.open.and_then(|open| self.commands.get(open)).is_some_and(|command| explains(command.verb, command.line.as_deref(), &named.wait));
         if is_open {
             return 0;
         }

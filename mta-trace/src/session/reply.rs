@@ -37,7 +37,7 @@ impl Dialogue {
     }
 
     /// Two flights of the server end a handshake: of TLS 1.2 (RFC 5246, 7.3), and of TLS 1.3 with its tickets (RFC 8446, 4.6.1).
-    /// A HelloRetryRequest (RFC 8446, 4.1.4: 93 bytes, 99 with a change_cipher_spec) only makes the client begin again; no other first flight is so short.
+    /// A `HelloRetryRequest` (RFC 8446, 4.1.4: 93 bytes, 99 with a `change_cipher_spec`) only makes the client begin again; no other first flight is so short.
     fn wrote_handshake(&mut self, mark: Mark, n: u64) {
         const RETRY_BYTES: u64 = 99;
         if std::mem::take(&mut self.has_spoken) && (self.flights > 0 || n > RETRY_BYTES) {
@@ -52,11 +52,7 @@ impl Dialogue {
     fn wrote_replies(&mut self, mark: Mark, data: &[u8], cut: bool) {
         let told_before = self.told.len();
         let first = self.open.unwrap_or(self.commands.len());
-        let replies = if self.is_in_auth() {
-            self.replies.push_code_only(data).into_iter().collect()
-        } else {
-            self.replies.push(data, cut)
-        };
+        let replies = if self.is_in_auth() { self.replies.push_code_only(data).into_iter().collect() } else { self.replies.push(data, cut) };
         for reply in replies {
             self.reply(&reply, mark);
         }
@@ -207,12 +203,7 @@ impl Dialogue {
 
     /// Several commands that one write has answered share the time since the first of them.
     fn settle_batch(&mut self, first: usize, told_before: usize, mark: Mark) {
-        let ended = self
-            .told
-            .iter()
-            .skip(told_before)
-            .filter(|told| matches!(told, Told::Ended(_)))
-            .count();
+        let ended = self.told.iter().skip(told_before).filter(|told| matches!(told, Told::Ended(_))).count();
         let end = first.saturating_add(ended).min(self.commands.len());
         let Some(batch) = self.commands.get_mut(first..end) else { return };
         // An inferred end of the message is a boundary of its own: BODY and EOM are no batch.

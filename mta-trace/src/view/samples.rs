@@ -1,9 +1,7 @@
 //! Made-up sessions for the tests of the views.
 
 use crate::diagnosis::findings;
-use crate::report::{
-    Began, Cause, Command, Dns, DnsServer, LogSummary, Outcome, REPORT_SCHEMA, Report, Session, SessionEnd, Tool, Verb, Wait,
-};
+use crate::report::{Began, Cause, Command, Dns, DnsServer, LogSummary, Outcome, REPORT_SCHEMA, Report, Session, SessionEnd, Tool, Verb, Wait};
 
 /// Compares with the text that is kept beside this file; `BLESS=1` writes it anew, to be read in the diff.
 pub fn check(name: &str, text: &str) {

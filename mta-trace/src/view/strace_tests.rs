@@ -87,7 +87,8 @@ fn descriptors_are_followed() {
     let mut accept = sys(Call::Accept, with_fd(3), 5);
     accept.socket = Some(socket_id(Proto::Tcp, "10.99.0.2:25"));
     accept.peer = Some(endpoint("10.99.0.1:54712"));
-    let fork = Fork { t: 0, pid: 14811, tid: 14811, child: 14812, child_tid: 14812, comm: "sendmail".to_owned(), traced: true, at: Counters::default() };
+    let fork =
+        Fork { t: 0, pid: 14811, tid: 14811, child: 14812, child_tid: 14812, comm: "sendmail".to_owned(), traced: true, at: Counters::default() };
     let mut dup = sys(Call::Dup, with_fd(5), 3);
     (dup.pid, dup.tid) = (14812, 14812);
     let mut close = sys(Call::Close, with_fd(5), 0);
@@ -124,15 +125,13 @@ fn what_has_not_returned() {
             args: None,
             at: Counters::default(),
             at_start: None,
+            socket: None,
+            peer: None,
         })
     };
     assert_eq!(
         shown(&[block(7, Some("poll"), None, true), block(-1, None, Some("page-fault"), false), block(999, None, None, false)]),
-        [
-            "8 1.000000 poll( <unfinished ...> <2.000000>",
-            "8 1.000000 /* page-fault */ () = ? <2.000000>",
-            "8 1.000000 syscall_999() = ? <2.000000>",
-        ]
+        ["8 1.000000 poll( <unfinished ...> <2.000000>", "8 1.000000 /* page-fault */ () = ? <2.000000>", "8 1.000000 syscall_999() = ? <2.000000>",]
     );
 }
 

@@ -107,13 +107,7 @@ fn session_head(session: &Session) -> Vec<String> {
     let mut lines = labelled(
         0,
         &format!("session {}  ", escape(&session.id)),
-        &format!(
-            "{} -> {}  {}{version}, pid {}",
-            escape(&session.client),
-            escape(&session.server),
-            escape(&session.mta),
-            session.pid
-        ),
+        &format!("{} -> {}  {}{version}, pid {}", escape(&session.client), escape(&session.server), escape(&session.mta), session.pid),
     );
     let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
     let ids: Vec<String> = session.queue_ids.iter().map(|id| escape(id).into_owned()).collect();
@@ -150,12 +144,7 @@ fn command_lines(command: &Command) -> Vec<String> {
         lines.extend(wait_lines(wait, 1));
     }
     let detail = if command.elapsed_s < 0.01 { String::new() } else { breakdown(command) };
-    let end = Row {
-        at_s: Some(command.start_s + command.elapsed_s),
-        text: answered(command),
-        elapsed_s: Some(command.elapsed_s),
-        detail,
-    };
+    let end = Row { at_s: Some(command.start_s + command.elapsed_s), text: answered(command), elapsed_s: Some(command.elapsed_s), detail };
     lines.extend(row(&end));
     lines
 }

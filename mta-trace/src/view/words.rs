@@ -108,8 +108,7 @@ pub fn breakdown(command: &Command) -> String {
         ("short waits", command.short_waits_s),
         ("unexplained", command.unexplained_s),
     ]);
-    let parts: Vec<String> =
-        sums.iter().filter(|(_, s)| *s >= 0.001).map(|(name, s)| format!("{name} {s:.3}")).collect();
+    let parts: Vec<String> = sums.iter().filter(|(_, s)| *s >= 0.001).map(|(name, s)| format!("{name} {s:.3}")).collect();
     parts.join(", ")
 }
 

@@ -316,12 +316,7 @@ pub fn is_poll(call: Call) -> bool {
 fn polled(args: &Args, process: Option<&Proc>) -> Vec<Polled> {
     let object = |fd: i32| process.and_then(|process| process.fds.object(fd)).cloned();
     let of_poll = args.fds.iter().map(|entry| (entry.fd, touch_of(entry)));
-    let of_select = args
-        .read
-        .iter()
-        .chain(&args.except)
-        .map(|&fd| (fd, Touch::Reads))
-        .chain(args.write.iter().map(|&fd| (fd, Touch::Writes)));
+    let of_select = args.read.iter().chain(&args.except).map(|&fd| (fd, Touch::Reads)).chain(args.write.iter().map(|&fd| (fd, Touch::Writes)));
     let mut polled: Vec<Polled> = Vec::new();
     for (fd, touch) in of_poll.chain(of_select) {
         if fd >= 0 && !polled.iter().any(|known| known.fd == fd) {

@@ -377,7 +377,6 @@ impl Live {
         let command = self.dialogue.attach(named, is_client);
         self.held.push(Update::WaitEnded { session: self.id.clone(), command, wait });
     }
-
 }
 
 /// Calls after which a process may hold a descriptor less.

@@ -40,7 +40,10 @@ fn the_basic_case() {
     near(wait.elapsed_s, 10.01001);
     let dns = wait.dns.as_ref().expect("dns");
     assert_eq!((dns.qname.as_str(), dns.qtype.as_str(), dns.rcode.as_deref()), ("example.com", "AAAA", None));
-    assert_eq!(mail.absent, if Call::Fsync.row().emit == mta_trace_common::syscalls::Emit::Slow { vec!["connect"] } else { vec!["connect", "fsync"] });
+    assert_eq!(
+        mail.absent,
+        if Call::Fsync.row().emit == mta_trace_common::syscalls::Emit::Slow { vec!["connect"] } else { vec!["connect", "fsync"] }
+    );
     near(session.client_s, 0.3);
     assert!(matches!(&updates[0], Update::SessionBegan { session, pid: CHILD, .. } if &**session == "200-1"));
     let ended = updates.iter().filter(|update| matches!(update, Update::CommandEnded { .. })).count();
@@ -317,6 +320,8 @@ fn a_trace_that_ends_first_leaves_the_session_unfinished() {
         args: Some(Args { fds: vec![PollFd { fd: 4, events: vec!["POLLIN".into()], revents: vec![] }], ..Args::default() }),
         at,
         at_start: None,
+        socket: None,
+        peer: None,
     }));
     trace.end();
     let (report, updates) = trace.report();

@@ -35,32 +35,48 @@ fn any_sys() -> impl Strategy<Value = Sys> {
     let rets = prop_oneof![Just(0_i64), Just(5), Just(2), Just(-11), Just(-104), Just(-512), Just(-516), any::<i64>()];
     let times = (0..20 * MS, 0..20 * MS, proptest::option::of(0..30 * MS));
     let peers = prop_oneof![Just("192.0.2.1:53"), Just("10.0.0.1:113"), Just("/run/saslauthd/mux"), Just("10.0.0.1:25")];
-    (ids, rets, times, any_data(), modes, peers, any::<[bool; 5]>()).prop_map(|((call, pid, fd, inode), ret, (t, cpu, start), data, mode, peer, flags)| {
-        let mut trace = Trace::empty();
-        trace.pid = pid;
-        trace.t = 3 * SECOND + t;
-        trace.cpu(cpu);
-        let sys = trace.call(Call::ALL[call], ret);
-        sys.start = start.map(|start| 3 * SECOND + start);
-        sys.at_start = sys.start.filter(|_| flags[0]).map(|_| Counters::default());
-        sys.args.fd = Some(fd);
-        sys.args.fds = vec![PollFd { fd, events: vec!["POLLIN".into()], revents: vec![] }];
-        sys.args.timeout_ns = flags[1].then_some(5 * SECOND);
-        sys.args.path = flags[2].then(|| "x".to_owned());
-        sys.socket = flags[3].then(|| socket(CLIENT_INODE + inode, Proto::Tcp));
-        sys.peer = Some(endpoint(peer));
-        sys.milter = flags[4];
-        sys.cut = flags[1];
-        sys.data = data;
-        sys.smtp = Some(Smtp { mode, dot: flags[2], carry: None });
-        sys.clone()
-    })
+    (ids, rets, times, any_data(), modes, peers, any::<[bool; 5]>()).prop_map(
+        |((call, pid, fd, inode), ret, (t, cpu, start), data, mode, peer, flags)| {
+            let mut trace = Trace::empty();
+            trace.pid = pid;
+            trace.t = 3 * SECOND + t;
+            trace.cpu(cpu);
+            let sys = trace.call(Call::ALL[call], ret);
+            sys.start = start.map(|start| 3 * SECOND + start);
+            sys.at_start = sys.start.filter(|_| flags[0]).map(|_| Counters::default());
+            sys.args.fd = Some(fd);
+            sys.args.fds = vec![PollFd { fd, events: vec!["POLLIN".into()], revents: vec![] }];
+            sys.args.timeout_ns = flags[1].then_some(5 * SECOND);
+            sys.args.path = flags[2].then(|| "x".to_owned());
+            sys.socket = flags[3].then(|| socket(CLIENT_INODE + inode, Proto::Tcp));
+            sys.peer = Some(endpoint(peer));
+            sys.milter = flags[4];
+            sys.cut = flags[1];
+            sys.data = data;
+            sys.smtp = Some(Smtp { mode, dot: flags[2], carry: None });
+            sys.clone()
+        },
+    )
 }
 
 fn any_block() -> impl Strategy<Value = Record> {
     (any::<u64>(), any::<u64>(), any::<bool>(), any::<u64>()).prop_map(|(t, since, unfinished, cpu_ns)| {
         let at = Counters { cpu_ns, ..Counters::default() };
-        Record::Block(Block { t, pid: CHILD, tid: CHILD, nr: 262, call: None, since, cause: None, unfinished, args: None, at, at_start: None })
+        Record::Block(Block {
+            t,
+            pid: CHILD,
+            tid: CHILD,
+            nr: 262,
+            call: None,
+            since,
+            cause: None,
+            unfinished,
+            args: None,
+            at,
+            at_start: None,
+            socket: None,
+            peer: None,
+        })
     })
 }
 

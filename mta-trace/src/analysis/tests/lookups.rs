@@ -186,6 +186,8 @@ fn a_page_fault_does_not_split_a_lookup() {
             args: None,
             at,
             at_start,
+            socket: None,
+            peer: None,
         }));
         trace.ask(4, 41, FIRST, 7, "example.com", 1);
         trace.poll(4, 0, 5 * SECOND);

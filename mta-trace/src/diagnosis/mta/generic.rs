@@ -8,11 +8,15 @@ use super::Topic;
 pub fn advice(topic: Topic) -> &'static str {
     match topic {
         Topic::Resolver => "to bound the damage: `options timeout:1 attempts:1` in /etc/resolv.conf",
-        Topic::ClientPtr => "the name of the client's address is looked up: it needs a reverse zone on a server that answers, or a line in /etc/hosts",
+        Topic::ClientPtr => {
+            "the name of the client's address is looked up: it needs a reverse zone on a server that answers, or a line in /etc/hosts"
+        }
         Topic::OwnPtr => "the name of the server's own address is looked up: put it into /etc/hosts",
         Topic::ForwardOfClient => "the client's name is looked up again: it needs a record on a server that answers, or a line in /etc/hosts",
         Topic::Blocklist => "the mail server's DNS blocklists: take out the one that does not answer quickly (less spam is refused without it)",
-        Topic::Canonify | Topic::MailExchanger => "the mail server looks up the domains of senders and recipients: the name server must answer for them",
+        Topic::Canonify | Topic::MailExchanger => {
+            "the mail server looks up the domains of senders and recipients: the name server must answer for them"
+        }
         Topic::Ident => "turn off the mail server's ident query (RFC 1413)",
         Topic::MilterSlow | Topic::MilterTimeout | Topic::MilterUnreachable => "the milter itself: its log, and the mail server's time limits for it",
         Topic::MilterNagle => "let the milter listen on a unix socket",

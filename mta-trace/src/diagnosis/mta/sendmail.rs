@@ -92,8 +92,6 @@ pub fn advice(topic: Topic) -> &'static str {
              address, port or name)"
         }
         Topic::OtherService => "the service itself: its log and its load; grep for its address or path in sendmail.cf",
-        Topic::Unknown => {
-            "nothing was seen that names the reason: repeat with `--view strace` and a log (-o), and report it together with the log"
-        }
+        Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o), and report it together with the log",
     }
 }

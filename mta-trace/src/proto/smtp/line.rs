@@ -99,11 +99,7 @@ fn kept_text(verb: Verb, text: &[u8]) -> String {
     let shown = match verb {
         // Verb and mechanism; behind them the capture is wiped, and if it were not it would be a secret.
         Verb::Auth => {
-            let words: Vec<&[u8]> = text
-                .split(|byte| byte.is_ascii_whitespace() || *byte == 0)
-                .filter(|word| !word.is_empty())
-                .take(2)
-                .collect();
+            let words: Vec<&[u8]> = text.split(|byte| byte.is_ascii_whitespace() || *byte == 0).filter(|word| !word.is_empty()).take(2).collect();
             return String::from_utf8_lossy(&words.join(&b' ')).into_owned();
         }
         _ => text,
@@ -204,10 +200,7 @@ mod tests {
     fn secrets_are_cut() {
         assert_eq!(parse_line(b"AUTH PLAIN\0\0\0\0\r").text.as_deref(), Some("AUTH PLAIN"));
         assert_eq!(parse_line(b"auth plain AGEAYg==").text.as_deref(), Some("auth plain"));
-        assert_eq!(
-            parse_line(b"MAIL FROM:<a@b> AUTH=root@x SIZE=5").text.as_deref(),
-            Some("MAIL FROM:<a@b> SIZE=5")
-        );
+        assert_eq!(parse_line(b"MAIL FROM:<a@b> AUTH=root@x SIZE=5").text.as_deref(), Some("MAIL FROM:<a@b> SIZE=5"));
         assert_eq!(parse_line(b"MAIL FROM:<a@b> auth=<>").text.as_deref(), Some("MAIL FROM:<a@b>"));
     }
 

@@ -41,16 +41,15 @@ enum Ended {
 pub fn run(log: &Path) -> Result<ExitCode> {
     let (sender, events) = channel();
     interrupt::catch(sender.clone(), Event::Signal)?;
-    let ended = match not_able()? {
-        Some(reason) => Ended::NotAble(reason),
-        None => {
-            let dir = Temporary::new()?;
-            let attach = |pid: u32, client: &str| Tracer::attach(pid, client, log, sender.clone(), Event::Tracer);
-            show(&dir.0, attach, &events).or_else(|error| {
-                let is_refused = is_refusal(&error);
-                if is_refused { Ok(Ended::NotAble(format!("{error:#}"))) } else { Err(error) }
-            })?
-        }
+    let ended = if let Some(reason) = not_able()? {
+        Ended::NotAble(reason)
+    } else {
+        let dir = Temporary::new()?;
+        let attach = |pid: u32, client: &str| Tracer::attach(pid, client, log, sender.clone(), Event::Tracer);
+        show(&dir.0, attach, &events).or_else(|error| {
+            let is_refused = is_refusal(&error);
+            if is_refused { Ok(Ended::NotAble(format!("{error:#}"))) } else { Err(error) }
+        })?
     };
     match ended {
         Ended::NotAble(reason) => replay(&reason),
