@@ -135,6 +135,10 @@ impl LiveTrace {
         let t = kernel::now_ns();
         records.extend(self.loss(t));
         records.push(Record::End(End { t, reason: reason.to_owned() }));
+        // To detach takes the kernel about three seconds (it waits for RCU, hook by hook). It does so at the end of the
+        // process anyway, and then the report has been shown already.
+        let Self { trace, .. } = self;
+        std::mem::forget(trace);
         records
     }
 }

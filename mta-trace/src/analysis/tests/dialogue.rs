@@ -218,16 +218,34 @@ fn auth_is_one_command_and_keeps_only_codes() {
     assert!(!format!("{session:?}").contains("secret"));
 }
 
+/// The server's flights of a handshake, by their lengths as they were seen on the wire.
+fn handshake(trace: &mut Trace, flights: &[usize]) {
+    for length in flights {
+        trace.await_client(20 * MS);
+        trace.read(300, SmtpMode::Opaque);
+        trace.cpu(MS);
+        trace.reply(&"\x16".repeat(*length));
+    }
+}
+
+/// Found by the scenario `starttls`: the client's second hello made the end of the handshake an exchange of its own.
+#[test]
+fn regress_hello_retry_request_is_no_flight() {
+    let mut trace = Trace::greeted();
+    trace.exchange("STARTTLS", "220 ready");
+    handshake(&mut trace, &[99, 1392, 255]);
+    trace.await_client(100 * MS);
+    trace.read(44, SmtpMode::Opaque);
+    trace.reply(&"\x17".repeat(62));
+    trace.hang_up();
+    assert_eq!(verbs(&trace.session()), ["CONNECT", "STARTTLS", "TLS", "OPAQUE", "DISCONNECT"]);
+}
+
 #[test]
 fn starttls_then_handshake_then_opaque_exchanges() {
     let mut trace = Trace::greeted();
     trace.exchange("STARTTLS", "220 ready");
-    for _ in 0..2 {
-        trace.await_client(20 * MS);
-        trace.read(300, SmtpMode::Opaque);
-        trace.cpu(MS);
-        trace.reply("\x16\x03");
-    }
+    handshake(&mut trace, &[1392, 255]);
     for _ in 0..2 {
         trace.await_client(100 * MS);
         trace.read(5, SmtpMode::Opaque);
