@@ -9,6 +9,7 @@
 #![allow(internal_features, reason = "atomic or/and on a map word have no stable name for this target")]
 #![feature(core_intrinsics)]
 
+mod diagnose;
 mod emit;
 mod filter;
 mod hook;

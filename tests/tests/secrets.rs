@@ -5,6 +5,7 @@
 //! that cannot fail would be worth nothing. Needs root.
 
 use anyhow::{Context as _, Result, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lab::{Lab, scenario::Scenario};
 use std::{
     fs::{self, File},
@@ -253,15 +254,7 @@ fn alignments(bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().enumerate().fold(0_u32, |word, (i, byte)| word | u32::from(*byte) << (16 - 8 * i));
-        for i in 0..4 {
-            text.push(if i <= chunk.len() { char::from(LETTERS[(word >> (18 - 6 * i) & 63) as usize]) } else { '=' });
-        }
-    }
-    text
+    STANDARD.encode(bytes)
 }
 
 /// What the client's reads brought, one after another: a canary that was split over reads stands together here.
@@ -269,29 +262,10 @@ fn joined(log: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
     for record in log.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok()) {
         if record.get("smtp").is_some() && record["call"] == "read" {
-            all.extend(decode(record["data"].as_str().unwrap_or_default()));
+            all.extend(STANDARD.decode(record["data"].as_str().unwrap_or_default()).unwrap_or_default());
         }
     }
     all
-}
-
-fn decode(text: &str) -> Vec<u8> {
-    let value = |byte: u8| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    };
-    let values: Vec<u32> = text.bytes().filter_map(value).map(u32::from).collect();
-    values
-        .chunks(4)
-        .flat_map(|chunk| {
-            let word = chunk.iter().enumerate().fold(0, |word, (i, value)| word | value << (18 - 6 * i));
-            word.to_be_bytes()[1..chunk.len().max(1)].to_vec()
-        })
-        .collect()
 }
 
 /// Plays all cases; for each the places in which its canary was found.

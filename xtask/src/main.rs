@@ -31,6 +31,9 @@ enum Task {
         /// Only compare stamp, sources and object, without building
         #[arg(long, conflicts_with = "check")]
         verify: bool,
+        /// Build one that tells what it does, for development, beside the committed one
+        #[arg(long, conflicts_with_all = ["check", "verify"])]
+        log: bool,
     },
     /// Shows the reported case from beginning to end: a real sendmail, one slow session, live timeline, report
     Demo,
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Task::Setup => setup::run_task(),
         Task::Ebpf { check: true, .. } => ebpf::check(),
         Task::Ebpf { verify: true, .. } => ebpf::verify(),
+        Task::Ebpf { log: true, .. } => ebpf::build_with_log(),
         Task::Ebpf { .. } => ebpf::build(),
         Task::Demo => demo::run(),
         Task::Record { names } => record::run(&names),

@@ -3,7 +3,7 @@
 //! The parts run one after another, the live scenarios side by side within theirs. As root or with `CI=true` a part that cannot run is a
 //! failure. The last line sums up what the runners said.
 
-use crate::{ebpf, setup, shell::root};
+use crate::{bench, ebpf, setup, shell::root};
 use anyhow::{Context as _, bail};
 use std::{
     io::{BufRead as _, BufReader},
@@ -34,6 +34,7 @@ const PARTS: &[Part] = &[
     Part { name: "replay", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "replay"]) },
     Part { name: "live", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "live"]) },
     Part { name: "bad-input", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "bad_input"]) },
+    Part { name: "bench", run: || bench::assert_short().map(|()| Count { passed: 1, failed: 0 }) },
     Part { name: "secrets", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "secrets"]) },
 ];
 

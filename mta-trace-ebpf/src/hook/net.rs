@@ -8,6 +8,7 @@ use super::{
     client,
 };
 use crate::{
+    diagnose::diagnose,
     emit::{self, Done, Record, reserve, submit},
     filter,
     maps::{PEERS, SESSIONS, count},
@@ -41,6 +42,7 @@ pub fn accept_always(ctx: TracePointContext) -> u32 {
             thread.accepted = ACCEPTED_OTHER;
         }
     }
+    diagnose!(&ctx, "thread {} accepted from port {}: wanted {}", done.tid, thread.socket.peer_port, u8::from(is_matched));
     let Some(mut entry) = reserve::<Record<0>>() else { return 0 };
     // SAFETY: `fill` writes all fields.
     let record = unsafe { &mut *entry.as_mut_ptr() };

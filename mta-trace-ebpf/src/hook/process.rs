@@ -5,6 +5,7 @@
 
 use super::call::ACCEPTED_MATCHED;
 use crate::{
+    diagnose::diagnose,
     emit::{head, now, reserve, submit},
     filter::{forget, is_traced, trace},
     maps::{SESSIONS, THREADS, count, offset},
@@ -47,6 +48,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     trace(child_tid);
+    diagnose!(&ctx, "thread {} made thread {} of process {}: role {}", tid, child_tid, child_tgid, role);
     let Some(mut entry) = reserve::<Fork>() else { return 0 };
     let mut record = Fork { head: head(KIND_FORK, t, tid, parent), child: child_tgid, child_tid, comm: task::field(child, offset!(task_comm)) };
     if role != ROLE_OTHER {
@@ -79,6 +81,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     if !is_traced(tid) {
         return 0;
     }
+    diagnose!(&ctx, "thread {} of process {} ends", tid, tgid);
     if let Some(thread) = THREADS.get_ptr_mut(tid) {
         // SAFETY: the current thread's own entry.
         let thread = unsafe { &*thread };

@@ -4,6 +4,7 @@
 //! module that knows aya, BTF and /proc. Not here: what a record means (`decode/`).
 
 mod btf;
+mod diagnostics;
 mod error;
 mod object;
 mod offsets;
@@ -23,6 +24,7 @@ use crate::{
     options::AttachOptions,
 };
 use aya::maps::{MapData, RingBuf};
+use diagnostics::Diagnostics;
 use mta_trace_common::{
     config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_SESSION, Request, STATE_BLOCKED, STATE_CPU, Settings, Thread},
     smtp::{MODE_UNKNOWN, Scanner},
@@ -36,6 +38,7 @@ use std::{
 /// Attached hooks. Dropping it detaches them; the kernel does so too when the process dies.
 pub struct Trace {
     object: Object,
+    diagnostics: Diagnostics,
     ring: RingBuf<MapData>,
     /// What is traced.
     pub target: Target,
@@ -81,6 +84,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     };
     let mut object = Object::load(settings, &filters)?;
     let ring = object.ring()?;
+    let diagnostics = object.diagnostics()?;
     object.attach_processes()?;
     let mut seeds = vec![seed::process(target.pid, if is_daemon { "daemon" } else { "session" })];
     seeds.extend(seed::resolv_conf(target.pid));
@@ -100,7 +104,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     if proc::exe(target.pid).is_none() {
         return Err(Error::Vanished(target.pid));
     }
-    Ok(Trace { object, ring, target, seeds, attach_ns: [began, now_ns()] })
+    Ok(Trace { object, diagnostics, ring, target, seeds, attach_ns: [began, now_ns()] })
 }
 
 /// Takes a process into the trace that serves a session already.
@@ -155,6 +159,7 @@ impl Trace {
         while let Some(item) = self.ring.next() {
             take(&item);
         }
+        self.diagnostics.tell();
     }
 
     /// Counts of what could not be reported, by `mta_trace_common::event::Loss`.

@@ -5,7 +5,7 @@
 //! calls. A hook that cannot be attached is an error with its name: never half of the hooks in silence.
 //! The back end here is tracepoints; another (`fentry`) is another way from a row of the table to a program.
 
-use super::{Error, offsets};
+use super::{Error, diagnostics::Diagnostics, offsets};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
@@ -146,6 +146,11 @@ impl Object {
     /// Takes the ring out of the object.
     pub fn ring(&mut self) -> Result<RingBuf<MapData>, Error> {
         self.ebpf.take_map("EVENTS").and_then(|map| RingBuf::try_from(map).ok()).ok_or_else(|| Error::Object("map EVENTS".into()))
+    }
+
+    /// Takes the kernel side's own diagnostics out of the object.
+    pub fn diagnostics(&mut self) -> Result<Diagnostics, Error> {
+        Diagnostics::take(&mut self.ebpf)
     }
 
     /// Makes a session that had begun before us known: sizes only, until a whole reply.

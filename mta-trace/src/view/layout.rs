@@ -9,8 +9,12 @@ pub const WIDTH: usize = 80;
 pub const TEXT_AT: usize = 10;
 /// Columns for the text of a row where the duration stands beside it.
 pub const TEXT: usize = 35;
+/// Columns of a duration: `   10.010 s`.
+const DURATION: usize = 11;
+/// The same where nothing stands behind the duration.
+pub const TEXT_WIDE: usize = WIDTH - TEXT_AT - DURATION;
 /// Column at which the detail begins.
-const DETAIL_AT: usize = TEXT_AT + TEXT + 13;
+const DETAIL_AT: usize = TEXT_AT + TEXT + DURATION + 2;
 
 /// One thing at one time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,7 +36,9 @@ pub fn row(row: &Row) -> Vec<String> {
         return hanging(&time, &row.text, TEXT_AT + 2);
     };
     let duration = format!("{elapsed_s:9.3} s");
-    let head = format!("{time}{:<TEXT$}{duration}", row.text);
+    // What is longer than its column has the whole line, with the duration at its end.
+    let is_wide = row.detail.is_empty() && columns(&row.text) > TEXT;
+    let head = format!("{time}{:<width$}{duration}", row.text, width = if is_wide { TEXT_WIDE } else { TEXT });
     let mut lines = if columns(&head) <= WIDTH {
         vec![head]
     } else {

@@ -8,7 +8,7 @@ use super::{
     errno,
     escape::escape,
     strace_args::{arguments, bytes, fd},
-    words::{answered, breakdown, said},
+    words::{LINE, answered, breakdown, said},
 };
 use crate::event::{Block, Exit, Proto, Record, SocketId, Sys};
 use crate::update::Update;
@@ -92,7 +92,7 @@ impl<W: Write> Strace<W> {
                 let end_s = command.start_s + command.elapsed_s;
                 let where_to = breakdown(command);
                 let elapsed_s = command.elapsed_s;
-                writeln!(self.out, "==== {} {end_s:.3} {} <{elapsed_s:.6}> {where_to}", escape(session), answered(command))
+                writeln!(self.out, "==== {} {end_s:.3} {} <{elapsed_s:.6}> {where_to}", escape(session), answered(command, LINE))
             }
             Update::SessionEnded(session) => {
                 writeln!(self.out, "==== {} {:.3} {}", escape(&session.id), session.elapsed_s, super::words::ended(session.end))

@@ -7,7 +7,7 @@ use super::{
     accepted::Accepted,
     escape::escape,
     layout::{Row, labelled, row},
-    words::{answered, breakdown, ended, said, wait_row},
+    words::{answer_row, ended, said, wait_row},
 };
 use crate::report::{Began, Boundary, Cause, Command, Finding, LogSummary, Report, Session, Severity, Verb, Wait};
 use std::fmt::Write;
@@ -47,40 +47,46 @@ fn push(out: &mut String, line: &str) {
 fn head(report: &Report) -> Vec<String> {
     let mut lines = gaps(&report.log, !report.sessions.is_empty());
     let tool = &report.tool;
-    let plural = if report.sessions.len() == 1 { "" } else { "s" };
+    let sessions = u64::try_from(report.sessions.len()).unwrap_or(u64::MAX);
     lines.push(format!(
-        "mta-trace {}, Linux {}, {} hooks: {} session{plural}, {} events",
+        "mta-trace {}, Linux {}, {} hooks: {}, {}",
         escape(&tool.version),
         escape(&tool.kernel),
         escape(&tool.hooks),
-        report.sessions.len(),
-        report.log.events
+        counted(sessions, "session", "sessions"),
+        counted(report.log.events, "event", "events"),
     ));
     lines
+}
+
+/// `1 session`, `2 sessions`.
+fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
     let LogSummary { events: _, lost, truncated, unfinished, unreadable, unknown, unmatched } = *log;
     let mut texts: Vec<String> = Vec::new();
     if lost > 0 {
-        texts.push(format!("{lost} events were LOST: times and causes below may be wrong or missing"));
+        texts.push(format!("{} LOST: times and causes below may be wrong or missing", counted(lost, "event was", "events were")));
     }
     if unfinished {
         texts.push("the log has no end: the tracer was stopped; what was written before that is used".to_owned());
     }
     if unreadable > 0 {
-        texts.push(format!("{unreadable} records could not be read and were passed over"));
+        texts.push(format!("{} could not be read: passed over", counted(unreadable, "record", "records")));
     }
     if unknown > 0 {
-        texts.push(format!("{unknown} records are of kinds that this version does not know; a newer one may tell more"));
+        let records = counted(unknown, "record is of a kind", "records are of kinds");
+        texts.push(format!("{records} that this version does not know; a newer one may tell more"));
     }
     if truncated > 0 {
-        texts.push(format!("of {truncated} events only the beginning was copied (long lines, long lists of descriptors)"));
+        texts.push(format!("of {} only the beginning was copied (long lines, long lists of descriptors)", counted(truncated, "event", "events")));
     }
     let mut lines: Vec<String> = texts.iter().flat_map(|text| labelled(0, "note: ", text)).collect();
     // Where nobody matched, the sentence below says more.
     if unmatched > 0 && has_sessions {
-        let others = if unmatched == 1 { "1 connection".to_owned() } else { format!("{unmatched} connections") };
+        let others = counted(unmatched, "connection", "connections");
         lines.extend(labelled(0, "note: ", &format!("{others} of others did not match --client and were not traced")));
     }
     lines
@@ -91,9 +97,10 @@ fn session_lines(session: &Session) -> Vec<String> {
     for command in &session.commands {
         lines.extend(command_lines(command));
     }
-    for finding in &session.findings {
+    for (index, finding) in session.findings.iter().enumerate() {
         lines.push(String::new());
-        lines.extend(finding_lines(session, finding));
+        let earlier = session.findings.get(..index).unwrap_or_default();
+        lines.extend(finding_lines(session, finding, earlier));
     }
     if session.findings.is_empty() {
         lines.push(String::new());
@@ -143,9 +150,7 @@ fn command_lines(command: &Command) -> Vec<String> {
     for wait in &command.waits {
         lines.extend(wait_lines(wait, 1));
     }
-    let detail = if command.elapsed_s < 0.01 { String::new() } else { breakdown(command) };
-    let end = Row { at_s: Some(command.start_s + command.elapsed_s), text: answered(command), elapsed_s: Some(command.elapsed_s), detail };
-    lines.extend(row(&end));
+    lines.extend(row(&answer_row(command)));
     lines
 }
 
@@ -157,15 +162,23 @@ fn wait_lines(wait: &Wait, level: usize) -> Vec<String> {
     lines
 }
 
-fn finding_lines(session: &Session, finding: &Finding) -> Vec<String> {
+/// One finding; a remedy that stands above already is pointed to, not said again.
+fn finding_lines(session: &Session, finding: &Finding, earlier: &[Finding]) -> Vec<String> {
     let severity = severity(finding.severity);
     let mut lines = labelled(2, &format!("{severity}  "), &escape(&finding.summary));
-    let of = session.commands.iter().find(|command| command.index == finding.command);
-    let verb = of.map_or(Verb::Invalid, |command| command.verb).name();
+    let verb_of = |finding: &Finding| {
+        let of = session.commands.iter().find(|command| command.index == finding.command);
+        of.map_or(Verb::Invalid, |command| command.verb).name()
+    };
+    let verb = verb_of(finding);
     let share = format!("{verb} ({:.0} % of the server's time), rule {}", finding.share * 100.0, escape(&finding.rule));
     lines.extend(labelled(4, "where     ", &share));
     lines.extend(labelled(4, "evidence  ", &escape(&finding.evidence)));
-    lines.extend(labelled(4, "remedy    ", &escape(&finding.remedy)));
+    let remedy = match earlier.iter().find(|it| it.remedy == finding.remedy) {
+        Some(above) => format!("as for {} above", verb_of(above)),
+        None => escape(&finding.remedy).into_owned(),
+    };
+    lines.extend(labelled(4, "remedy    ", &remedy));
     if let Some(check) = &finding.check {
         // Whole, however long: it is there to be copied.
         lines.push(format!("    check     {}", escape(check)));
@@ -185,7 +198,7 @@ pub(super) fn severity(severity: Severity) -> &'static str {
 
 /// Several sessions: what they waited for in all.
 fn overview(sessions: &[Session]) -> Vec<String> {
-    let mut sums: Vec<(Cause, Option<&str>, f64, usize)> = Vec::new();
+    let mut sums: Vec<(Cause, Option<&str>, f64, u64)> = Vec::new();
     for wait in sessions.iter().flat_map(|session| &session.commands).flat_map(|command| &command.waits) {
         if wait.cause == Cause::Client {
             continue;
@@ -208,7 +221,7 @@ fn overview(sessions: &[Session]) -> Vec<String> {
             at_s: None,
             text: format!("{}{target}", cause.name()),
             elapsed_s: Some(elapsed_s),
-            detail: format!("{number} waits"),
+            detail: counted(number, "wait", "waits"),
         }));
     }
     lines

@@ -33,9 +33,20 @@ fn what_is_missing_stands_first() {
     report.log = LogSummary { lost: 3, unfinished: true, unreadable: 1, unknown: 2, truncated: 4, unmatched: 14, ..report.log };
     let text = shown(&report);
     assert!(text.starts_with("note: 3 events were LOST"), "{text}");
-    for part in ["has no end", "1 records could", "2 records are", "of 4 events", "14 connections of others"] {
+    for part in ["has no end", "1 record could", "2 records are", "of 4 events", "14 connections of others"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+#[test]
+fn the_same_remedy_is_said_once() {
+    let mut session = samples::slow_session();
+    let mut second = session.findings.first().cloned().expect("a finding");
+    second.summary = "another".to_owned();
+    session.findings = vec![session.findings.swap_remove(0), second];
+    let text = shown(&samples::report(vec![session]));
+    assert_eq!(text.matches("remedy ").count(), 2, "{text}");
+    assert_eq!(text.matches(" above\n").count(), 1, "{text}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     escape::escape,
     layout::{Row, WIDTH, clip, row},
     summary::severity,
-    words::{answered, breakdown, ended, said, wait_row, wait_text},
+    words::{answer_row, ended, said, wait_row, wait_text},
 };
 use crate::report::{Cause, Command, Session, Severity, Verb, Wait};
 use crate::update::{SessionId, Update};
@@ -104,10 +104,8 @@ impl<W: Write> Timeline<W> {
     }
 
     fn end_command(&mut self, session: &SessionId, command: &Command) -> io::Result<()> {
-        let detail = if command.elapsed_s < 0.01 { String::new() } else { breakdown(command) };
-        let at_s = Some(command.start_s + command.elapsed_s);
         let style = if command.elapsed_s >= 1.0 { Style::new().bold() } else { Style::new() };
-        self.rows(session, style, &Row { at_s, text: answered(command), elapsed_s: Some(command.elapsed_s), detail })
+        self.rows(session, style, &answer_row(command))
     }
 
     fn end_session(&mut self, session: &Session) -> io::Result<()> {

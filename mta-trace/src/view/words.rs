@@ -4,12 +4,12 @@
 
 use super::{
     escape::escape,
-    layout::{Row, TEXT, clip},
+    layout::{Row, TEXT, TEXT_WIDE, clip},
 };
 use crate::report::{Cause, Command, Outcome, SessionEnd, Verb, Wait};
 
 /// A line of the dialogue longer than this is cut in a view; the log and the JSON have it whole.
-const LINE: usize = 400;
+pub const LINE: usize = 400;
 
 /// A wait as a row.
 pub fn wait_row(wait: &Wait, level: usize) -> Row {
@@ -130,11 +130,18 @@ pub fn said(verb: Verb, line: Option<&str>, bytes: Option<usize>) -> String {
     }
 }
 
-/// What the server answered.
-pub fn answered(command: &Command) -> String {
+/// The end of a command as a row: what the server answered, after how long, and where that time went.
+pub fn answer_row(command: &Command) -> Row {
+    let detail = if command.elapsed_s < 0.01 { String::new() } else { breakdown(command) };
+    // Where nothing stands behind the duration, the reply has that place.
+    let width = if detail.is_empty() { TEXT_WIDE } else { TEXT };
+    Row { at_s: Some(command.start_s + command.elapsed_s), text: answered(command, width), elapsed_s: Some(command.elapsed_s), detail }
+}
+
+/// What the server answered. What went well is told by its beginning, in `width` columns; a refusal is read to its end.
+pub fn answered(command: &Command, width: usize) -> String {
     match (&command.reply, command.reply_code, command.verb) {
-        // What went well is told by its beginning; a refusal is read to its end.
-        (Some(reply), Some(..400), _) => clip(&format!("S {}", escape(reply)), TEXT),
+        (Some(reply), Some(..400), _) => clip(&format!("S {}", escape(reply)), width),
         (Some(reply), _, _) => format!("S {}", clip(&escape(reply), LINE)),
         (None, Some(code), _) => format!("S {code}"),
         (None, None, Verb::Body) => "message received".to_owned(),

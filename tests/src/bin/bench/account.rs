@@ -1,0 +1,119 @@
+//! CPU time of single sessions: the kernel's own account of the serving process beside the tracer's.
+
+use crate::{
+    LIMIT,
+    load::wait_reaped,
+    log::{number, records, report, text},
+    tracer::Tracer,
+    variant::Variant,
+};
+use anyhow::{Context as _, Result, bail, ensure};
+use lab::{Lab, Stop};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    time::Duration,
+};
+
+/// Sessions whose CPU time is compared.
+const ACCOUNTED: usize = 5;
+
+/// CPU time of one session until it waits for QUIT, by the kernel and by the tracer; seconds.
+pub struct Account {
+    pub kernel: f64,
+    /// The counter in the log's first record after that.
+    pub counter: f64,
+    /// The sum of the report's commands until then.
+    pub commands: f64,
+}
+
+impl Account {
+    /// Differences above max(2 ms, 2 %).
+    pub fn problems(&self) -> Vec<String> {
+        let Self { kernel, counter, commands } = self;
+        [("the counter", counter), ("the sum of cpu_s", commands)]
+            .into_iter()
+            .filter(|(_, s)| (*s - kernel).abs() > (kernel * 0.02).max(0.002))
+            .map(|(name, s)| format!("CPU time of a session: {kernel:.6} s, but {name} is {s:.6} s"))
+            .collect()
+    }
+}
+
+/// Plays some sessions, traced, and reads the serving child's account just before QUIT.
+pub fn accounts(lab: &Lab) -> Result<Vec<Account>> {
+    let output = lab.dir().join("bench-output");
+    let (command, word) = Variant::Traced.command(lab.daemon_pid(), &output)?.context("a tracer")?;
+    let tracer = Tracer::start(command, word)?;
+    let readings = (0..ACCOUNTED).map(|_| session(lab)).collect::<Result<Vec<_>>>()?;
+    tracer.stop()?;
+    let records = records(&output)?.collect::<Result<Vec<_>>>()?;
+    let report = report(&output)?;
+    let sessions = report.get("sessions").and_then(serde_json::Value::as_array).context("a report without sessions")?;
+    readings.iter().map(|reading| reading.account(&records, sessions)).collect()
+}
+
+struct Reading {
+    pid: u32,
+    t_ns: u64,
+    cpu_ns: u64,
+}
+
+/// One session by hand; the child is read while it waits for the last command.
+fn session(lab: &Lab) -> Result<Reading> {
+    let mut stream = lab.connect()?;
+    stream.set_read_timeout(Some(LIMIT)).context("set a time limit")?;
+    let mut replies = BufReader::new(stream.try_clone().context("copy the connection")?);
+    let mut reply = || -> Result<()> {
+        let mut line = String::new();
+        replies.read_line(&mut line).context("read a reply")?;
+        ensure!(line.starts_with(['2', '3']), "sendmail says {line}");
+        Ok(())
+    };
+    reply()?;
+    for line in ["HELO client.lab.test", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "DATA", "Subject: test\r\n\r\nhello\r\n."] {
+        write!(stream, "{line}\r\n").context("send a command")?;
+        reply()?;
+    }
+    let &[pid] = lab.serving().as_slice() else { bail!("not one serving process") };
+    let reading = settled(pid)?;
+    write!(stream, "QUIT\r\n").context("send QUIT")?;
+    reply()?;
+    wait_reaped(lab)?;
+    Ok(reading)
+}
+
+/// The CPU time of a process that has come to rest: the same twice.
+fn settled(pid: u32) -> Result<Reading> {
+    let read = || -> Result<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).context("read /proc/PID/schedstat")?;
+        text.split_whitespace().next().and_then(|field| field.parse().ok()).context("/proc/PID/schedstat")
+    };
+    let pause = Stop::new()?;
+    let mut cpu_ns = read()?;
+    loop {
+        pause.pass(Duration::from_millis(10));
+        let again_ns = read()?;
+        if again_ns == cpu_ns {
+            return Ok(Reading { pid, t_ns: lab::journal::now_ns(), cpu_ns });
+        }
+        cpu_ns = again_ns;
+    }
+}
+
+impl Reading {
+    fn account(&self, records: &[serde_json::Value], sessions: &[serde_json::Value]) -> Result<Account> {
+        let is_next = |record: &&serde_json::Value| {
+            number(record, "pid") == u64::from(self.pid) && text(record, "k") == "sys" && number(record, "t") > self.t_ns
+        };
+        let next = records.iter().find(is_next).context("no record of the session after the reading")?;
+        let is_own = |session: &&serde_json::Value| number(session, "pid") == u64::from(self.pid);
+        let session = sessions.iter().find(is_own).context("the session is not in the report")?;
+        let commands = session.get("commands").and_then(serde_json::Value::as_array).context("a session without commands")?;
+        let before_quit = commands.iter().take_while(|command| text(command, "verb") != "QUIT");
+        let cpu = |command: &serde_json::Value| command.get("cpu_s").and_then(serde_json::Value::as_f64);
+        Ok(Account {
+            kernel: lab::journal::seconds(self.cpu_ns),
+            counter: lab::journal::seconds(number(next, "cpu_ns")),
+            commands: before_quit.filter_map(cpu).sum(),
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! What the kernel accounts for a process: CPU time and peak memory.
+
+use anyhow::{Context as _, Result};
+use lab::Lab;
+
+/// `/proc` counts CPU time in these, on every architecture (`USER_HZ`).
+const TICKS_PER_S: f64 = 100.0;
+
+/// User and system time of a process, and of the children that it has reaped.
+pub fn cpu_s(pid: u32) -> Result<[f64; 4]> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("read /proc/{pid}/stat"))?;
+    // The name may hold anything; the 14th field is the 12th behind it (proc_pid_stat(5)).
+    let (_, fields) = text.rsplit_once(')').context("/proc/PID/stat without a name")?;
+    let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(4).filter_map(|field| field.parse().ok()).collect();
+    let ticks: [f64; 4] = ticks.try_into().ok().context("/proc/PID/stat without times")?;
+    Ok(ticks.map(|ticks| ticks / TICKS_PER_S))
+}
+
+pub fn sendmail_cpu_s(lab: &Lab) -> Result<f64> {
+    Ok(cpu_s(lab.daemon_pid())?.iter().sum())
+}
+
+pub fn peak(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+}
+
+pub fn load_average() -> Result<String> {
+    let text = std::fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
+    Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
+}

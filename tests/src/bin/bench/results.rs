@@ -1,0 +1,186 @@
+//! Everything that was measured: as a table, and what of it is not as it must be.
+
+use crate::{
+    Options,
+    account::Account,
+    load::{CLIENTS, Run},
+    log::Log,
+    tracer::Cost,
+    variant::Variant,
+};
+use std::{collections::BTreeMap, fmt::Write as _};
+
+/// Twice the overhead that is aimed at (1.10 and 1.03).
+const MAX_TRACED: f64 = 1.20;
+const MAX_NOBODY: f64 = 1.06;
+const MAX_PEAK_KIB: u64 = 64 * 1024;
+
+/// Everything that was measured.
+pub struct Results<'a> {
+    pub options: &'a Options,
+    pub runs: BTreeMap<Variant, Vec<Run>>,
+    pub accounts: Vec<Account>,
+    pub loads: Vec<String>,
+}
+
+impl Results<'_> {
+    fn of(&self, variant: Variant) -> &[Run] {
+        self.runs.get(&variant).map_or(&[], Vec::as_slice)
+    }
+
+    /// A variant's value through the untraced one, round by round.
+    fn ratios(&self, variant: Variant, value: impl Fn(&Run) -> f64) -> Spread {
+        let untraced = self.of(Variant::Untraced);
+        Spread::of(self.of(variant).iter().zip(untraced).map(|(run, base)| value(run) / value(base)))
+    }
+
+    pub fn markdown(&self) -> String {
+        let Options { rounds, messages, .. } = self.options;
+        let mut text = format!(
+            "# What tracing costs\n\n\
+             sendmail with queue-only delivery to a spool in memory, {CLIENTS} clients at a time, {messages} messages, one a session, \
+             by Postfix's smtp-source; {rounds} rounds, in each of which every line had its turn. Ratios to the untraced \
+             run of the same round: median (least to greatest).\n\n\
+             | | time of the clients | CPU time of sendmail |\n|---|---|---|\n"
+        );
+        for &variant in self.runs.keys() {
+            let wall = self.ratios(variant, |run| run.wall_s);
+            let cpu = self.ratios(variant, |run| run.sendmail_cpu_s);
+            let _ = if variant == Variant::Untraced {
+                let per_session = |value: fn(&Run) -> f64| Spread::of(self.of(variant).iter().map(|run| value(run) / *messages as f64 * 1e3)).show(2);
+                let (wall, cpu) = (per_session(|run| run.wall_s), per_session(|run| run.sendmail_cpu_s));
+                writeln!(text, "| {} | 1; {wall} ms a message | 1; {cpu} ms a message |", variant.title())
+            } else {
+                writeln!(text, "| {} | {} | {} |", variant.title(), wall.show(3), cpu.show(3))
+            };
+        }
+        self.costs(&mut text);
+        self.events(&mut text);
+        self.accounts(&mut text);
+        let system = rustix::system::uname();
+        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        let _ = writeln!(
+            text,
+            "\nLinux {}, {cores} cores; load average at the beginning of each round: {}.",
+            system.release().to_string_lossy(),
+            self.loads.join(", "),
+        );
+        text
+    }
+
+    fn costs(&self, text: &mut String) {
+        text.push_str(
+            "\n| | attach, s | detach, s | user CPU, s per 1000 sessions | system CPU, s per 1000 sessions | peak RSS, MiB |\n\
+             |---|---|---|---|---|---|\n",
+        );
+        for (variant, runs) in &self.runs {
+            let of = |value: &dyn Fn(&Cost) -> f64| Spread::of(runs.iter().filter_map(|run| run.cost.as_ref()).map(value));
+            if runs.iter().all(|run| run.cost.is_none()) {
+                continue;
+            }
+            let thousands = self.options.messages as f64 / 1e3;
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {} |",
+                variant.title(),
+                of(&|cost| cost.attach_s).show(2),
+                of(&|cost| cost.detach_s).show(2),
+                of(&|cost| cost.user_s / thousands).show(2),
+                of(&|cost| cost.system_s / thousands).show(2),
+                of(&|cost| cost.peak_kib as f64 / 1024.0).show(1),
+            );
+        }
+    }
+
+    fn events(&self, text: &mut String) {
+        text.push_str("\n| | events a session | bytes a session | sessions (complete) a run | events lost, all rounds | truncated |\n|---|---|---|---|---|---|\n");
+        let per_session = |n: u64| n as f64 / self.options.messages as f64;
+        for (variant, runs) in &self.runs {
+            let logs: Vec<&Log> = runs.iter().filter_map(|run| run.log.as_ref()).collect();
+            let Some(last) = logs.last() else { continue };
+            let sessions = if *variant == Variant::Bpftrace { "-".to_owned() } else { format!("{} ({})", last.sessions, last.complete) };
+            let _ = writeln!(
+                text,
+                "| {} | {:.1} | {:.0} | {sessions} | {} | {} |",
+                variant.title(),
+                per_session(last.events),
+                per_session(last.bytes),
+                logs.iter().map(|log| log.lost).sum::<u64>(),
+                logs.iter().map(|log| log.truncated).sum::<u64>(),
+            );
+        }
+        let Some(log) = self.of(Variant::Traced).last().and_then(|run| run.log.as_ref()) else { return };
+        let mut kinds: Vec<(&String, &u64)> = log.by_kind.iter().collect();
+        kinds.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+        let kinds = kinds.iter().map(|(name, n)| format!("{name} {:.1}", per_session(**n))).collect::<Vec<_>>();
+        let _ = writeln!(text, "\nEvents of a traced session: {}.", kinds.join(", "));
+    }
+
+    fn accounts(&self, text: &mut String) {
+        text.push_str(
+            "\nCPU time of the serving process until it waits for QUIT, ms:\n\n\
+             | `/proc/PID/schedstat` | counter in the log | difference | sum of `cpu_s`, CONNECT to EOM |\n|---|---|---|---|\n",
+        );
+        for Account { kernel, counter, commands } in &self.accounts {
+            let difference_s = counter - kernel;
+            let _ = writeln!(text, "| {:.3} | {:.3} | {:+.3} | {:.3} |", kernel * 1e3, counter * 1e3, difference_s * 1e3, commands * 1e3);
+        }
+    }
+
+    /// What is not as it must be.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = [(Variant::Traced, MAX_TRACED), (Variant::Nobody, MAX_NOBODY)]
+            .into_iter()
+            .flat_map(|(variant, limit)| [self.dear(variant, limit), self.large(variant), self.incomplete(variant)])
+            .flatten()
+            .collect();
+        problems.extend(self.accounts.iter().flat_map(Account::problems));
+        problems
+    }
+
+    /// A ratio above its limit. Where two untraced runs of a round differ by more than half of what is allowed, the median says nothing of
+    /// the tracer, and only the least ratio is judged: every single round was dearer then.
+    fn dear(&self, variant: Variant, limit: f64) -> Option<String> {
+        let noise = (self.ratios(Variant::Again, |run| run.wall_s).median - 1.0).abs();
+        let ratio = self.ratios(variant, |run| run.wall_s);
+        let (name, judged) = if noise > (limit - 1.0) / 2.0 { ("least", ratio.least) } else { ("median", ratio.median) };
+        (judged.is_nan() || judged > limit)
+            .then(|| format!("{}: {judged:.3} times the untraced run ({name}), at most {limit:.2} is allowed", variant.title()))
+    }
+
+    fn large(&self, variant: Variant) -> Option<String> {
+        let peak_kib = self.of(variant).iter().filter_map(|run| run.cost.as_ref()).map(|cost| cost.peak_kib).max().unwrap_or(0);
+        (peak_kib == 0 || peak_kib > MAX_PEAK_KIB)
+            .then(|| format!("{}: a peak of {peak_kib} KiB, at most {MAX_PEAK_KIB} is allowed", variant.title()))
+    }
+
+    fn incomplete(&self, variant: Variant) -> Option<String> {
+        let wanted = if variant == Variant::Traced { self.options.messages } else { 0 };
+        let mut logs = self.of(variant).iter().filter_map(|run| run.log.as_ref());
+        let log = logs.find(|log| log.lost > 0 || log.sessions != wanted || log.complete != wanted)?;
+        let Log { lost, sessions, complete, .. } = log;
+        Some(format!("{}: {lost} events lost; {sessions} sessions, {complete} complete, of {wanted}", variant.title()))
+    }
+}
+
+/// Some values: their middle and their ends.
+struct Spread {
+    median: f64,
+    least: f64,
+    greatest: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        let middle = values.len() / 2;
+        let median = if values.len().is_multiple_of(2) { f64::midpoint(at(middle.saturating_sub(1)), at(middle)) } else { at(middle) };
+        Self { median, least: at(0), greatest: at(values.len().saturating_sub(1)) }
+    }
+
+    fn show(&self, digits: usize) -> String {
+        format!("{:.digits$} ({:.digits$} to {:.digits$})", self.median, self.least, self.greatest)
+    }
+}

@@ -1,0 +1,131 @@
+//! Surroundings that lack something, and the doctor who says so.
+
+use crate::{
+    program::{Tracer, binary, in_mounts, mta_trace, run},
+    world::{is_able, lab, session},
+};
+use std::{fs, os::unix::process::CommandExt as _, path::PathBuf, process::Command};
+
+/// `nobody` of Debian.
+const NOBODY: u32 = 65534;
+
+/// A copy of the binary that everybody may execute, wherever the build folder lies.
+fn copy_for_everybody(name: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = std::env::temp_dir().join(format!("mta-trace-{name}-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+    let to = dir.join("mta-trace");
+    // By another process: a descriptor of ours that writes it would be inherited by what other tests start, and make it busy.
+    assert!(Command::new("cp").arg(binary()).arg(&to).status().unwrap().success());
+    fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
+    to
+}
+
+#[test]
+fn no_permission() {
+    if !is_able() {
+        return;
+    }
+    let lab = lab("no-permission");
+    let copy = copy_for_everybody("nobody");
+    let mut command = Command::new(&copy);
+    let ended = run(command.args(["attach", "-p", &lab.daemon_pid().to_string()]).uid(NOBODY).gid(NOBODY).current_dir("/"));
+    ended.is_refused(3, &["not permitted; run as root, or with CAP_BPF, CAP_PERFMON", "CAP_SYS_PTRACE"]);
+    // With root's user id, but without the right to load programs.
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-sys_admin,-bpf,-perfmon", "--inh-caps", "-sys_admin,-bpf,-perfmon"]).arg(&copy);
+    let ended = run(command.args(["attach", "-p", &lab.daemon_pid().to_string()]));
+    ended.is_refused(3, &["not permitted; run as root, or with CAP_BPF, CAP_PERFMON"]);
+    let mut command = Command::new(&copy);
+    let ended = run(command.arg("doctor").uid(NOBODY).gid(NOBODY).current_dir("/"));
+    assert_eq!(ended.status.code(), Some(3), "{}", ended.stderr);
+    for part in ["MISSING", "CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "run as root"] {
+        assert!(ended.out().contains(part), "{part} in {}", ended.out());
+    }
+    session(&lab);
+    fs::remove_dir_all(copy.parent().unwrap()).unwrap();
+}
+
+const WITHOUT_BTF: &str = "mount -t tmpfs none /sys/kernel/btf && exec \"$@\"";
+
+#[test]
+fn no_btf() {
+    if !is_able() {
+        return;
+    }
+    let lab = lab("no-btf");
+    let pid = lab.daemon_pid().to_string();
+    run(&mut in_mounts(WITHOUT_BTF, &["attach", "-p", &pid])).is_refused(3, &["no BTF", "CONFIG_DEBUG_INFO_BTF"]);
+    let ended = run(&mut in_mounts(WITHOUT_BTF, &["doctor"]));
+    assert_eq!(ended.status.code(), Some(3), "{}", ended.stderr);
+    assert!(ended.out().contains("MISSING  BTF") && ended.out().contains("CONFIG_DEBUG_INFO_BTF"), "{}", ended.out());
+    session(&lab);
+}
+
+#[test]
+fn btf_of_random_bytes() {
+    if !is_able() {
+        return;
+    }
+    let lab = lab("random-btf");
+    let script = "mount -t tmpfs none /sys/kernel/btf && head -c 100000 /dev/urandom > /sys/kernel/btf/vmlinux && exec \"$@\"";
+    let ended = run(&mut in_mounts(script, &["attach", "-p", &lab.daemon_pid().to_string()]));
+    ended.is_refused(3, &["/sys/kernel/btf/vmlinux cannot be understood", "uname -r"]);
+}
+
+#[test]
+fn no_tracefs_is_mended_privately() {
+    if !is_able() {
+        return;
+    }
+    let lab = lab("no-tracefs");
+    // A mount namespace whose mounts would be seen by others of its group, as on a machine under systemd.
+    let script = "mount --make-rshared / && mount -t tmpfs none /sys/kernel/tracing && \"$@\"; code=$?; \
+        [ -z \"$(ls -A /sys/kernel/tracing)\" ] || exit 99; exit $code";
+    let pid = lab.daemon_pid().to_string();
+    let mut command = in_mounts(script, &["attach", "-p", &pid, "--sessions", "1", "--view", "none"]);
+    let tracer = Tracer::start(&mut command, &lab.dir().join("tracer"));
+    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", tracer.child.id())).unwrap();
+    let on_tracing: Vec<&str> = mounts.lines().filter(|line| line.contains(" /sys/kernel/tracing ")).collect();
+    assert!(!on_tracing.iter().any(|line| line.contains(" - tracefs ")), "the system sees it: {on_tracing:?}");
+    session(&lab);
+    let ended = tracer.wait();
+    assert!(ended.is_done().out().contains("1 session"), "{}", ended.out());
+}
+
+#[test]
+fn no_tracefs_and_no_right_to_mount_it() {
+    if !is_able() {
+        return;
+    }
+    let lab = lab("no-mount");
+    let script = "mount -t tmpfs none /sys/kernel/tracing && exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin \"$@\"";
+    let ended = run(&mut in_mounts(script, &["attach", "-p", &lab.daemon_pid().to_string()]));
+    ended.is_refused(3, &["tracefs", "not permitted"]);
+}
+
+#[test]
+fn the_doctor_tries_everything() {
+    if !is_able() {
+        return;
+    }
+    let ended = mta_trace(&["doctor"]);
+    let out = ended.is_done().out();
+    for part in [
+        "kernel",
+        "BTF",
+        "CAP_BPF",
+        "CAP_PERFMON",
+        "CAP_SYS_PTRACE",
+        "CAP_DAC_READ_SEARCH",
+        "lockdown",
+        "tracefs",
+        "ring buffer",
+        "hooks",
+        "other tracers",
+    ] {
+        assert!(out.lines().any(|line| line.contains(part)), "{part} in {out}");
+    }
+    assert!(!out.contains("MISSING"), "{out}");
+}

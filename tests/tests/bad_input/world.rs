@@ -1,0 +1,127 @@
+//! The lab, and clients of its mail server.
+
+use crate::{
+    LIMIT,
+    program::{Tracer, mta_trace},
+};
+use lab::{
+    Lab,
+    scenario::{DnsAction, DnsRule, Scenario},
+};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+};
+
+/// Whether the lab can be put up; as root and under CI nothing is skipped.
+pub fn is_able() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    assert!(is_root || std::env::var_os("CI").is_none_or(|value| value != "true"), "under CI the tests run as root");
+    if !is_root {
+        eprintln!("skipped: network namespaces and eBPF need root");
+    }
+    is_root
+}
+
+pub fn folder(name: &str) -> PathBuf {
+    let dir = lab::packages::target_dir().join("bad-input").join(name);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).expect("folder");
+    dir.canonicalize().expect("folder")
+}
+
+pub fn lab(name: &str) -> Lab {
+    lab_with(name, |_| {})
+}
+
+pub fn lab_with(name: &str, change: impl FnOnce(&mut Scenario)) -> Lab {
+    let mut scenario = Scenario::named("fast").expect("scenario");
+    change(&mut scenario);
+    let lab = Lab::up_in(&scenario, &folder(name).join("lab")).expect("the lab");
+    lab.install_faults().expect("faults");
+    lab
+}
+
+/// A client. Unlike the lab's own it reads on after a signal: what other tests of this process start makes such interruptions.
+pub struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn connect(lab: &Lab) -> Self {
+        let stream = lab.connect().expect("connection");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        stream.set_read_timeout(Some(LIMIT)).expect("time-out");
+        let mut client = Self { reader: BufReader::new(stream) };
+        client.reply("220");
+        client
+    }
+
+    pub fn send(&mut self, line: &str) {
+        self.reader.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("the mail server takes it");
+    }
+
+    #[track_caller]
+    pub fn reply(&mut self, code: &str) {
+        let mut line = String::new();
+        while line.as_bytes().get(3) != Some(&b' ') {
+            line.clear();
+            let read = self.reader.read_line(&mut line).expect("the mail server answers");
+            assert!(read > 0 && line.starts_with(code), "expected {code}, got {line:?}");
+        }
+    }
+
+    #[track_caller]
+    pub fn say(&mut self, line: &str, code: &str) {
+        self.send(line);
+        self.reply(code);
+    }
+
+    /// Until the server has closed.
+    #[track_caller]
+    pub fn quit(mut self, lab: &Lab) {
+        self.say("QUIT", "221");
+        drop(self);
+        assert!(lab.wait_served(LIMIT), "the serving process ends");
+    }
+}
+
+/// A whole session; the mail server must serve it whatever happens to the tracer.
+#[track_caller]
+pub fn session(lab: &Lab) {
+    let mut client = Client::connect(lab);
+    for (line, code) in [
+        ("HELO client.lab.test", "250"),
+        ("MAIL FROM:<a@example.com>", "250"),
+        ("RCPT TO:<b@example.net>", "250"),
+        ("DATA", "354"),
+        ("Subject: test\r\n\r\nhello\r\n.", "250"),
+    ] {
+        client.say(line, code);
+    }
+    client.quit(lab);
+}
+
+pub fn report(log: &Path) -> serde_json::Value {
+    let ended = mta_trace(&["report", &log.to_string_lossy(), "--format", "json"]);
+    serde_json::from_slice(&ended.is_done().stdout).expect("the report is JSON")
+}
+
+pub fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// One traced session; its log.
+pub fn traced(lab: &Lab) -> PathBuf {
+    let log = lab.dir().join("trace.jsonl");
+    let tracer = Tracer::attach(lab, "tracer", &["--sessions", "1", "-o", &path_text(&log), "--view", "none"]);
+    session(lab);
+    tracer.wait().is_done();
+    log
+}
+
+pub fn silent_aaaa(scenario: &mut Scenario) {
+    scenario.dns.rules = vec![DnsRule { name: "example.com".into(), qtype: "AAAA".into(), action: DnsAction::Silent, ..DnsRule::default() }];
+}
