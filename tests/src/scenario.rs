@@ -184,13 +184,21 @@ pub enum MilterReply {
 }
 
 /// The saslauthd.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Saslauthd {
+    /// What sendmail offers, separated by blanks.
+    pub mechanisms: String,
     /// How late it answers.
     pub delay_s: f64,
     /// OK or NO.
     pub is_no: bool,
+}
+
+impl Default for Saslauthd {
+    fn default() -> Self {
+        Self { mechanisms: "PLAIN LOGIN".to_owned(), delay_s: 0.0, is_no: false }
+    }
 }
 
 /// A client whose session is not asked for.

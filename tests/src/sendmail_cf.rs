@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::packages::{Packages, run};
-use crate::scenario::{Dns, Scenario, Sendmail};
+use crate::scenario::{Dns, Saslauthd, Scenario, Sendmail};
 
 /// Name of the MTA's host.
 pub const HOSTNAME: &str = "mx.lab.test";
@@ -34,7 +34,6 @@ const BASE: &[(&str, &str)] = &[
     ("mail/trusted-users", ""),
     ("mail/relay-domains", ""),
     ("mail/helpfile", "#vers 2\n"),
-    ("sasl2/Sendmail.conf", "pwcheck_method: saslauthd\nmech_list: PLAIN LOGIN\nsaslauthd_path: /var/run/saslauthd/mux\n"),
 ];
 
 /// Makes the folder.
@@ -46,6 +45,10 @@ pub fn write_etc(etc: &Path, scenario: &Scenario, packages: &Packages) -> Result
         write(&etc.join(name), text)?;
     }
     write(&etc.join("resolv.conf"), &resolv_conf(&scenario.dns))?;
+    if let Some(Saslauthd { mechanisms, .. }) = &scenario.saslauthd {
+        let text = format!("pwcheck_method: saslauthd\nmech_list: {mechanisms}\nsaslauthd_path: /var/run/saslauthd/mux\n");
+        write(&etc.join("sasl2/Sendmail.conf"), &text)?;
+    }
     for (from, to) in [("/etc/ld.so.cache", "ld.so.cache"), ("/etc/ssl/openssl.cnf", "ssl/openssl.cnf")] {
         // Machines without these files do without.
         if Path::new(from).is_file() {
@@ -147,8 +150,8 @@ fn mc_text(scenario: &Scenario) -> String {
         }
         text.push_str("define(`confCACERT_PATH', `/etc/mail')dnl\ndefine(`confTLS_SRV_OPTIONS', `V')dnl\n");
     }
-    if scenario.saslauthd.is_some() {
-        text.push_str("define(`confAUTH_MECHANISMS', `PLAIN LOGIN')dnl\nTRUST_AUTH_MECH(`PLAIN LOGIN')dnl\n");
+    if let Some(Saslauthd { mechanisms, .. }) = &scenario.saslauthd {
+        let _ = writeln!(text, "define(`confAUTH_MECHANISMS', `{mechanisms}')dnl\nTRUST_AUTH_MECH(`{mechanisms}')dnl");
     }
     text.push_str("FEATURE(`no_default_msa')dnl\nFEATURE(`promiscuous_relay')dnl\nFEATURE(`access_db')dnl\n");
     for feature in features {
