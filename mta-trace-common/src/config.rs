@@ -35,12 +35,16 @@ pub struct Offsets {
     pub regs_nr: u32,
     /// Where the block of [`REGS_WORDS`] words begins that holds all arguments.
     pub regs_block: u32,
-    /// Offsets of the arguments within that block.
+    /// Offsets of the arguments within `Thread::regs`.
     pub regs_args: [u32; 6],
+    /// Where argument 0 lies if it is not in that block (arm64: `orig_x0`), else 0; it is kept behind the block.
+    pub regs_first: u32,
 }
 
-/// Words that are read of `struct pt_regs` at once: from `r10` to `orig_ax` on x86-64.
-pub const REGS_WORDS: usize = 9;
+/// Words that are read of `struct pt_regs` at once: from `r10` to `orig_ax` on x86-64, from `x0` on arm64.
+pub const REGS_BLOCK: usize = 9;
+/// The same, and argument 0 by itself.
+pub const REGS_WORDS: usize = REGS_BLOCK + 1;
 
 impl Offsets {
     /// All zero: as the object has them before it is loaded.
@@ -71,6 +75,7 @@ impl Offsets {
         regs_nr: 0,
         regs_block: 0,
         regs_args: [0; 6],
+        regs_first: 0,
     };
 }
 
@@ -82,18 +87,14 @@ pub struct Settings {
     pub min_wait_ns: u64,
     /// How many entries of the filter count; 0: every peer matches.
     pub filters: u32,
-    /// 1: sessions of a daemon are followed from its `accept`; their children get their bit there.
-    pub follow_accept: u32,
     /// 1: the allow-list for SMTP bytes is off. For the positive control of the secrets tests only; the
     /// loader refuses it outside a build with the feature `unsafe-unfiltered`.
     pub unfiltered: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 impl Settings {
     /// All zero: as the object has them before it is loaded.
-    pub const ZERO: Self = Self { min_wait_ns: 0, filters: 0, follow_accept: 0, unfiltered: 0, reserved: 0 };
+    pub const ZERO: Self = Self { min_wait_ns: 0, filters: 0, unfiltered: 0 };
 }
 
 /// How many address filters there can be.
@@ -145,11 +146,11 @@ pub struct Thread {
     pub cpu_since: u64,
     /// `runqueue` at `since`.
     pub runqueue_since: u64,
-    /// Registers of the call in which it blocked, or of the one being reported: the block that holds the arguments.
+    /// Registers of the call in which it blocked, or of the one being reported: the block that holds the arguments, and argument 0.
     pub regs: [u64; REGS_WORDS],
     /// Socket of the call being reported. Scratch of the thread's own: a program may be preempted, its thread not re-entered.
     pub socket: crate::event::Socket,
-    /// What `select` was asked, saved at its entry.
+    /// What `select` was asked, saved when it blocked.
     pub selects: crate::event::Selects,
     /// Inode of the session's socket that it serves (daemon: that it accepted last).
     pub session: u64,
@@ -161,8 +162,12 @@ pub struct Thread {
     pub state: u8,
     /// Daemon: 0 nothing accepted, 1 a peer that did not match, 2 one that matched; until its next fork.
     pub accepted: u8,
-    /// 1: `selects` was saved by the call that is running.
+    /// 1: `selects` was saved in the call that began at `since`.
     pub selects_valid: u8,
+    /// Descriptor on which alone the thread waited last (`select`, `poll`), -1: none.
+    pub waited_fd: i32,
+    /// 1: nothing was seen of it since it was taken into the trace.
+    pub is_new: u32,
 }
 
 impl Thread {
@@ -188,6 +193,8 @@ impl Thread {
             state,
             accepted: 0,
             selects_valid: 0,
+            waited_fd: -1,
+            is_new: 1,
         }
     }
 }
@@ -196,18 +203,20 @@ impl Thread {
 pub struct Request;
 
 impl Request {
-    /// Trace a thread that exists: tid, tgid, role, state, nr, session (inode, 0: none).
+    /// Trace a thread that exists, taken to be running: tid, tgid, role, session (inode, 0: none).
     pub const TRACE: u64 = 1;
     /// Stop tracing a thread: tid.
     pub const FORGET: u64 = 2;
+    /// A thread that was just taken into the trace is blocked: tid, nr, six arguments. Ignored where it was seen to do something since.
+    pub const BLOCKED: u64 = 3;
 }
 
 /// What is known of a TCP connection of the server to a helper: value of the map `PEERS`, key socket inode.
 pub const PEER_MILTER: u8 = 1;
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 31 * 4);
-    assert!(size_of::<Settings>() == 24);
+    assert!(size_of::<Offsets>() == 32 * 4);
+    assert!(size_of::<Settings>() == 16);
     assert!(size_of::<Filter>() == 32);
-    assert!(size_of::<Thread>() == 19 * 8 + 56 + 56 + 8);
+    assert!(size_of::<Thread>() == 9 * 8 + REGS_WORDS * 8 + 56 + 56 + 3 * 8);
 };

@@ -5,7 +5,9 @@
 //! kept only when, after blanks and without case, it begins with a verb of RFC 5321 (or a common
 //! extension); of `AUTH` the verb and the mechanism (RFC 4954). Until the verb is known its letters are
 //! held back in the state. Of the replies to what was not kept only the codes are, since servers repeat what they do not understand
-//! (`500 Command unrecognized: "..."`). Behind `AUTH`, `DATA`, `BDAT` and `STARTTLS` nothing is kept until the server has replied.
+//! (`500 Command unrecognized: "..."`); to know which replies those are, lines and replies are counted, since a server that is sent
+//! more may read on before it writes (sendmail does). Behind `AUTH`, `DATA`, `BDAT` and `STARTTLS` nothing is kept until the server has
+//! replied to them. Of what the server writes only lines that begin with a reply code are kept (RFC 5321, 4.2).
 //! Not here: the meaning of a line (`mta-trace/src/proto/smtp/`).
 
 use crate::event::smtp_carry;
@@ -54,7 +56,7 @@ pub struct Scanner {
     pub tail: u32,
     /// Code of the reply line that the server is writing.
     pub code: u16,
-    /// Bytes of that line so far, at most 4.
+    /// Bytes of that line so far, at most 4; then what kind of line it is, `COLUMN_*`.
     pub column: u8,
     /// How many letters are held (in `AUTH_MECHANISM`: how long the name is).
     pub held: u8,
@@ -64,13 +66,22 @@ pub struct Scanner {
     pub place: u8,
     /// 1: the last command was STARTTLS (a 220 opens TLS).
     pub starttls: u8,
-    /// 1: the session's processes report it; 0: only known.
-    pub matched: u8,
-    /// 1: bytes were not kept since the server last asked for more, so of its replies only the codes are.
+    /// 1: the server has replied since the mode became what it is.
+    pub replied: u8,
+    /// 1: something outstanding, or the line that is half read, was not kept, so of the replies only the codes are.
     pub hush: u8,
-    /// Zero.
-    pub reserved: [u8; 3],
+    /// Lines that were read and not answered yet.
+    pub outstanding: u8,
+    /// 1: lines were read that were not counted, so that `outstanding` says nothing until the server waits for the client.
+    pub blind: u8,
+    /// 1: the last read in `MODE_DATA` completed the final dot.
+    pub dot: u8,
 }
+
+/// `Scanner::column`: a line that goes on with another (`250-`).
+const COLUMN_CONTINUED: u8 = 5;
+/// `Scanner::column`: no reply line at all.
+pub const COLUMN_NO_REPLY: u8 = 6;
 
 /// What becomes of one byte of the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,24 +99,62 @@ impl Scanner {
     /// A scanner in the given mode.
     #[must_use]
     pub const fn new(mode: u8) -> Self {
-        Self { letters: 0, tail: 0, code: 0, column: 0, held: 0, mode, place: START, starttls: 0, matched: 0, hush: 0, reserved: [0; 3] }
+        // Of a session that had begun nobody knows what is outstanding.
+        let is_blind = (mode == MODE_UNKNOWN) as u8;
+        Self {
+            letters: 0,
+            tail: 0,
+            code: 0,
+            column: 0,
+            held: 0,
+            mode,
+            place: START,
+            starttls: 0,
+            replied: 0,
+            hush: is_blind,
+            outstanding: 0,
+            blind: is_blind,
+            dot: 0,
+        }
     }
 
-    /// The server reads from the client: it has answered whatever it had read before (a line that is not complete excepted).
+    /// The server has waited for the client, so it has answered all that it had read (a line that is not complete excepted).
     #[inline(always)]
-    pub fn begin_read(&mut self) {
-        if self.mode != MODE_COMMAND {
-            self.hush = if self.mode == MODE_DATA { 0 } else { 1 };
-        } else if self.place == START {
+    pub fn waited(&mut self) {
+        self.outstanding = 0;
+        self.blind = 0;
+        if self.mode == MODE_PENDING && self.replied == 1 {
+            self.settle();
+        }
+        if self.place == START {
             self.hush = 0;
         }
     }
 
-    /// Takes the next byte of the client. In any mode but `MODE_COMMAND` everything is wiped.
+    /// Bytes went by unseen: sizes only, until the server has replied.
+    #[inline(always)]
+    pub fn lost(&mut self) {
+        self.mode = MODE_UNKNOWN;
+        self.place = START;
+        self.unseen();
+        self.released();
+    }
+
+    /// The client sent what was not looked at: how many lines, and what the server makes of them, is not known.
+    #[inline(always)]
+    pub fn unseen(&mut self) {
+        self.blind = 1;
+        self.hush = 1;
+    }
+
+    /// Takes the next byte of the client. In any mode but `MODE_COMMAND` everything is wiped, and lines are counted.
     #[inline(always)]
     pub fn step(&mut self, byte: u8) -> Fate {
         if self.mode != MODE_COMMAND {
             self.hush = 1;
+            if byte == b'\n' {
+                self.line();
+            }
             return Fate::Wipe;
         }
         if byte == b'\n' {
@@ -137,6 +186,16 @@ impl Scanner {
         }
         self.hush = 1;
         if byte == b'\r' { Fate::Keep } else { Fate::Wipe }
+    }
+
+    /// A whole line was read that will be answered.
+    #[inline(always)]
+    fn line(&mut self) {
+        if self.outstanding == u8::MAX {
+            self.blind = 1;
+        } else {
+            self.outstanding += 1;
+        }
     }
 
     /// The held letters were written out, or are none.
@@ -194,7 +253,9 @@ impl Scanner {
         let place = if ends_verb { self.place_after_verb() } else { self.place };
         if place == KEEP_THEN_PENDING || place == SKIP_THEN_PENDING || place == AUTH_BLANKS || place == AUTH_MECHANISM {
             self.mode = MODE_PENDING;
+            self.replied = 0;
         }
+        self.line();
         self.place = START;
         if ends_verb {
             return Fate::Release;
@@ -231,7 +292,10 @@ impl Scanner {
     #[inline(always)]
     pub fn data(&mut self, last: u32, n: u64) -> bool {
         self.tail = if n >= 4 { last } else { self.tail << (8 * (n as u32 & 3)) | last };
-        self.tail == DOT_CRLF || self.tail & 0x00ff_ffff == DOT_LF
+        let is_dot = self.tail == DOT_CRLF || self.tail & 0x00ff_ffff == DOT_LF;
+        self.dot = is_dot as u8;
+        self.outstanding = is_dot as u8;
+        is_dot
     }
 
     /// Takes the next byte that the server writes. True: a line ended that is the last of its reply.
@@ -246,15 +310,33 @@ impl Scanner {
             0 if byte.is_ascii_digit() => self.code = u16::from(byte - b'0'),
             1 | 2 if byte.is_ascii_digit() => self.code = (self.code & 127) * 10 + u16::from(byte - b'0'),
             3 if byte == b' ' || byte == b'\r' => {}
-            4 | 5 => return false,
-            // `250-`, or no reply at all
-            _ => {
-                self.column = 5;
+            3 if byte == b'-' => {
+                self.column = COLUMN_CONTINUED;
                 return false;
             }
+            0..=3 => {
+                self.column = COLUMN_NO_REPLY;
+                return false;
+            }
+            _ => return false,
         }
         self.column += 1;
         false
+    }
+
+    /// Whether the byte that the server is about to write must not be kept, because of the line in which it stands.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_hushed(&self, byte: u8) -> bool {
+        if byte == b'\r' || byte == b'\n' {
+            return false;
+        }
+        match self.column {
+            0..=2 => !byte.is_ascii_digit(),
+            3 => byte != b' ' && byte != b'-',
+            COLUMN_NO_REPLY => true,
+            _ => self.hush == 1,
+        }
     }
 
     /// The server wrote a whole reply; `code` is that of its last line (RFC 5321, 4.2).
@@ -263,6 +345,25 @@ impl Scanner {
         if self.mode == MODE_OPAQUE {
             return;
         }
+        if self.mode == MODE_DATA && self.dot == 0 && self.code != 354 {
+            // The message is over, and its end was not the end of a read: commands may have stood behind it.
+            self.unseen();
+        }
+        self.replied = 1;
+        self.outstanding = self.outstanding.saturating_sub(1);
+        if self.mode == MODE_PENDING && self.outstanding > 0 {
+            // The answer to an earlier line of the same batch.
+            return;
+        }
+        self.settle();
+        if self.outstanding == 0 && self.blind == 0 && self.place == START {
+            self.hush = 0;
+        }
+    }
+
+    /// The last reply decides what is expected of the client.
+    #[inline(always)]
+    fn settle(&mut self) {
         self.mode = match self.code {
             334 => MODE_AUTH,
             354 => MODE_DATA,
@@ -271,6 +372,7 @@ impl Scanner {
         };
         self.starttls = 0;
         self.tail = b'\n' as u32;
+        self.dot = 0;
         // A line that is half read stays so: its end is no beginning of another.
         if self.mode != MODE_COMMAND {
             self.place = START;
@@ -345,7 +447,6 @@ mod tests {
         let mut scanner = Scanner::new(MODE_COMMAND);
         let mut all: Vec<u8> = Vec::new();
         for read in reads {
-            scanner.begin_read();
             for byte in read.bytes() {
                 match scanner.step(byte) {
                     Fate::Keep => all.push(byte),
@@ -433,6 +534,93 @@ mod tests {
             }
         }
         assert_eq!(scanner.mode, MODE_OPAQUE);
+    }
+
+    fn say(scanner: &mut Scanner, text: &str) -> String {
+        let mut out = Vec::new();
+        for byte in text.bytes() {
+            out.push(if scanner.is_hushed(byte) { b'.' } else { byte });
+            if scanner.reply_byte(byte) {
+                scanner.reply();
+            }
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    fn hear(scanner: &mut Scanner, text: &str) {
+        for byte in text.bytes() {
+            if scanner.step(byte) == Fate::Release {
+                scanner.released();
+            }
+        }
+    }
+
+    /// sendmail writes its replies only when nothing more can be read: the next read says nothing.
+    #[test]
+    fn replies_that_come_after_the_next_read_are_still_hushed() {
+        let mut scanner = Scanner::new(MODE_COMMAND);
+        hear(&mut scanner, "hunter2\r\n");
+        hear(&mut scanner, "NOOP\r\n");
+        assert_eq!(say(&mut scanner, "500 \"hunter2\"\r\n250 ok\r\n"), "500 .........\r\n250 ..\r\n");
+        assert_eq!((scanner.outstanding, scanner.hush), (0, 0));
+        hear(&mut scanner, "NOOP\r\n");
+        assert_eq!(say(&mut scanner, "250 ok\r\n"), "250 ok\r\n");
+    }
+
+    #[test]
+    fn what_stands_behind_the_final_dot_is_hushed_when_it_is_answered() {
+        let mut scanner = Scanner::new(MODE_COMMAND);
+        hear(&mut scanner, "DATA\r\n");
+        assert_eq!(say(&mut scanner, "354 go\r\n"), "354 go\r\n");
+        assert!(!scanner.data(u32::from_be_bytes(*b"r2\r\n"), 20), "the read `.`, `hunter2` has no dot at its end");
+        assert_eq!(say(&mut scanner, "250 queued\r\n500 hunter2\r\n"), "250 queued\r\n500 .......\r\n");
+        scanner.waited();
+        assert_eq!((scanner.mode, scanner.hush), (MODE_COMMAND, 0));
+    }
+
+    #[test]
+    fn lines_behind_auth_are_hushed_when_they_are_answered() {
+        let mut scanner = Scanner::new(MODE_COMMAND);
+        hear(&mut scanner, "AUTH LOGIN\r\n");
+        say(&mut scanner, "334 VXNlcm5hbWU6\r\n");
+        hear(&mut scanner, "dXNlcg==\r\ncGFzcw==\r\nhunter2\r\n");
+        assert_eq!(say(&mut scanner, "334 UGFz\r\n235 ok\r\n500 hunter2\r\n"), "334 ....\r\n235 ..\r\n500 .......\r\n");
+        assert_eq!((scanner.mode, scanner.hush), (MODE_COMMAND, 0));
+    }
+
+    #[test]
+    fn only_its_own_reply_ends_what_a_command_began() {
+        let mut scanner = Scanner::new(MODE_COMMAND);
+        hear(&mut scanner, "NOOP\r\nSTARTTLS\r\n");
+        say(&mut scanner, "250 ok\r\n");
+        assert_eq!(scanner.mode, MODE_PENDING);
+        say(&mut scanner, "220 go\r\n");
+        assert_eq!(scanner.mode, MODE_OPAQUE);
+        let mut scanner = Scanner::new(MODE_COMMAND);
+        hear(&mut scanner, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+        say(&mut scanner, "250 ok\r\n250 ok\r\n");
+        assert_eq!(scanner.mode, MODE_PENDING);
+        say(&mut scanner, "354 go\r\n");
+        assert_eq!(scanner.mode, MODE_DATA);
+    }
+
+    #[test]
+    fn of_a_session_that_had_begun_only_codes_until_the_server_waits() {
+        let mut scanner = Scanner::new(MODE_UNKNOWN);
+        assert_eq!(say(&mut scanner, "500 hunter2\r\n"), "500 .......\r\n");
+        assert_eq!(scanner.mode, MODE_COMMAND);
+        scanner.waited();
+        hear(&mut scanner, "NOOP\r\n");
+        assert_eq!(say(&mut scanner, "250 ok\r\n"), "250 ok\r\n");
+    }
+
+    #[test]
+    fn what_is_no_reply_is_not_kept() {
+        let mut scanner = Scanner::new(MODE_COMMAND);
+        assert_eq!(
+            say(&mut scanner, "HTTP/1.1 200 OK\r\nX: y\r\n25x z\r\n250-a\r\n250 b\r\n"),
+            "...............\r\n....\r\n25...\r\n250-a\r\n250 b\r\n"
+        );
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub enum Capture {
     BufferIn,
     /// Bytes sent from the buffer at argument 1: as many as the call returned.
     BufferOut,
+    /// Like `BufferOut`; and of a socket without a peer the `sockaddr` at argument 4 (`sendto(2)`).
+    BufferTo,
     /// Like `BufferIn` through `struct iovec[]` at argument 1, count in argument 2: first segments only.
     VectorIn,
     /// Like `BufferOut` through `struct iovec[]` at argument 1, count in argument 2: first segments only.
@@ -28,17 +30,24 @@ pub enum Capture {
     MessageIn,
     /// Like `VectorOut` through `struct msghdr` at argument 1.
     MessageOut,
+    /// Like `MessageIn`, the first of the `struct mmsghdr[]` at argument 1; the call returns how many messages.
+    MessagesIn,
+    /// Like `MessageOut`, the first of the `struct mmsghdr[]` at argument 1; the call returns how many messages.
+    MessagesOut,
     /// NUL-terminated path at argument 0.
     Path0,
     /// NUL-terminated path at argument 1.
     Path1,
     /// `struct pollfd[]` at argument 0, count in argument 1; after the call, with `revents`.
     PollFds,
-    /// Three `fd_set` at arguments 1, 2, 3 and the time-out at 4, read at ENTRY: the kernel overwrites them.
+    /// Three `fd_set` at arguments 1, 2, 3 and the `struct timeval` at 4, read when the thread BLOCKS: the kernel overwrites them
+    /// when it returns.
     Selects,
-    /// `struct timespec` at argument 0, read at entry (`nanosleep`).
+    /// The same with a `struct timespec`.
+    Pselects,
+    /// `struct timespec` at argument 0 (`nanosleep`).
     Timespec0,
-    /// `struct timespec` at argument 2, read at entry (`clock_nanosleep`).
+    /// `struct timespec` at argument 2 (`clock_nanosleep`).
     Timespec2,
     /// `struct itimerval` at argument 1 (`setitimer`).
     Itimer,
@@ -71,8 +80,6 @@ pub struct Syscall {
     pub x86_64: i32,
     /// Number on arm64, or -1.
     pub aarch64: i32,
-    /// How many arguments it has (0 to 6).
-    pub arguments: u8,
     /// Whether argument 0 is a file descriptor.
     pub fd0: bool,
     /// What is copied.
@@ -85,12 +92,19 @@ impl Syscall {
     /// The number on the architecture that this crate was built for.
     #[must_use]
     pub const fn number(&self) -> i32 {
-        if cfg!(any(target_arch = "aarch64", bpf_target_arch = "aarch64")) { self.aarch64 } else { self.x86_64 }
+        if cfg!(target_arch = "aarch64") { self.aarch64 } else { self.x86_64 }
+    }
+
+    /// What the kernel side has to know of this line, in one word: the map `CALLS` holds it for each number, since one object
+    /// serves all architectures. Never 0, which means: not in the table.
+    #[must_use]
+    pub const fn word(&self) -> u32 {
+        WORD_HOOKED | (self.fd0 as u32) << 16 | (self.emit as u32) << 8 | self.capture as u32
     }
 }
 
 macro_rules! syscalls {
-    ($($variant:ident $name:literal $x86:literal $arm:literal $arguments:literal $fd0:ident $capture:ident $emit:ident;)*) => {
+    ($($variant:ident $name:literal $x86:literal $arm:literal $fd0:ident $capture:ident $emit:ident;)*) => {
         /// A hooked system call; its discriminant is its line in [`TABLE`].
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
         #[repr(u16)]
@@ -99,7 +113,7 @@ macro_rules! syscalls {
 
         /// All hooked system calls.
         pub const TABLE: &[Syscall] = &[$(Syscall {
-            name: $name, x86_64: $x86, aarch64: $arm, arguments: $arguments, fd0: syscalls!(@$fd0), capture: Capture::$capture, emit: Emit::$emit,
+            name: $name, x86_64: $x86, aarch64: $arm, fd0: syscalls!(@$fd0), capture: Capture::$capture, emit: Emit::$emit,
         }),*];
 
         impl Call {
@@ -112,71 +126,97 @@ macro_rules! syscalls {
 }
 
 syscalls! {
-//  variant         name              x86 arm n  fd0 capture    emit
-    Read            "read"              0  63 3  fd  BufferIn   Socket;
-    Pread64         "pread64"          17  67 4  fd  Nothing    Slow;
-    Readv           "readv"            19  65 3  fd  VectorIn   Socket;
-    Write           "write"             1  64 3  fd  BufferOut  Socket;
-    Pwrite64        "pwrite64"         18  68 4  fd  Nothing    Slow;
-    Writev          "writev"           20  66 3  fd  VectorOut  Socket;
-    Recvfrom        "recvfrom"         45 207 6  fd  BufferIn   Socket;
-    Recvmsg         "recvmsg"          47 212 3  fd  MessageIn  Socket;
-    Recvmmsg        "recvmmsg"        299 243 5  fd  MessageIn  Socket;
-    Sendto          "sendto"           44 206 6  fd  BufferOut  Socket;
-    Sendmsg         "sendmsg"          46 211 3  fd  MessageOut Socket;
-    Sendmmsg        "sendmmsg"        307 269 4  fd  MessageOut Socket;
-    Connect         "connect"          42 203 3  fd  Sockaddr   Always;
-    Accept          "accept"           43 202 3  fd  Accepted   Always;
-    Accept4         "accept4"         288 242 4  fd  Accepted   Always;
-    Close           "close"             3  57 1  no  Nothing    Success;
-    CloseRange      "close_range"     436 436 3  no  Nothing    Success;
-    Dup             "dup"              32  23 1  fd  Nothing    Success;
-    Dup2            "dup2"             33  -1 2  fd  Nothing    Success;
-    Dup3            "dup3"            292  24 3  fd  Nothing    Success;
-    Fcntl           "fcntl"            72  25 3  fd  Duplicate  Slow;
-    Pipe            "pipe"             22  -1 1  no  Pair       Success;
-    Pipe2           "pipe2"           293  59 2  no  Pair       Success;
-    Socketpair      "socketpair"       53 199 4  no  Nothing    Slow;
-    Poll            "poll"              7  -1 3  no  PollFds    Slow;
-    Ppoll           "ppoll"           271  73 5  no  PollFds    Slow;
-    Select          "select"           23  -1 5  no  Selects    Slow;
-    Pselect6        "pselect6"        270  72 6  no  Selects    Slow;
-    EpollWait       "epoll_wait"      232  -1 4  fd  Nothing    Slow;
-    EpollPwait      "epoll_pwait"     281  22 6  fd  Nothing    Slow;
-    Fsync           "fsync"            74  82 1  fd  Nothing    Always;
-    Fdatasync       "fdatasync"        75  83 1  fd  Nothing    Always;
-    Sync            "sync"            162  81 0  no  Nothing    Always;
-    Flock           "flock"            73  32 2  fd  Nothing    Slow;
-    Open            "open"              2  -1 3  no  Path0      Success;
-    Openat          "openat"          257  56 4  no  Path1      Success;
-    Rename          "rename"           82  -1 2  no  Path0      Slow;
-    Renameat        "renameat"        264  38 4  no  Path1      Slow;
-    Renameat2       "renameat2"       316 276 5  no  Path1      Slow;
-    Unlink          "unlink"           87  -1 1  no  Path0      Slow;
-    Unlinkat        "unlinkat"        263  35 3  no  Path1      Slow;
-    Chdir           "chdir"            80  49 1  no  Path0      Success;
-    Nanosleep       "nanosleep"        35 101 2  no  Timespec0  Always;
-    ClockNanosleep  "clock_nanosleep" 230 115 4  no  Timespec2  Always;
-    Wait4           "wait4"            61 260 4  no  Nothing    Slow;
-    Waitid          "waitid"          247  95 5  no  Nothing    Slow;
-    Alarm           "alarm"            37  -1 1  no  Nothing    Always;
-    Setitimer       "setitimer"        38 103 3  no  Itimer     Always;
-    RestartSyscall  "restart_syscall" 219 128 0  no  Nothing    Slow;
+//  variant         name              x86 arm fd0 capture     emit
+    Read            "read"              0  63  fd  BufferIn   Socket;
+    Pread64         "pread64"          17  67  fd  Nothing    Slow;
+    Readv           "readv"            19  65  fd  VectorIn   Socket;
+    Write           "write"             1  64  fd  BufferOut  Socket;
+    Pwrite64        "pwrite64"         18  68  fd  Nothing    Slow;
+    Writev          "writev"           20  66  fd  VectorOut  Socket;
+    Recvfrom        "recvfrom"         45 207  fd  BufferIn   Socket;
+    Recvmsg         "recvmsg"          47 212  fd  MessageIn  Socket;
+    Recvmmsg        "recvmmsg"        299 243  fd  MessagesIn  Socket;
+    Sendto          "sendto"           44 206  fd  BufferTo   Socket;
+    Sendmsg         "sendmsg"          46 211  fd  MessageOut Socket;
+    Sendmmsg        "sendmmsg"        307 269  fd  MessagesOut Socket;
+    Connect         "connect"          42 203  fd  Sockaddr   Always;
+    Accept          "accept"           43 202  fd  Accepted   Always;
+    Accept4         "accept4"         288 242  fd  Accepted   Always;
+    Close           "close"             3  57  no  Nothing    Success;
+    CloseRange      "close_range"     436 436  no  Nothing    Success;
+    Dup             "dup"              32  23  fd  Nothing    Success;
+    Dup2            "dup2"             33  -1  fd  Nothing    Success;
+    Dup3            "dup3"            292  24  fd  Nothing    Success;
+    Fcntl           "fcntl"            72  25  fd  Duplicate  Slow;
+    Pipe            "pipe"             22  -1  no  Pair       Success;
+    Pipe2           "pipe2"           293  59  no  Pair       Success;
+    Socketpair      "socketpair"       53 199  no  Nothing    Slow;
+    Poll            "poll"              7  -1  no  PollFds    Slow;
+    Ppoll           "ppoll"           271  73  no  PollFds    Slow;
+    Select          "select"           23  -1  no  Selects    Slow;
+    Pselect6        "pselect6"        270  72  no  Pselects    Slow;
+    EpollWait       "epoll_wait"      232  -1  fd  Nothing    Slow;
+    EpollPwait      "epoll_pwait"     281  22  fd  Nothing    Slow;
+    Fsync           "fsync"            74  82  fd  Nothing    Always;
+    Fdatasync       "fdatasync"        75  83  fd  Nothing    Always;
+    Sync            "sync"            162  81  no  Nothing    Always;
+    Flock           "flock"            73  32  fd  Nothing    Slow;
+    Open            "open"              2  -1  no  Path0      Success;
+    Openat          "openat"          257  56  no  Path1      Success;
+    Rename          "rename"           82  -1  no  Path0      Slow;
+    Renameat        "renameat"        264  38  no  Path1      Slow;
+    Renameat2       "renameat2"       316 276  no  Path1      Slow;
+    Unlink          "unlink"           87  -1  no  Path0      Slow;
+    Unlinkat        "unlinkat"        263  35  no  Path1      Slow;
+    Chdir           "chdir"            80  49  no  Path0      Success;
+    Nanosleep       "nanosleep"        35 101  no  Timespec0  Always;
+    ClockNanosleep  "clock_nanosleep" 230 115  no  Timespec2  Always;
+    Wait4           "wait4"            61 260  no  Nothing    Slow;
+    Waitid          "waitid"          247  95  no  Nothing    Slow;
+    Alarm           "alarm"            37  -1  no  Nothing    Always;
+    Setitimer       "setitimer"        38 103  no  Itimer     Always;
+    RestartSyscall  "restart_syscall" 219 128  no  Nothing    Slow;
 }
 
-/// Bit set of the numbers of [`TABLE`], for a kernel side that sees only a number.
-pub const HOOKED: [u64; 8] = {
-    let mut words = [0; 8];
-    let mut i = 0;
-    while i < TABLE.len() {
-        let number = TABLE[i].number();
-        if number >= 0 && number < 512 {
-            words[(number / 64) as usize] |= 1 << (number % 64);
-        }
-        i += 1;
+/// Bit of [`Syscall::word`] that says that the call is in the table.
+const WORD_HOOKED: u32 = 1 << 31;
+
+/// Reads [`Syscall::word`] on the kernel side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Word(pub u32);
+
+impl Word {
+    /// Whether the call is in the table at all.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_hooked(self) -> bool {
+        self.0 & WORD_HOOKED != 0
     }
-    words
-};
+
+    /// Whether argument 0 is a descriptor.
+    #[inline(always)]
+    #[must_use]
+    pub const fn fd0(self) -> bool {
+        self.0 >> 16 & 1 != 0
+    }
+
+    /// Whether this is what is read.
+    #[inline(always)]
+    #[must_use]
+    pub const fn captures(self, capture: Capture) -> bool {
+        self.0 & 0xff == capture as u32
+    }
+
+    /// Whether this is when it is reported.
+    #[inline(always)]
+    #[must_use]
+    pub const fn emits(self, emit: Emit) -> bool {
+        self.0 >> 8 & 0xff == emit as u32
+    }
+}
+
+/// How many system call numbers the kernel side distinguishes.
+pub const NUMBERS: u32 = 512;
 
 impl Call {
     /// This call's line of the table.

@@ -14,6 +14,7 @@ use aya_ebpf::{
 use mta_trace_common::{
     config::{STATE_CPU, Thread},
     event::{FLAG_CUT, FLAG_FAULT, Head, KIND_SYS, Loss, Sys},
+    syscalls::Word,
 };
 
 /// A system call with `N` bytes of data behind it.
@@ -63,6 +64,20 @@ pub struct Done {
     pub ret: i64,
     pub since: u64,
     pub blocked_in: u64,
+    /// What the table says of it.
+    pub word: Word,
+}
+
+/// Reports a call without any of its bytes.
+#[inline(always)]
+pub fn bare(thread: &Thread, done: &Done, flags: u16, smtp_mode: u8, wake: bool) {
+    let Some(mut entry) = reserve::<Record<0>>() else { return };
+    // SAFETY: `fill` writes all fields.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    fill(&mut record.sys, done, thread);
+    record.sys.head.flags = flags;
+    record.sys.smtp_mode = smtp_mode;
+    submit(entry, wake);
 }
 
 /// Fills all of `Sys` but the SMTP fields.
@@ -117,6 +132,10 @@ pub fn copy<const N: usize>(record: &mut Record<N>, at: u64, length: u64) {
 /// Copies up to `N / 2` bytes behind what stands in the record already (less than `N / 2`).
 #[inline(always)]
 pub fn copy_behind<const N: usize>(record: &mut Record<N>, at: u64, length: u64) {
+    if length > N as u64 / 2 - 1 {
+        record.sys.head.flags |= FLAG_CUT;
+        count(Loss::Truncated);
+    }
     let skip = mask(u64::from(record.sys.head.data_len), N as u32 / 2 - 1);
     let wanted = mask(length, N as u32 / 2 - 1);
     // SAFETY: both are less than N / 2.

@@ -9,6 +9,7 @@ use mta_trace_common::{
     config::{Filter, MAX_FILTERS, Offsets, Settings, Thread},
     event::{LOSSES, Loss},
     smtp::Scanner,
+    syscalls::NUMBERS,
 };
 
 /// Checked by the loader.
@@ -38,6 +39,10 @@ pub static SESSIONS: HashMap<u64, Scanner> = HashMap::with_max_entries(16384, 0)
 /// Connections whose protocol was recognised by its first bytes, by socket inode: `PEER_*`.
 #[map]
 pub static PEERS: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16384, 0);
+
+/// What the table says of each system call number (`Syscall::word`), 0: nothing. Filled by the loader.
+#[map]
+pub static CALLS: Array<u32> = Array::with_max_entries(NUMBERS, 0);
 
 /// Peers whose sessions are wanted.
 #[map]

@@ -3,12 +3,9 @@
 //! `dup`, `fork`, SCM_RIGHTS and for connections that are older than the trace.
 
 use crate::maps::offset;
-use aya_ebpf::{
-    EbpfContext,
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, generated},
-};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, generated};
 use mta_trace_common::{
-    config::{REGS_WORDS, Thread},
+    config::{REGS_BLOCK, REGS_WORDS, Thread},
     event::Socket,
 };
 
@@ -26,13 +23,6 @@ pub fn field<T: Copy + Default>(base: u64, offset: usize) -> T {
     unsafe { bpf_probe_read_kernel((base as usize + offset) as *const T) }.unwrap_or_default()
 }
 
-/// Word `index` of a system call tracepoint's record: 1 is the number, 2 the result (exit) or first argument.
-#[inline(always)]
-pub fn tracepoint_word<C: EbpfContext>(ctx: &C, index: usize) -> i64 {
-    // SAFETY: the record of `syscalls/sys_*` is at least three words long (checked by the verifier).
-    unsafe { ctx.as_ptr().cast::<i64>().add(index).read_volatile() }
-}
-
 #[inline(always)]
 fn registers() -> u64 {
     // SAFETY: helpers without preconditions.
@@ -42,24 +32,44 @@ fn registers() -> u64 {
 /// Number of the system call that the current task is in; -1: none.
 #[inline(always)]
 pub fn call_number() -> i64 {
-    field::<i64>(registers(), offset!(regs_nr))
+    number_in(registers())
+}
+
+/// Number of the system call whose registers these are; `int` on arm64 (`syscallno`), so the upper half is not meant.
+#[inline(always)]
+pub fn number_in(regs: u64) -> i64 {
+    i64::from(field::<i64>(regs, offset!(regs_nr)) as i32)
 }
 
 /// Saves the registers that hold the current system call's arguments.
 #[inline(always)]
 pub fn save_registers(thread: &mut Thread) {
-    let at = registers() as usize + offset!(regs_block);
-    // SAFETY: the destination is as long as said; the helper checks the source.
-    unsafe { generated::bpf_probe_read_kernel(thread.regs.as_mut_ptr().cast(), (REGS_WORDS * 8) as u32, at as *const _) };
+    registers_of(registers(), &mut thread.regs);
+}
+
+/// Reads the registers that hold a system call's arguments.
+#[inline(always)]
+pub fn registers_of(regs: u64, words: &mut [u64; REGS_WORDS]) {
+    let at = regs as usize + offset!(regs_block);
+    // SAFETY: the destination is longer than said; the helper checks the source.
+    unsafe { generated::bpf_probe_read_kernel(words.as_mut_ptr().cast(), (REGS_BLOCK * 8) as u32, at as *const _) };
+    if offset!(regs_first) != 0 {
+        words[REGS_BLOCK] = field(regs, offset!(regs_first));
+    }
+}
+
+/// A word of saved registers by its offset in bytes.
+#[inline(always)]
+pub fn word_at(words: &[u64; REGS_WORDS], offset: usize) -> u64 {
+    // SAFETY: the loader checked that the offset lies within.
+    unsafe { words.as_ptr().byte_add(offset).read() }
 }
 
 /// Argument `i` (0 to 5) of the call whose registers were saved.
 macro_rules! argument {
-    ($thread:expr, $i:literal) => {{
-        let within = $crate::maps::offset!(regs_args[$i]);
-        // SAFETY: the loader checked that the offset lies within the block.
-        unsafe { $thread.regs.as_ptr().byte_add(within).read() }
-    }};
+    ($thread:expr, $i:literal) => {
+        $crate::task::word_at(&$thread.regs, $crate::maps::offset!(regs_args[$i]))
+    };
 }
 pub(crate) use argument;
 

@@ -9,7 +9,6 @@ mod output;
 
 use crate::analysis::Analysis;
 use crate::event::Header;
-use crate::kernel;
 use crate::live::{self, Finished, Limits, Signals, View};
 use crate::log;
 use crate::options::{AttachOptions, Cidr};
@@ -188,7 +187,6 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
         min_wait_ns: u64::try_from(attach.min_wait.as_nanos()).unwrap_or(u64::MAX),
         ring_dump: attach.ring_dump,
     };
-    kernel::prepare_tracefs().inspect_err(|_| output::discard(attach.output.as_deref(), attach.force))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
     let finished = runtime.block_on(async {
         let trace = source::attach(&options).inspect_err(|_| output::discard(attach.output.as_deref(), attach.force))?;

@@ -9,7 +9,7 @@ use crate::{
     options::AttachOptions,
 };
 use mta_trace_common::config::Thread;
-use std::{fs::File, io::Write as _, os::fd::AsFd as _, time::Duration};
+use std::{collections::HashMap, fs::File, io::Write as _, os::fd::AsFd as _, time::Duration};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Records that nobody was woken for are looked at this often.
@@ -27,7 +27,7 @@ pub struct LiveTrace {
     dump: Option<File>,
 }
 
-/// Attaches. Must run inside a tokio runtime, before which [`kernel::prepare_tracefs`] was called.
+/// Attaches. Must run inside a tokio runtime.
 pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
     let dump = options.ring_dump.as_ref().map(File::create).transpose().map_err(|error| watch(&error))?;
     let trace = kernel::attach(options)?;
@@ -108,19 +108,21 @@ impl LiveTrace {
         is_new.then_some(Record::Loss(loss))
     }
 
-    /// What the sessions' threads wait for right now, as unfinished blocks. For the live view, not for the log.
-    pub fn waiting(&self) -> Vec<Record> {
+    /// What the sessions' threads have been waiting for, for at least so long, as unfinished blocks.
+    pub fn waiting(&self, at_least_ns: u64) -> Vec<Record> {
         let t = kernel::now_ns();
+        let mut sockets: HashMap<u32, kernel::Sockets> = HashMap::new();
         let block = |(tid, thread, args): &(u32, Thread, [u64; 6])| {
             let mut block = decode::blocked(*tid, thread, args, t);
             let fd = block.args.as_ref().and_then(|args| args.fd);
-            if let Some(mut socket) = fd.and_then(|fd| self.trace.socket_behind(block.pid, fd)) {
+            let sockets = sockets.entry(block.pid).or_insert_with(|| kernel::Sockets::of(block.pid));
+            if let Some(mut socket) = fd.and_then(|fd| kernel::socket_behind(sockets, block.pid, fd)) {
                 block.peer = socket.peer.take();
                 block.socket = Some(socket);
             }
             Record::Block(block)
         };
-        self.trace.blocked().iter().map(block).collect()
+        self.trace.blocked(at_least_ns).iter().map(block).collect()
     }
 
     /// Whether the traced process still exists.
@@ -131,14 +133,10 @@ impl LiveTrace {
     /// Ends the trace: what the ring still holds, what is being waited for, the last counts, the end.
     pub fn stop(mut self, reason: &str) -> Vec<Record> {
         let mut records = self.drain();
-        records.extend(self.waiting());
+        records.extend(self.waiting(0));
         let t = kernel::now_ns();
         records.extend(self.loss(t));
         records.push(Record::End(End { t, reason: reason.to_owned() }));
-        // To detach takes the kernel about three seconds (it waits for RCU, hook by hook). It does so at the end of the
-        // process anyway, and then the report has been shown already.
-        let Self { trace, .. } = self;
-        std::mem::forget(trace);
         records
     }
 }

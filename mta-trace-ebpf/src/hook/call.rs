@@ -1,45 +1,117 @@
-//! What all system call programs share: the test whether the thread is traced, and the decision whether its
-//! call is reported. Hooked: `syscalls/sys_exit_*` tracepoints (number at 8, result at 16; arguments are still in `pt_regs`).
+//! Completed system calls: one program on the tracepoint `raw_syscalls/sys_exit` (BTF form: `struct pt_regs *`, result), which asks
+//! first whether the thread is traced, then what the table says of the call's number, and hands it to the family's handler.
+//!
+//! The handlers see a [`Done`] only, so that another back end may call them. The arguments are still in `pt_regs`; `orig_ax` and
+//! its like keep the number.
 
+use super::{net, plain, poll, sched};
 use crate::{
     emit::Done,
     filter::is_traced,
-    maps::{THREADS, setting},
+    maps::{CALLS, THREADS, offset, setting},
     task,
 };
-use aya_ebpf::programs::TracePointContext;
-use mta_trace_common::config::{ROLE_DAEMON, ROLE_OTHER, Thread};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use mta_trace_common::{
+    config::{REGS_WORDS, ROLE_DAEMON, ROLE_OTHER, Thread},
+    syscalls::{Capture, Word},
+};
 
 /// Daemon: it has accepted a peer whose sessions are wanted, and not forked yet.
 pub const ACCEPTED_MATCHED: u8 = 2;
 /// Daemon: it has accepted somebody else.
 pub const ACCEPTED_OTHER: u8 = 1;
 
-/// The completed call of a traced thread, its block state taken out; `None`: not traced, or of no interest.
-#[inline(always)]
-pub fn done(ctx: &TracePointContext, even_daemon: bool) -> Option<(&'static mut Thread, Done)> {
+/// `TP_PROTO(struct pt_regs *regs, long ret)` (include/trace/events/syscalls.h).
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let (_, tid) = task::ids();
-    if !is_traced(tid) {
-        return None;
+    if is_traced(tid) {
+        completed(ctx.arg(0), ctx.arg(1), tid);
     }
-    // SAFETY: map values live as long as the program runs; only this thread and the scheduler hooks of its CPU change it.
-    let thread = unsafe { &mut *THREADS.get_ptr_mut(tid)? };
-    // `int`, with four bytes of garbage behind it.
-    let nr = i64::from(task::tracepoint_word(ctx, 1) as i32);
-    let mut done = Done { tid, nr, ret: task::tracepoint_word(ctx, 2), since: 0, blocked_in: 0 };
+    0
+}
+
+/// What the table says of a system call number.
+#[inline(always)]
+pub fn word(nr: i64) -> Word {
+    // `int`; what is negative becomes a large index, and none is there.
+    Word(CALLS.get(nr as u32).copied().unwrap_or(0))
+}
+
+#[inline(always)]
+fn completed(regs: u64, ret: i64, tid: u32) {
+    let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
+    // SAFETY: map values live as long as the program runs. Besides this program only the scheduler's hooks change the entry, and they
+    // run when the thread does not.
+    let thread = unsafe { &mut *thread };
+    let nr = task::number_in(regs);
+    let word = word(nr);
+    let Some(done) = done(thread, regs, nr, ret, tid, word) else { return };
+    handle(thread, &done);
+}
+
+/// Takes the block state out; `None`: of no interest.
+#[inline(always)]
+fn done(thread: &mut Thread, regs: u64, nr: i64, ret: i64, tid: u32, word: Word) -> Option<Done> {
+    let mut done = Done { tid, nr, ret, since: 0, blocked_in: 0, word };
+    let mut now = [0; REGS_WORDS];
+    task::registers_of(regs, &mut now);
     if thread.since != 0 {
-        if thread.nr == nr {
+        if thread.nr == nr && is_same(&thread.regs, &now) {
             done.since = thread.since;
             done.blocked_in = thread.blocked_in;
+        } else {
+            // It blocked behind the end of an earlier call, on its way back (task work, a stop).
+            sched::report_outside(thread, tid);
+            thread.selects_valid = 0;
         }
         thread.since = 0;
     }
-    if thread.role == ROLE_OTHER || (thread.role == ROLE_DAEMON && !even_daemon && thread.accepted != ACCEPTED_MATCHED) {
+    let is_wanted = word.is_hooked()
+        && thread.role != ROLE_OTHER
+        && (thread.role != ROLE_DAEMON || word.captures(Capture::Accepted) || thread.accepted == ACCEPTED_MATCHED);
+    if !is_wanted {
         return None;
     }
-    task::save_registers(thread);
+    thread.regs = now;
     thread.socket.forget();
-    Some((thread, done))
+    Some(done)
+}
+
+/// Whether both are the same call: the same arguments at the same places.
+#[inline(always)]
+fn is_same(a: &[u64; REGS_WORDS], b: &[u64; REGS_WORDS]) -> bool {
+    let mut difference = 0;
+    macro_rules! compare {
+        ($($i:literal)*) => { $(difference |= task::word_at(a, offset!(regs_args[$i])) ^ task::word_at(b, offset!(regs_args[$i]));)* };
+    }
+    compare!(0 1 2 3 4 5);
+    difference == 0
+}
+
+#[inline(always)]
+fn handle(thread: &mut Thread, done: &Done) {
+    let is = |capture| done.word.captures(capture);
+    if is(Capture::BufferIn) || is(Capture::BufferOut) || is(Capture::BufferTo) {
+        net::transfer(thread, done, net::Place::Buffer, is(Capture::BufferIn));
+    } else if is(Capture::VectorIn) || is(Capture::VectorOut) {
+        net::transfer(thread, done, net::Place::Vector, is(Capture::VectorIn));
+    } else if is(Capture::MessageIn) || is(Capture::MessageOut) {
+        net::transfer(thread, done, net::Place::Message, is(Capture::MessageIn));
+    } else if is(Capture::MessagesIn) || is(Capture::MessagesOut) {
+        net::transfer(thread, done, net::Place::Messages, is(Capture::MessagesIn));
+    } else if is(Capture::Accepted) {
+        net::accept(thread, done);
+    } else if is(Capture::Sockaddr) {
+        net::connect(thread, done);
+    } else if is(Capture::PollFds) {
+        poll::poll(thread, done);
+    } else if is(Capture::Selects) || is(Capture::Pselects) {
+        poll::select(thread, done);
+    } else {
+        plain::call(thread, done);
+    }
 }
 
 impl Done {

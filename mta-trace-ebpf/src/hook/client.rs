@@ -12,19 +12,23 @@ use aya_ebpf::helpers::{bpf_probe_read_user, generated};
 use core::ffi::c_void;
 use mta_trace_common::{
     config::Thread,
-    event::{FLAG_CLIENT, FLAG_CUT, FLAG_DOT},
-    smtp::{Fate, MODE_COMMAND, MODE_DATA, MODE_UNKNOWN, Scanner, WIPED},
+    event::{FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT},
+    smtp::{Fate, MODE_AUTH, MODE_COMMAND, MODE_DATA, MODE_OPAQUE, MODE_PENDING, MODE_UNKNOWN, Scanner, WIPED},
 };
 
 /// The server read from the client.
 #[inline(always)]
-pub fn read(scanner: &mut Scanner, thread: &Thread, done: &Done) {
+pub fn read(scanner: &mut Scanner, thread: &mut Thread, done: &Done) {
+    let has_waited = done.since != 0 || thread.waited_fd == task::argument!(thread, 0) as i32;
+    thread.waited_fd = -1;
+    if has_waited {
+        scanner.waited();
+    }
     // EAGAIN says nothing; a reset does.
     if done.ret == -11 && !done.is_slow() {
         return;
     }
     let n = if done.ret > 0 { done.ret as u64 } else { 0 };
-    scanner.begin_read();
     if n > 0 && (scanner.mode == MODE_COMMAND || setting!(unfiltered) != 0) {
         if n < 128 {
             lines::<128>(scanner, thread, done, n);
@@ -35,21 +39,69 @@ pub fn read(scanner: &mut Scanner, thread: &Thread, done: &Done) {
         }
         return;
     }
-    let mut is_dot = false;
+    let mut flags = FLAG_CLIENT;
     if n > 0 && scanner.mode == MODE_DATA {
-        is_dot = scanner.data(last_bytes(task::argument!(thread, 1), n), n);
-        // Full buffers inside a message tell nothing.
-        if !is_dot && !done.is_slow() && n >= 4096 {
+        if scanner.data(last_bytes(task::argument!(thread, 1), n), n) {
+            flags |= FLAG_DOT;
+        } else if !done.is_slow() && n >= 4096 {
+            // Full buffers inside a message tell nothing.
             return;
         }
+    } else if n > 0 && (scanner.mode == MODE_AUTH || scanner.mode == MODE_PENDING) {
+        count_lines(scanner, task::argument!(thread, 1), n);
+    } else if n > 0 && scanner.mode == MODE_UNKNOWN {
+        scanner.unseen();
     }
-    let Some(mut entry) = reserve::<Record<0>>() else { return };
-    // SAFETY: `fill` writes all fields.
-    let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
-    record.sys.smtp_mode = scanner.mode;
-    record.sys.head.flags |= if is_dot { FLAG_CLIENT | FLAG_DOT } else { FLAG_CLIENT };
-    submit(entry, done.is_slow());
+    emit::bare(thread, done, flags, scanner.mode, done.is_slow());
+}
+
+/// Bytes of the client, or for it, in several pieces: no mail server does so that is known here. Only their number is told.
+#[inline(always)]
+pub fn scattered(scanner: &mut Scanner, thread: &Thread, done: &Done) {
+    if done.ret > 0 && scanner.mode != MODE_OPAQUE {
+        scanner.lost();
+    }
+    emit::bare(thread, done, FLAG_CLIENT, scanner.mode, done.is_slow());
+}
+
+/// What is counted without being kept.
+struct Count {
+    at: u64,
+    scanner: *mut Scanner,
+}
+
+/// Longest read whose lines are counted.
+const COUNTED: u64 = 4096;
+
+/// Counts the lines of a read that is not told, so that it is known which replies answer them.
+#[inline(always)]
+fn count_lines(scanner: &mut Scanner, at: u64, n: u64) {
+    if n > COUNTED {
+        scanner.unseen();
+        return;
+    }
+    let mut count = Count { at, scanner: &raw mut *scanner };
+    // SAFETY: the callback's signature is the one that the helper wants.
+    unsafe {
+        generated::bpf_loop(n as u32, counted_byte as *mut c_void, (&raw mut count).cast(), 0);
+    }
+}
+
+/// `bpf_loop` callback: byte `i` of a read that is not told.
+extern "C" fn counted_byte(i: u32, count: *mut Count) -> i64 {
+    // SAFETY: `count_lines` keeps both alive during the loop.
+    let (at, scanner) = unsafe { ((*count).at, &mut *(*count).scanner) };
+    // SAFETY: the helper checks the address.
+    match unsafe { bpf_probe_read_user((at + u64::from(i)) as *const u8) } {
+        Ok(byte) => {
+            let _ = scanner.step(byte);
+            0
+        }
+        Err(_) => {
+            scanner.unseen();
+            1
+        }
+    }
 }
 
 /// The last bytes of a buffer, at most four, newest in the low byte.
@@ -72,7 +124,7 @@ fn last_bytes(at: u64, n: u64) -> u32 {
 fn lines<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n: u64) {
     let Some(mut entry) = reserve::<Record<N>>() else {
         // The record is lost, but not the state: it must not take a password for a command later.
-        lost(scanner);
+        scanner.lost();
         return;
     };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
@@ -88,18 +140,10 @@ fn lines<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n:
             generated::bpf_loop(scan.length(), client_byte::<N> as *mut c_void, (&raw mut scan).cast(), 0);
         }
     }
-    if record.sys.head.flags & FLAG_CUT != 0 {
-        lost(scanner);
+    if record.sys.head.flags & (FLAG_CUT | FLAG_FAULT) != 0 {
+        scanner.lost();
     }
     submit(entry, done.is_slow());
-}
-
-/// Bytes went by unseen: sizes only, until the server has replied.
-#[inline(always)]
-fn lost(scanner: &mut Scanner) {
-    scanner.mode = MODE_UNKNOWN;
-    scanner.place = 0;
-    scanner.released();
 }
 
 struct Scan<const N: usize> {
@@ -161,16 +205,17 @@ fn release<const N: usize>(record: &mut Record<N>, scanner: &Scanner, i: u32) {
 
 /// The server wrote to the client.
 #[inline(always)]
-pub fn write(scanner: &mut Scanner, thread: &Thread, done: &Done) {
+pub fn write(scanner: &mut Scanner, thread: &mut Thread, done: &Done) {
+    thread.waited_fd = -1;
     if done.ret <= 0 {
         if done.is_slow() || done.ret != -11 {
-            super::net::numbers(thread, done);
+            emit::bare(thread, done, 0, 0, done.is_slow());
         }
         return;
     }
     let n = done.ret as u64;
-    if scanner.mode == mta_trace_common::smtp::MODE_OPAQUE {
-        reply_size(scanner, thread, done);
+    if scanner.mode == MODE_OPAQUE {
+        emit::bare(thread, done, FLAG_CLIENT, scanner.mode, done.is_slow());
     } else if n < 128 {
         reply::<128>(scanner, thread, done, n);
     } else if n < 1024 {
@@ -181,20 +226,9 @@ pub fn write(scanner: &mut Scanner, thread: &Thread, done: &Done) {
 }
 
 #[inline(always)]
-fn reply_size(scanner: &Scanner, thread: &Thread, done: &Done) {
-    let Some(mut entry) = reserve::<Record<0>>() else { return };
-    // SAFETY: `fill` writes all fields.
-    let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
-    record.sys.head.flags |= FLAG_CLIENT;
-    record.sys.smtp_mode = scanner.mode;
-    submit(entry, done.is_slow());
-}
-
-#[inline(always)]
 fn reply<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n: u64) {
     let Some(mut entry) = reserve::<Record<N>>() else {
-        lost(scanner);
+        scanner.lost();
         return;
     };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
@@ -231,8 +265,7 @@ extern "C" fn reply_byte<const N: usize>(i: u32, scan: *mut Scan<N>) -> i64 {
     let (record, scanner) = unsafe { (&mut *(*scan).record, &mut *(*scan).scanner) };
     // SAFETY: masked to the data area.
     let byte = unsafe { *record.data.as_ptr().add(i as usize & (N - 1)) };
-    // Of a reply to what was not kept only the code is.
-    if scanner.hush == 1 && scanner.column >= 4 && byte != b'\r' && byte != b'\n' && setting!(unfiltered) == 0 {
+    if scanner.is_hushed(byte) && setting!(unfiltered) == 0 {
         // SAFETY: masked to the data area.
         unsafe { *record.data.as_mut_ptr().add(i as usize & (N - 1)) = WIPED }
     }

@@ -4,7 +4,7 @@
 //! the client's bytes by the allow-list (`client`), DNS whole, ident 64 bytes, of a milter the packet's 5-byte header.
 
 use super::{
-    call::{self, ACCEPTED_MATCHED, ACCEPTED_OTHER},
+    call::{ACCEPTED_MATCHED, ACCEPTED_OTHER},
     client,
 };
 use crate::{
@@ -14,20 +14,19 @@ use crate::{
     maps::{PEERS, SESSIONS, count},
     task,
 };
-use aya_ebpf::{helpers::bpf_probe_read_user, macros::tracepoint, programs::TracePointContext};
+use aya_ebpf::helpers::bpf_probe_read_user;
 use mta_trace_common::{
     config::{PEER_MILTER, ROLE_DAEMON, Thread},
     event::{FLAG_MATCHED, FLAG_MILTER, Loss},
     smtp::{MODE_COMMAND, Scanner},
-    syscalls::Call,
+    syscalls::Capture,
 };
 
 /// `accept`, `accept4`: begins a session, if the peer is wanted.
-#[tracepoint]
-pub fn accept_always(ctx: TracePointContext) -> u32 {
-    let Some((thread, done)) = call::done(&ctx, true) else { return 0 };
+#[inline(always)]
+pub fn accept(thread: &mut Thread, done: &Done) {
     if done.ret < 0 && !(thread.role != ROLE_DAEMON && done.is_slow()) {
-        return 0;
+        return;
     }
     let mut is_matched = false;
     if done.ret >= 0 && task::socket_of(done.ret as u64, &mut thread.socket) && thread.role == ROLE_DAEMON && thread.socket.peer_port != 0 {
@@ -42,76 +41,29 @@ pub fn accept_always(ctx: TracePointContext) -> u32 {
             thread.accepted = ACCEPTED_OTHER;
         }
     }
-    diagnose!(&ctx, "thread {} accepted from port {}: wanted {}", done.tid, thread.socket.peer_port, u8::from(is_matched));
-    let Some(mut entry) = reserve::<Record<0>>() else { return 0 };
-    // SAFETY: `fill` writes all fields.
-    let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, &done, thread);
-    if is_matched {
-        record.sys.head.flags |= FLAG_MATCHED;
-    }
-    submit(entry, false);
-    0
+    diagnose!(done, "thread {} accepted from port {}: wanted {}", done.tid, thread.socket.peer_port, u8::from(is_matched));
+    emit::bare(thread, done, if is_matched { FLAG_MATCHED } else { 0 }, 0, false);
 }
 
-/// `Sockaddr`/`Always`: `connect`.
-#[tracepoint]
-pub fn sockaddr_always(ctx: TracePointContext) -> u32 {
-    let Some((thread, done)) = call::done(&ctx, false) else { return 0 };
-    let fd = task::argument!(thread, 0);
-    task::socket_of(fd, &mut thread.socket);
-    let Some(mut entry) = reserve::<Record<128>>() else { return 0 };
+/// `connect`.
+#[inline(always)]
+pub fn connect(thread: &mut Thread, done: &Done) {
+    task::socket_of(task::argument!(thread, 0), &mut thread.socket);
+    let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, &done, thread);
+    emit::fill(&mut record.sys, done, thread);
     emit::copy(record, task::argument!(thread, 1), task::argument!(thread, 2) & 0xffff_ffff);
-    let wake = done.is_slow();
-    submit(entry, wake);
-    0
+    submit(entry, done.is_slow());
 }
 
 /// Where the bytes of a call lie in the process.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+pub enum Place {
     Buffer,
     Vector,
     Message,
-}
-
-/// `BufferIn`/`Socket`.
-#[tracepoint]
-pub fn bufferin_socket(ctx: TracePointContext) -> u32 {
-    transfer(&ctx, Place::Buffer, true)
-}
-
-/// `VectorIn`/`Socket`.
-#[tracepoint]
-pub fn vectorin_socket(ctx: TracePointContext) -> u32 {
-    transfer(&ctx, Place::Vector, true)
-}
-
-/// `MessageIn`/`Socket`.
-#[tracepoint]
-pub fn messagein_socket(ctx: TracePointContext) -> u32 {
-    transfer(&ctx, Place::Message, true)
-}
-
-/// `BufferOut`/`Socket`.
-#[tracepoint]
-pub fn bufferout_socket(ctx: TracePointContext) -> u32 {
-    transfer(&ctx, Place::Buffer, false)
-}
-
-/// `VectorOut`/`Socket`.
-#[tracepoint]
-pub fn vectorout_socket(ctx: TracePointContext) -> u32 {
-    transfer(&ctx, Place::Vector, false)
-}
-
-/// `MessageOut`/`Socket`.
-#[tracepoint]
-pub fn messageout_socket(ctx: TracePointContext) -> u32 {
-    transfer(&ctx, Place::Message, false)
+    Messages,
 }
 
 /// One or two pieces of memory that a call transferred; the first is empty or shorter than 64 bytes if there are two.
@@ -123,28 +75,28 @@ pub struct Pieces {
     pub second_len: u64,
 }
 
+/// Bytes were transferred.
 #[inline(always)]
-fn transfer(ctx: &TracePointContext, place: Place, is_in: bool) -> u32 {
-    let Some((thread, done)) = call::done(ctx, false) else { return 0 };
-    let fd = task::argument!(thread, 0);
-    if !task::socket_of(fd, &mut thread.socket) {
+pub fn transfer(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
+    if !task::socket_of(task::argument!(thread, 0), &mut thread.socket) {
         if done.is_slow() {
-            numbers(thread, &done);
+            emit::bare(thread, done, 0, 0, true);
         }
-        return 0;
+        return;
     }
     if let Some(scanner) = SESSIONS.get_ptr_mut(thread.socket.inode) {
         // SAFETY: map values live as long as the program runs; one process serves a session.
         let scanner = unsafe { &mut *scanner };
-        if is_in {
-            client::read(scanner, thread, &done);
+        if place != Place::Buffer {
+            client::scattered(scanner, thread, done);
+        } else if is_in {
+            client::read(scanner, thread, done);
         } else {
-            client::write(scanner, thread, &done);
+            client::write(scanner, thread, done);
         }
-        return 0;
+        return;
     }
-    helper(thread, &done, place, is_in);
-    0
+    helper(thread, done, place, is_in);
 }
 
 const PORT_DOMAIN: u16 = 53;
@@ -153,7 +105,12 @@ const PORT_AUTH: u16 = 113;
 /// A connection of the server to somebody who helps it.
 #[inline(always)]
 fn helper(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
-    if !is_in && thread.socket.peer_port == 0 && place == Place::Buffer && task::argument!(thread, 4) != 0 {
+    if !is_in
+        && thread.socket.peer_port == 0
+        && thread.socket.family == AF_INET
+        && done.word.captures(Capture::BufferTo)
+        && task::argument!(thread, 4) != 0
+    {
         unconnected(thread);
     }
     let mut budget = match thread.socket.peer_port {
@@ -170,7 +127,7 @@ fn helper(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
     }
     if budget == 0 {
         if done.is_slow() || done.ret == 0 {
-            numbers(thread, done);
+            emit::bare(thread, done, 0, 0, done.is_slow());
         }
         return;
     }
@@ -178,7 +135,8 @@ fn helper(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
         return;
     }
     let pieces = pieces(thread, done, place);
-    if budget > 128 && done.ret > 127 {
+    // The smaller class holds 63 bytes behind a first piece.
+    if budget > 128 && (done.ret > 127 || pieces.first_len > 0) {
         bytes::<1024>(thread, done, &pieces, budget, is_milter);
     } else {
         bytes::<128>(thread, done, &pieces, budget, is_milter);
@@ -186,6 +144,7 @@ fn helper(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
 }
 
 const SOCK_STREAM: u16 = 1;
+const AF_INET: u16 = 2;
 
 /// The peer of `sendto` with an address on a socket that is not connected.
 #[inline(always)]
@@ -193,7 +152,7 @@ fn unconnected(thread: &mut Thread) {
     // SAFETY: the helper checks the address.
     let at = task::argument!(thread, 4);
     let Ok([family, port, a, b]) = (unsafe { bpf_probe_read_user(at as *const [u16; 4]) }) else { return };
-    if family == 2 {
+    if family == AF_INET {
         thread.socket.peer_port = u16::from_be(port);
         // SAFETY: four bytes fit in sixteen.
         unsafe { thread.socket.peer.as_mut_ptr().cast::<[u16; 2]>().write_unaligned([a, b]) };
@@ -224,12 +183,12 @@ fn pieces(thread: &Thread, done: &Done, place: Place) -> Pieces {
         return Pieces { first: 0, first_len: 0, second: task::argument!(thread, 1), second_len: transferred };
     }
     let mut vector = task::argument!(thread, 1);
-    if done.nr as i32 == Call::Sendmmsg.row().number() || done.nr as i32 == Call::Recvmmsg.row().number() {
+    if place == Place::Messages {
         // They return how many messages; `msg_len` of the first stands behind its `struct msghdr`.
         // SAFETY: the helper checks the address.
         transferred = u64::from(unsafe { bpf_probe_read_user((vector + 56) as *const u32) }.unwrap_or(0));
     }
-    if place == Place::Message {
+    if place == Place::Message || place == Place::Messages {
         // `msg_iov` of `struct msghdr`.
         // SAFETY: the helper checks the address.
         vector = unsafe { bpf_probe_read_user((vector + 16) as *const u64) }.unwrap_or(0);
@@ -264,17 +223,6 @@ fn bytes<const N: usize>(thread: &Thread, done: &Done, pieces: &Pieces, budget: 
     if is_milter {
         record.sys.head.flags |= FLAG_MILTER;
     }
-    let wake = done.is_slow();
-    submit(entry, wake);
-}
-
-/// Reports the call without any of its bytes.
-#[inline(always)]
-pub fn numbers(thread: &Thread, done: &Done) {
-    let Some(mut entry) = reserve::<Record<0>>() else { return };
-    // SAFETY: `fill` writes all fields.
-    let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
     let wake = done.is_slow();
     submit(entry, wake);
 }

@@ -1,121 +1,64 @@
 //! Calls of which no memory, a path, or one small structure is read: descriptors, files, sleeps, timers, waits.
-//! One program for each pair of `Capture` and `Emit` in the table.
 
-use super::call::{self};
 use crate::{
-    emit::{self, Record, reserve, submit},
+    emit::{self, Done, Record, reserve, submit},
     maps::count,
     task,
 };
-use aya_ebpf::{helpers::generated, macros::tracepoint, programs::TracePointContext};
+use aya_ebpf::helpers::generated;
 use mta_trace_common::{
     config::Thread,
     event::{FLAG_CUT, FLAG_FAULT, Loss},
+    syscalls::{Capture, Emit},
 };
 
-/// `Nothing`/`Slow`.
-#[tracepoint]
-pub fn nothing_slow(ctx: TracePointContext) -> u32 {
-    if let Some((thread, done)) = call::done(&ctx, false)
-        && done.is_slow()
-    {
-        numbers(thread, &done, true);
+/// A completed call of this family.
+#[inline(always)]
+pub fn call(thread: &mut Thread, done: &Done) {
+    let is = |capture| done.word.captures(capture);
+    let is_wanted = done.is_slow()
+        || done.word.emits(Emit::Always)
+        || done.word.emits(Emit::Success) && done.ret >= 0
+        || is(Capture::Duplicate) && done.ret >= 0 && duplicates(thread);
+    if !is_wanted {
+        return;
     }
-    0
+    if is(Capture::Path0) {
+        path(thread, done, task::argument!(thread, 0));
+    } else if is(Capture::Path1) {
+        path(thread, done, task::argument!(thread, 1));
+    } else if is(Capture::Timespec0) {
+        structure::<16>(thread, done, task::argument!(thread, 0));
+    } else if is(Capture::Timespec2) {
+        structure::<16>(thread, done, task::argument!(thread, 2));
+    } else if is(Capture::Itimer) {
+        structure::<32>(thread, done, task::argument!(thread, 1));
+    } else if is(Capture::Pair) && done.ret >= 0 {
+        structure::<8>(thread, done, task::argument!(thread, 0));
+    } else {
+        // What a slow call waited on may be a socket.
+        if done.is_slow() && done.word.fd0() {
+            task::socket_of(task::argument!(thread, 0), &mut thread.socket);
+        }
+        emit::bare(thread, done, 0, 0, done.is_slow());
+    }
 }
 
-/// `Nothing`/`Success`.
-#[tracepoint]
-pub fn nothing_success(ctx: TracePointContext) -> u32 {
-    if let Some((thread, done)) = call::done(&ctx, false)
-        && (done.ret >= 0 || done.is_slow())
-    {
-        let wake = done.is_slow();
-        numbers(thread, &done, wake);
-    }
-    0
-}
-
-/// `Nothing`/`Always`.
-#[tracepoint]
-pub fn nothing_always(ctx: TracePointContext) -> u32 {
-    if let Some((thread, done)) = call::done(&ctx, false) {
-        let wake = done.is_slow();
-        numbers(thread, &done, wake);
-    }
-    0
-}
-
-/// `Duplicate`/`Slow`: `fcntl`.
-#[tracepoint]
-pub fn duplicate_slow(ctx: TracePointContext) -> u32 {
+/// Whether `fcntl` made another descriptor.
+#[inline(always)]
+fn duplicates(thread: &Thread) -> bool {
     const F_DUPFD: u64 = 0;
     const F_DUPFD_CLOEXEC: u64 = 1030;
-    if let Some((thread, done)) = call::done(&ctx, false) {
-        let command = task::argument!(thread, 1) & 0xffff_ffff;
-        let is_slow = done.is_slow();
-        if is_slow || done.ret >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
-            numbers(thread, &done, is_slow);
-        }
-    }
-    0
-}
-
-/// `Pair`/`Success`: `pipe`, `pipe2`.
-#[tracepoint]
-pub fn pair_success(ctx: TracePointContext) -> u32 {
-    structure::<8>(&ctx, 0)
+    let command = task::argument!(thread, 1) & 0xffff_ffff;
+    command == F_DUPFD || command == F_DUPFD_CLOEXEC
 }
 
 #[inline(always)]
-fn numbers(thread: &mut Thread, done: &emit::Done, wake: bool) {
-    // What a slow call waited on may be a socket (epoll_wait: no).
-    if wake {
-        let fd = task::argument!(thread, 0);
-        task::socket_of(fd, &mut thread.socket);
-    }
-    let Some(mut entry) = reserve::<Record<0>>() else { return };
-    // SAFETY: all fields are written by `fill`.
-    let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
-    submit(entry, wake);
-}
-
-/// `Path0`/`Success`.
-#[tracepoint]
-pub fn path0_success(ctx: TracePointContext) -> u32 {
-    path(&ctx, 0, true)
-}
-
-/// `Path0`/`Slow`.
-#[tracepoint]
-pub fn path0_slow(ctx: TracePointContext) -> u32 {
-    path(&ctx, 0, false)
-}
-
-/// `Path1`/`Success`.
-#[tracepoint]
-pub fn path1_success(ctx: TracePointContext) -> u32 {
-    path(&ctx, 1, true)
-}
-
-/// `Path1`/`Slow`.
-#[tracepoint]
-pub fn path1_slow(ctx: TracePointContext) -> u32 {
-    path(&ctx, 1, false)
-}
-
-#[inline(always)]
-fn path(ctx: &TracePointContext, argument: usize, on_success: bool) -> u32 {
-    let Some((thread, done)) = call::done(ctx, false) else { return 0 };
-    if !(done.is_slow() || on_success && done.ret >= 0) {
-        return 0;
-    }
-    let Some(mut entry) = reserve::<Record<128>>() else { return 0 };
+fn path(thread: &Thread, done: &Done, at: u64) {
+    let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, the helper the data.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, &done, thread);
-    let at = if argument == 0 { task::argument!(thread, 0) } else { task::argument!(thread, 1) };
+    emit::fill(&mut record.sys, done, thread);
     // SAFETY: the destination is as long as said.
     let length = unsafe { generated::bpf_probe_read_user_str(record.data.as_mut_ptr().cast(), 128, at as *const _) };
     if length < 0 {
@@ -125,46 +68,18 @@ fn path(ctx: &TracePointContext, argument: usize, on_success: bool) -> u32 {
         record.sys.head.data_len = length as u32;
         if length == 128 {
             record.sys.head.flags |= FLAG_CUT;
+            count(Loss::Truncated);
         }
     }
-    let wake = done.is_slow();
-    submit(entry, wake);
-    0
-}
-
-/// `Timespec0`/`Always`: `nanosleep`.
-#[tracepoint]
-pub fn timespec0_always(ctx: TracePointContext) -> u32 {
-    structure::<16>(&ctx, 0)
-}
-
-/// `Timespec2`/`Always`: `clock_nanosleep`.
-#[tracepoint]
-pub fn timespec2_always(ctx: TracePointContext) -> u32 {
-    structure::<16>(&ctx, 2)
-}
-
-/// `Itimer`/`Always`: `setitimer`.
-#[tracepoint]
-pub fn itimer_always(ctx: TracePointContext) -> u32 {
-    structure::<32>(&ctx, 1)
+    submit(entry, done.is_slow());
 }
 
 #[inline(always)]
-fn structure<const N: usize>(ctx: &TracePointContext, argument: usize) -> u32 {
-    let Some((thread, done)) = call::done(ctx, false) else { return 0 };
-    if N == 8 && done.ret < 0 {
-        return 0;
-    }
-    let Some(mut entry) = reserve::<Record<128>>() else { return 0 };
+fn structure<const N: usize>(thread: &Thread, done: &Done, at: u64) {
+    let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, the helper the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, &done, thread);
-    let at = match argument {
-        0 => task::argument!(thread, 0),
-        1 => task::argument!(thread, 1),
-        _ => task::argument!(thread, 2),
-    };
+    emit::fill(&mut record.sys, done, thread);
     // SAFETY: N is at most 32.
     let error = unsafe { generated::bpf_probe_read_user(record.data.as_mut_ptr().cast(), N as u32, at as *const _) };
     if error == 0 {
@@ -174,5 +89,4 @@ fn structure<const N: usize>(ctx: &TracePointContext, argument: usize) -> u32 {
         count(Loss::Fault);
     }
     submit(entry, done.is_slow());
-    0
 }

@@ -1,70 +1,65 @@
-//! `poll`, `ppoll` (array read at exit: `fd` and `events` are unchanged, `revents` is filled) and `select`,
-//! `pselect6` (sets and time-out are read at ENTRY, since the kernel overwrites them).
+//! `poll`, `ppoll` (the array is read at the exit: `fd` and `events` are unchanged, `revents` is filled) and `select`, `pselect6`,
+//! whose sets and time-out the kernel overwrites when it returns: they are read when the thread blocks, since only then the call is told.
 
-use super::call;
 use crate::{
-    emit::{self, Record, reserve, submit},
-    filter::is_traced,
-    maps::{THREADS, count},
+    emit::{self, Done, Record, reserve, submit},
+    maps::count,
     task,
 };
-use aya_ebpf::{
-    helpers::{bpf_probe_read_user, generated},
-    macros::tracepoint,
-    programs::TracePointContext,
+use aya_ebpf::helpers::{bpf_probe_read_user, generated};
+use mta_trace_common::{
+    config::Thread,
+    event::{FLAG_CUT, Loss, Selects},
+    syscalls::{Capture, Word},
 };
-use mta_trace_common::event::{FLAG_CUT, Loss, Selects};
 
-/// `PollFds`/`Slow`.
-#[tracepoint]
-pub fn pollfds_slow(ctx: TracePointContext) -> u32 {
-    let Some((thread, done)) = call::done(&ctx, false) else { return 0 };
+/// 15 entries of 8 bytes fit into a record.
+const POLL_FDS: u64 = 15;
+
+/// `poll` or `ppoll` has returned.
+#[inline(always)]
+pub fn poll(thread: &mut Thread, done: &Done) {
     if !done.is_slow() {
-        return 0;
+        return;
     }
-    let Some(mut entry) = reserve::<Record<128>>() else { return 0 };
+    let (at, descriptors) = (task::argument!(thread, 0), task::argument!(thread, 1));
+    // SAFETY: the helper checks the address.
+    thread.waited_fd = if descriptors == 1 { unsafe { bpf_probe_read_user(at as *const i32) }.unwrap_or(-1) } else { -1 };
+    let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, &done, thread);
-    // 15 entries of 8 bytes.
-    let wanted = if task::argument!(thread, 1) > 15 { 15 } else { task::argument!(thread, 1) };
-    if task::argument!(thread, 1) > 15 {
+    emit::fill(&mut record.sys, done, thread);
+    if descriptors > POLL_FDS {
         record.sys.head.flags |= FLAG_CUT;
         count(Loss::Truncated);
     }
-    let at = task::argument!(thread, 0);
-    emit::copy(record, at, wanted * 8);
+    emit::copy(record, at, if descriptors > POLL_FDS { POLL_FDS } else { descriptors } * 8);
     submit(entry, true);
-    0
 }
 
-/// `Selects` at entry; arguments stand in the tracepoint's record from word 2 on.
-#[tracepoint]
-pub fn selects_enter(ctx: TracePointContext) -> u32 {
-    let (_, tid) = task::ids();
-    if !is_traced(tid) {
-        return 0;
+/// The thread blocks in a call; if that is a `select`, what it was asked is still there.
+#[inline(always)]
+pub fn blocks(thread: &mut Thread, word: Word) {
+    let is_pselect = word.captures(Capture::Pselects);
+    thread.selects_valid = 0;
+    if !is_pselect && !word.captures(Capture::Selects) {
+        return;
     }
-    let Some(thread) = THREADS.get_ptr_mut(tid) else { return 0 };
-    // SAFETY: map values live as long as the program runs; only this thread writes this field.
-    let thread = unsafe { &mut *thread };
     thread.selects.sets = [[0; 2]; 3];
-    let descriptors = task::tracepoint_word(&ctx, 2) as u64;
-    set(&mut thread.selects.sets[0], task::tracepoint_word(&ctx, 3) as u64, descriptors);
-    set(&mut thread.selects.sets[1], task::tracepoint_word(&ctx, 4) as u64, descriptors);
-    set(&mut thread.selects.sets[2], task::tracepoint_word(&ctx, 5) as u64, descriptors);
+    let descriptors = task::argument!(thread, 0) & 0xffff_ffff;
+    set(&mut thread.selects.sets[0], task::argument!(thread, 1), descriptors);
+    set(&mut thread.selects.sets[1], task::argument!(thread, 2), descriptors);
+    set(&mut thread.selects.sets[2], task::argument!(thread, 3), descriptors);
     thread.selects.timeout = -1;
-    let timeout = task::tracepoint_word(&ctx, 6) as u64;
+    let timeout = task::argument!(thread, 4);
     if timeout != 0 {
         // SAFETY: the helper checks the address.
         if let Ok([seconds, fraction]) = unsafe { bpf_probe_read_user(timeout as *const [i64; 2]) } {
-            // `pselect6` gives nanoseconds, `select` microseconds.
-            let is_select = task::tracepoint_word(&ctx, 1) as i32 == mta_trace_common::syscalls::Call::Select.row().number();
-            thread.selects.timeout = seconds * 1_000_000_000 + if is_select { fraction * 1000 } else { fraction };
+            // Nanoseconds of a `timespec`, microseconds of a `timeval`.
+            thread.selects.timeout = seconds * 1_000_000_000 + if is_pselect { fraction } else { fraction * 1000 };
         }
     }
     thread.selects_valid = 1;
-    0
 }
 
 #[inline(always)]
@@ -81,19 +76,22 @@ fn set(words: &mut [u64; 2], at: u64, descriptors: u64) {
     }
 }
 
-/// `Selects`/`Slow`.
-#[tracepoint]
-pub fn selects_slow(ctx: TracePointContext) -> u32 {
-    let Some((thread, done)) = call::done(&ctx, false) else { return 0 };
+/// `select` or `pselect6` has returned.
+#[inline(always)]
+pub fn select(thread: &mut Thread, done: &Done) {
     let is_valid = thread.selects_valid == 1;
     thread.selects_valid = 0;
-    if !done.is_slow() {
-        return 0;
+    if done.since == 0 {
+        return;
     }
-    let Some(mut entry) = reserve::<Record<128>>() else { return 0 };
+    thread.waited_fd = if is_valid { only(&thread.selects) } else { -1 };
+    if !done.is_slow() {
+        return;
+    }
+    let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, the copy the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, &done, thread);
+    emit::fill(&mut record.sys, done, thread);
     if is_valid {
         // SAFETY: 128 bytes hold a `Selects`; both are aligned to 8.
         unsafe {
@@ -106,5 +104,21 @@ pub fn selects_slow(ctx: TracePointContext) -> u32 {
         count(Loss::Truncated);
     }
     submit(entry, true);
-    0
+}
+
+/// The one descriptor below 64 that is waited for to become readable, if it is the only one.
+#[inline(always)]
+fn only(selects: &Selects) -> i32 {
+    let [[low, high], [write, write_high], _] = selects.sets;
+    if high | write | write_high != 0 || low == 0 || low & (low - 1) != 0 {
+        return -1;
+    }
+    let mut fd = 0;
+    while fd < 64 {
+        if low >> fd & 1 == 1 {
+            return fd;
+        }
+        fd += 1;
+    }
+    -1
 }

@@ -24,7 +24,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let Some(parent) = THREADS.get_ptr_mut(tid) else { return 0 };
-    // SAFETY: the parent is the current thread.
+    // SAFETY: the parent is the current thread, which does nothing else meanwhile.
     let parent = unsafe { &mut *parent };
     let child = ctx.arg::<u64>(1);
     let child_tid: u32 = task::field(child, offset!(task_pid));

@@ -4,7 +4,7 @@
 use crate::{
     emit::now,
     filter,
-    maps::{THREADS, abi_version, count},
+    maps::{THREADS, abi_version, count, offset},
 };
 use aya_ebpf::programs::RawTracePointContext;
 use core::ffi::c_void;
@@ -28,23 +28,36 @@ fn serve(ctx: &RawTracePointContext) {
     if operation == Request::FORGET {
         filter::forget(tid);
         let _ = THREADS.remove(tid);
+    } else if operation == Request::TRACE {
+        let thread = Thread::new(now(), ctx.arg::<u64>(2) as u32, ctx.arg::<u64>(3) as u8, STATE_CPU, ctx.arg(4));
+        if THREADS.insert(tid, thread, 0).is_err() {
+            count(Loss::Tables);
+            return;
+        }
+        filter::trace(tid);
+    } else if operation == Request::BLOCKED {
+        blocked(ctx, tid);
+    }
+}
+
+/// The thread blocks, as /proc said after its bit was set; unless it was seen to do something since.
+#[inline(always)]
+fn blocked(ctx: &RawTracePointContext, tid: u32) {
+    let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
+    // SAFETY: map values live as long as the program runs; a thread that blocks changes nothing itself.
+    let thread = unsafe { &mut *thread };
+    if thread.is_new == 0 {
         return;
     }
-    if operation != Request::TRACE {
-        return;
+    thread.state = STATE_BLOCKED;
+    thread.nr = ctx.arg::<u64>(2) as i64;
+    thread.since = thread.last;
+    macro_rules! keep {
+        ($($i:literal)*) => { $({
+            let at = offset!(regs_args[$i]);
+            // SAFETY: the loader checked that the offset lies within.
+            unsafe { thread.regs.as_mut_ptr().byte_add(at).write(ctx.arg($i + 3)) };
+        })* };
     }
-    let t = now();
-    let nr = ctx.arg::<u64>(5) as i64;
-    let is_blocked = ctx.arg::<u64>(4) == u64::from(STATE_BLOCKED);
-    let state = if is_blocked { STATE_BLOCKED } else { STATE_CPU };
-    let mut thread = Thread::new(t, ctx.arg::<u64>(2) as u32, ctx.arg::<u64>(3) as u8, state, ctx.arg(6));
-    if is_blocked {
-        thread.nr = nr;
-        thread.since = t;
-    }
-    if THREADS.insert(tid, thread, 0).is_err() {
-        count(Loss::Tables);
-        return;
-    }
-    filter::trace(tid);
+    keep!(0 1 2 3 4 5);
 }

@@ -4,6 +4,7 @@
 //! The counters only grow, and every record carries them, so that differences close the sum whatever is reported.
 //! Time blocked outside hooked calls is reported from here, since no other program sees it.
 
+use super::{call, poll};
 use crate::{
     emit::{head, now, reserve, submit},
     filter::is_traced,
@@ -14,7 +15,6 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use mta_trace_common::{
     config::{ROLE_DAEMON, ROLE_OTHER, STATE_BLOCKED, STATE_CPU, STATE_RUNNABLE, Thread},
     event::{Block, KIND_BLOCK},
-    syscalls::HOOKED,
 };
 
 #[btf_tracepoint(function = "sched_switch")]
@@ -35,6 +35,7 @@ fn switch_out(ctx: &BtfTracePointContext, tid: u32) {
     let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
     // SAFETY: the thread leaves this CPU; its run queue is locked.
     let thread = unsafe { &mut *thread };
+    thread.is_new = 0;
     let t = now();
     thread.cpu += t.saturating_sub(thread.last);
     thread.last = t;
@@ -53,6 +54,7 @@ fn switch_out(ctx: &BtfTracePointContext, tid: u32) {
         thread.cpu_since = thread.cpu;
         thread.runqueue_since = thread.runqueue;
         task::save_registers(thread);
+        poll::blocks(thread, call::word(nr));
     }
 }
 
@@ -61,6 +63,7 @@ fn switch_in(tid: u32) {
     let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
     // SAFETY: the thread comes to this CPU; its run queue is locked.
     let thread = unsafe { &mut *thread };
+    thread.is_new = 0;
     let t = now();
     let passed = t.saturating_sub(thread.last);
     if thread.state == STATE_BLOCKED {
@@ -71,13 +74,19 @@ fn switch_in(tid: u32) {
     }
     thread.last = t;
     thread.state = STATE_CPU;
-    if thread.since == 0 || is_hooked(thread.nr) {
+    if thread.since == 0 || call::word(thread.nr).is_hooked() {
         return;
     }
-    if thread.blocked_in >= setting!(min_wait_ns) && thread.role != ROLE_OTHER && thread.role != ROLE_DAEMON {
-        report(thread, t, tid);
-    }
+    report_outside(thread, tid);
     thread.since = 0;
+}
+
+/// Reports a block that no hooked call tells of.
+#[inline(always)]
+pub fn report_outside(thread: &Thread, tid: u32) {
+    if thread.blocked_in >= setting!(min_wait_ns) && thread.role != ROLE_OTHER && thread.role != ROLE_DAEMON {
+        report(thread, now(), tid);
+    }
 }
 
 #[inline(always)]
@@ -92,18 +101,6 @@ fn report(thread: &Thread, t: u64, tid: u32) {
         args: task::arguments(thread),
     });
     submit(entry, false);
-}
-
-#[inline(always)]
-fn is_hooked(nr: i64) -> bool {
-    let word = nr as u64 >> 6;
-    let mut bits = 0;
-    // Unrolled: an index into read-only data would need a bound that LLVM may drop.
-    macro_rules! word {
-        ($($i:literal)*) => { $(if word == $i { bits = HOOKED[$i]; })* };
-    }
-    word!(0 1 2 3 4 5 6 7);
-    bits & 1 << (nr & 63) != 0
 }
 
 #[btf_tracepoint(function = "sched_wakeup")]

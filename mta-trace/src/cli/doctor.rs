@@ -14,10 +14,9 @@ const CAPABILITIES: &[(u32, &str, &str)] = &[
     (39, "CAP_BPF", "to load the eBPF programs"),
     (38, "CAP_PERFMON", "to attach them to tracepoints"),
     (19, "CAP_SYS_PTRACE", "to look at the mail server's descriptors"),
-    (CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "to read tracefs"),
+    (2, "CAP_DAC_READ_SEARCH", "to look at processes of other users in /proc"),
 ];
-const CAP_DAC_READ_SEARCH: u32 = 2;
-/// Stands for the first two before Linux 5.8, and for mounting tracefs.
+/// Includes the first two.
 const CAP_SYS_ADMIN: u32 = 21;
 
 struct Need {
@@ -46,25 +45,16 @@ pub fn run() -> Result<(), Failure> {
 
 fn needs() -> Vec<Need> {
     let release = kernel::release();
-    let is_new = is_at_least(&release, 5, 8);
-    let mut needs = vec![need("kernel", is_new, release, "Linux 5.8 or newer is needed (ring buffer, CAP_BPF)")];
+    let is_new = is_at_least(&release, 5, 17);
+    let mut needs = vec![need("kernel", is_new, release, "Linux 5.17 or newer is needed (bpf_loop)")];
     let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
     needs.push(need("BTF", btf, "/sys/kernel/btf/vmlinux".to_owned(), "the kernel must be built with CONFIG_DEBUG_INFO_BTF=y"));
     let held = fs::read_to_string("/proc/self/status").map_or(0, |status| effective(&status));
-    let places = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-    let mounted = places.into_iter().find(|place| Path::new(place).join("events/syscalls").exists());
-    let prepared = kernel::prepare_tracefs();
     for (bit, name, why) in CAPABILITIES {
-        // Root reads tracefs without it.
-        let is_read = *bit == CAP_DAC_READ_SEARCH && prepared.is_ok();
-        needs.push(need(name, has(held, *bit) || is_read, (*why).to_owned(), &format!("{why}: run as root, or give it this capability")));
+        needs.push(need(name, has(held, *bit), (*why).to_owned(), &format!("{why}: run as root, or give it this capability")));
     }
     needs.push(lockdown());
-    let found = mounted.map_or("not mounted; mta-trace mounts one for itself, which nobody else sees".to_owned(), str::to_owned);
-    needs.push(match &prepared {
-        Ok(()) => Need { name: "tracefs".to_owned(), is_met: true, text: found },
-        Err(error) => Need { name: "tracefs".to_owned(), is_met: false, text: error.to_string() },
-    });
+    needs.push(need("tracefs", true, "not needed".to_owned(), ""));
     needs.extend(kernel::probe().into_iter().map(|kernel::Probe { what, result }| match result {
         Ok(text) => Need { name: what, is_met: true, text },
         Err(text) => Need { name: what, is_met: false, text },
@@ -115,8 +105,8 @@ mod tests {
 
     #[test]
     fn releases_are_compared_as_numbers() {
-        for (release, expected) in [("6.1.0-13-amd64", true), ("5.8.0", true), ("5.7.19", false), ("4.19.0", false), ("x", false), ("", false)] {
-            assert_eq!(is_at_least(release, 5, 8), expected, "{release}");
+        for (release, expected) in [("6.1.0-13-amd64", true), ("5.17.0", true), ("5.16.19", false), ("4.19.0", false), ("x", false), ("", false)] {
+            assert_eq!(is_at_least(release, 5, 17), expected, "{release}");
         }
     }
 

@@ -31,7 +31,15 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
     let data = data.get(..usize::try_from(head.data_len).unwrap_or(usize::MAX)).ok_or("data is longer than the record")?;
     let is_data = matches!(
         call.row().capture,
-        Capture::BufferIn | Capture::BufferOut | Capture::VectorIn | Capture::VectorOut | Capture::MessageIn | Capture::MessageOut
+        Capture::BufferIn
+            | Capture::BufferOut
+            | Capture::BufferTo
+            | Capture::VectorIn
+            | Capture::VectorOut
+            | Capture::MessageIn
+            | Capture::MessageOut
+            | Capture::MessagesIn
+            | Capture::MessagesOut
     );
     let (socket, peer) = socket::identify(sock);
     let carry = carry.get(..usize::from(*carry_len)).filter(|carry| !carry.is_empty());
@@ -77,7 +85,7 @@ fn mode(mode: u8) -> Result<SmtpMode, String> {
 }
 
 fn is_out(call: Call) -> bool {
-    matches!(call.row().capture, Capture::BufferOut | Capture::VectorOut | Capture::MessageOut)
+    matches!(call.row().capture, Capture::BufferOut | Capture::BufferTo | Capture::VectorOut | Capture::MessageOut | Capture::MessagesOut)
 }
 
 /// A reply without the text that was not kept.

@@ -1,7 +1,12 @@
 //! The far end of a connection, and what identifies a socket.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{borrow::Cow, fmt, net::SocketAddr, str::FromStr};
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 /// An address: `ADDR:PORT` (IPv6 in brackets) or a unix path (abstract names begin with `@`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,6 +18,14 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// The address without its port, of an internet address.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Inet(addr) => Some(addr.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// The port, of an internet address.
     pub fn port(&self) -> Option<u16> {
         match self {

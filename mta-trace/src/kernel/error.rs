@@ -1,6 +1,6 @@
 //! What can go wrong between a selection and attached hooks; each variant says what to do next.
 
-use std::{io, path::PathBuf};
+use std::{io, net::IpAddr, path::PathBuf};
 
 /// Why tracing cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum Error {
     },
     /// No BTF.
     #[error(
-        "{0}: the kernel offers no BTF, which tells where its structures lie; it needs CONFIG_DEBUG_INFO_BTF (distribution kernels from 5.10 on have it)"
+        "{0}: the kernel offers no BTF, which tells where its structures lie; it needs CONFIG_DEBUG_INFO_BTF (the kernels of the big distributions have it)"
     )]
     NoBtf(io::Error),
     /// BTF of another form.
@@ -68,9 +68,17 @@ pub enum Error {
         /// Field.
         field: &'static str,
     },
-    /// tracefs.
-    #[error("tracefs cannot be mounted ({0}); as root: mount -t tracefs nodev /sys/kernel/tracing")]
-    NoTracefs(io::Error),
+    /// A child that was named serves somebody else.
+    #[error("process {pid} serves {}, which no --client names; leave --client out, or give the PID of the daemon", client.map_or("nobody known".to_owned(), |it| it.to_string()))]
+    OtherClient {
+        /// What was named.
+        pid: u32,
+        /// Whom it serves.
+        client: Option<IpAddr>,
+    },
+    /// Not a program of this kernel's own word size.
+    #[error("process {0} is a 32-bit program, whose system calls have other numbers; that is not supported")]
+    Bits32(u32),
     /// The object that was built in does not fit.
     #[error("the eBPF object has ABI version {found:?}, this program wants {wanted}; build it again by `cargo xtask ebpf`")]
     Abi {
@@ -106,11 +114,13 @@ impl Error {
     /// Exit code: 3 where the kernel or its permissions are in the way, 1 else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotPermitted { .. } | Self::NoBtf(_) | Self::BtfUnreadable | Self::NoField { .. } | Self::NoTracefs(_) | Self::Hook { .. } => 3,
+            Self::NotPermitted { .. } | Self::NoBtf(_) | Self::BtfUnreadable | Self::NoField { .. } | Self::Hook { .. } => 3,
             Self::NoProcess(_)
             | Self::KernelThread(_)
             | Self::Vanished(_)
             | Self::NoServer { .. }
+            | Self::OtherClient { .. }
+            | Self::Bits32(_)
             | Self::NobodyListens(_)
             | Self::Ambiguous { .. }
             | Self::NoMta(_)

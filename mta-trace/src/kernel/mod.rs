@@ -12,25 +12,25 @@ mod probe;
 mod proc;
 mod seed;
 mod target;
-mod tracefs;
 
 pub use error::Error;
 pub use probe::{Probe, other_tracers, probe};
+pub use proc::{Sockets, socket_behind};
 pub use target::Target;
-pub use tracefs::prepare as prepare_tracefs;
 
 use crate::{
-    event::{Record, SocketId},
+    event::{Endpoint, Record},
     options::AttachOptions,
 };
 use aya::maps::{MapData, RingBuf};
 use diagnostics::Diagnostics;
 use mta_trace_common::{
-    config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_SESSION, Request, STATE_BLOCKED, STATE_CPU, Settings, Thread},
+    config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_SESSION, Request, STATE_BLOCKED, Settings, Thread},
     smtp::{MODE_UNKNOWN, Scanner},
 };
 use object::Object;
 use std::{
+    collections::HashSet,
     net::IpAddr,
     os::fd::{AsFd, BorrowedFd},
 };
@@ -74,58 +74,75 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     let target = target::find(options)?;
     let began = now_ns();
     let filters = filters(options)?;
-    let is_daemon = !target.listening.is_empty();
     let settings = Settings {
         min_wait_ns: options.min_wait_ns,
         filters: u32::try_from(filters.len()).unwrap_or(u32::MAX),
-        follow_accept: u32::from(is_daemon),
         unfiltered: u32::from(cfg!(feature = "unsafe-unfiltered")),
-        reserved: 0,
     };
     let mut object = Object::load(settings, &filters)?;
     let ring = object.ring()?;
     let diagnostics = object.diagnostics()?;
     object.attach_processes()?;
-    let mut seeds = vec![seed::process(target.pid, if is_daemon { "daemon" } else { "session" })];
-    seeds.extend(seed::resolv_conf(target.pid));
+    let is_daemon = !target.listening.is_empty();
+    let mut seeds = Vec::new();
     if is_daemon {
+        seeds.push(seed::process(target.pid, "daemon"));
         trace(&mut object, target.pid, ROLE_DAEMON, 0)?;
-        if options.existing {
-            for pid in proc::tree(target.pid).into_iter().skip(1) {
-                seeds.extend(existing(&mut object, pid, true)?);
-            }
-        }
-    } else {
-        seeds.pop_if(|seed| matches!(seed, Record::SeedProc(_)));
-        seeds.retain(|seed| !matches!(seed, Record::SeedProc(_)));
-        seeds.extend(existing(&mut object, target.pid, false)?);
     }
     object.attach_calls()?;
+    seeds.extend(seed::resolv_conf(target.pid));
+    if !is_daemon {
+        seeds.extend(existing(&mut object, target.pid, options)?.ok_or(Error::Vanished(target.pid))?);
+    } else if options.existing {
+        seeds.extend(all_existing(&mut object, target.pid, options)?);
+    }
     if proc::exe(target.pid).is_none() {
         return Err(Error::Vanished(target.pid));
     }
     Ok(Trace { object, diagnostics, ring, target, seeds, attach_ns: [began, now_ns()] })
 }
 
-/// Takes a process into the trace that serves a session already.
-fn existing(object: &mut Object, pid: u32, may_vanish: bool) -> Result<Vec<Record>, Error> {
-    let Some(serving) = target::serving(pid) else {
-        return if may_vanish { Ok(Vec::new()) } else { Err(Error::Vanished(pid)) };
-    };
-    object.add_session(serving.socket.inode, Scanner::new(MODE_UNKNOWN))?;
-    trace(object, pid, ROLE_SESSION, serving.socket.inode)?;
-    let mut seeds = vec![seed::process(pid, "session")];
-    seeds.extend(seed::descriptors(pid, Some(&serving)));
-    Ok(seeds)
+/// Takes in the descendants of a daemon that serve sessions already. Every hook is in place, so whoever is accepted from now on is
+/// followed anyway; who was accepted but not forked before that comes up in one of the next looks.
+fn all_existing(object: &mut Object, daemon: u32, options: &AttachOptions) -> Result<Vec<Record>, Error> {
+    let (mut seeds, mut seen) = (Vec::new(), HashSet::from([daemon]));
+    loop {
+        let new: Vec<u32> = proc::tree(daemon).into_iter().filter(|pid| seen.insert(*pid)).collect();
+        if new.is_empty() {
+            return Ok(seeds);
+        }
+        for pid in new {
+            seeds.extend(existing(object, pid, options)?.into_iter().flatten());
+        }
+    }
 }
 
-/// Sets the bits of all threads of a process; what each blocks in comes from /proc.
+/// Takes a process into the trace that serves a session already; `None`: it does not, or not one that is wanted, or is traced.
+fn existing(object: &mut Object, pid: u32, options: &AttachOptions) -> Result<Option<Vec<Record>>, Error> {
+    let Some(socket) = target::serving(pid) else { return Ok(None) };
+    let peer = socket.peer.as_ref().and_then(Endpoint::ip);
+    let is_wanted = options.clients.is_empty() || peer.is_some_and(|peer| options.clients.iter().any(|cidr| cidr.contains(peer)));
+    if !is_wanted {
+        return if options.pid == Some(pid) { Err(Error::OtherClient { pid, client: peer }) } else { Ok(None) };
+    }
+    // A delivery child has its parent's connection too, and is no part of the session.
+    if object.is_traced(pid) || object.has_session(socket.inode) {
+        return Ok(None);
+    }
+    object.add_session(socket.inode, Scanner::new(MODE_UNKNOWN))?;
+    trace(object, pid, ROLE_SESSION, socket.inode)?;
+    let mut seeds = vec![seed::process(pid, "session")];
+    seeds.extend(seed::descriptors(pid, Some(&socket)));
+    Ok(Some(seeds))
+}
+
+/// Sets the bits of all threads of a process; what each blocks in comes from /proc, asked for only then, so that nothing is missed.
 fn trace(object: &mut Object, pid: u32, role: u8, session: u64) -> Result<(), Error> {
     for tid in proc::threads(pid) {
-        let blocked = proc::blocked_in(pid, tid);
-        let state = if blocked.is_some() { STATE_BLOCKED } else { STATE_CPU };
-        let nr = blocked.map_or(-1, |(nr, _)| nr);
-        object.request(&[Request::TRACE, tid.into(), pid.into(), role.into(), state.into(), nr.cast_unsigned(), session])?;
+        object.request(&[Request::TRACE, tid.into(), pid.into(), role.into(), session])?;
+        if let Some((nr, [a, b, c, d, e, f])) = proc::blocked_in(pid, tid) {
+            object.request(&[Request::BLOCKED, tid.into(), nr.cast_unsigned(), a, b, c, d, e, f])?;
+        }
     }
     Ok(())
 }
@@ -167,21 +184,19 @@ impl Trace {
         self.object.loss()
     }
 
-    /// Threads that serve sessions and are blocked now: tid, state, the arguments of their call.
-    pub fn blocked(&self) -> Vec<(u32, Thread, [u64; 6])> {
-        let is_blocked = |thread: &Thread| thread.state == STATE_BLOCKED && thread.role == ROLE_SESSION && thread.since != 0;
+    /// Threads that serve sessions and have been blocked in one call for at least so long: tid, state, the arguments of their call.
+    pub fn blocked(&self, at_least_ns: u64) -> Vec<(u32, Thread, [u64; 6])> {
+        let now = now_ns();
+        let is_blocked = |thread: &Thread| {
+            thread.state == STATE_BLOCKED && thread.role == ROLE_SESSION && thread.since != 0 && now.saturating_sub(thread.since) >= at_least_ns
+        };
         let threads = self.object.threads();
         threads.into_iter().filter(|(_, thread)| is_blocked(thread)).map(|(tid, thread)| (tid, thread, self.object.arguments(&thread))).collect()
     }
 
-    /// The socket behind a descriptor of a process, and its peer, from /proc: for a call that has not returned.
-    pub fn socket_behind(&self, pid: u32, fd: i32) -> Option<SocketId> {
-        proc::socket_behind(pid, fd)
-    }
-
-    /// Whether the target still exists.
+    /// Whether the target still exists, or sessions that it began.
     pub fn is_target_alive(&self) -> bool {
-        proc::exe(self.target.pid).is_some()
+        proc::exe(self.target.pid).is_some() || self.object.threads().iter().any(|(_, thread)| thread.role == ROLE_SESSION)
     }
 }
 

@@ -3,20 +3,20 @@
 //!
 //! Order: load; attach fork, exec, exit and the scheduler; the caller sets the bits of what is traced; attach the system
 //! calls. A hook that cannot be attached is an error with its name: never half of the hooks in silence.
-//! The back end here is tracepoints; another (`fentry`) is another way from a row of the table to a program.
+//! The back end here is the tracepoint of all system calls' exits; another (`fentry`) is another list of hooks before the same handlers.
 
 use super::{Error, diagnostics::Diagnostics, offsets};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _, TracePoint},
+    programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
 use mta_trace_common::{
     ABI_VERSION,
     config::{Filter, Offsets, Settings, Thread},
     event::LOSSES,
     smtp::Scanner,
-    syscalls::{Capture, Emit, TABLE},
+    syscalls::TABLE,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MTA_TRACE_OBJECT"));
@@ -47,7 +47,10 @@ pub struct Object {
     offsets: Offsets,
 }
 
+/// What follows processes and the scheduler; attached before anybody's bit is set.
 const PROCESS_HOOKS: [&str; 5] = ["sched_process_fork", "sched_process_exec", "sched_process_exit", "sched_switch", "sched_wakeup"];
+/// What tells of completed system calls.
+const CALL_HOOKS: [&str; 1] = ["sys_exit"];
 
 impl Object {
     /// Loads the object; nothing is attached yet.
@@ -64,11 +67,8 @@ impl Object {
             .map_max_entries("EVENTS", RING_BYTES)
             .load(OBJECT)
             .map_err(|error| refusal("loading the eBPF object", "load", &error))?;
-        let mut map: Array<_, Plain<Filter>> = Array::try_from(ebpf.map_mut("FILTERS").ok_or_else(|| Error::Object("map FILTERS".into()))?)
-            .map_err(|_| Error::Object("map FILTERS".into()))?;
-        for (i, filter) in (0..).zip(filters) {
-            map.set(i, Plain(*filter), 0).map_err(|_| Error::Object("map FILTERS".into()))?;
-        }
+        fill(&mut ebpf, "FILTERS", (0..).zip(filters.iter().map(|filter| Plain(*filter))))?;
+        fill(&mut ebpf, "CALLS", TABLE.iter().filter_map(|row| Some((u32::try_from(row.number()).ok()?, row.word()))))?;
         let mut object = Self { ebpf, btf, offsets: offsets.0 };
         object.check_abi()?;
         Ok(object)
@@ -108,10 +108,15 @@ impl Object {
 
     /// Attaches fork, exec, exit and the scheduler.
     pub fn attach_processes(&mut self) -> Result<(), Error> {
-        PROCESS_HOOKS.iter().try_for_each(|hook| self.attach_process(hook))
+        PROCESS_HOOKS.iter().try_for_each(|hook| self.attach(hook))
     }
 
-    fn attach_process(&mut self, hook: &str) -> Result<(), Error> {
+    /// Attaches what tells of completed system calls.
+    pub fn attach_calls(&mut self) -> Result<(), Error> {
+        CALL_HOOKS.iter().try_for_each(|hook| self.attach(hook))
+    }
+
+    fn attach(&mut self, hook: &str) -> Result<(), Error> {
         let Self { ebpf, btf, offsets: _ } = self;
         let program: &mut BtfTracePoint =
             ebpf.program_mut(hook).and_then(|program| program.try_into().ok()).ok_or_else(|| Error::Object(format!("program {hook}")))?;
@@ -119,28 +124,9 @@ impl Object {
         program.attach().map(drop).map_err(|error| refusal(hook, "attach", &error))
     }
 
-    /// Attaches every system call of the table that this architecture has.
-    pub fn attach_calls(&mut self) -> Result<(), Error> {
-        call_hooks().try_for_each(|(event, name)| self.attach_call(&event, name))
-    }
-
-    fn attach_call(&mut self, event: &str, name: &str) -> Result<(), Error> {
-        let program: &mut TracePoint = self.program(name)?;
-        // One program serves many calls.
-        if program.fd().is_err() {
-            program.load().map_err(|error| refusal(name, "load", &error))?;
-        }
-        program.attach("syscalls", event).map(drop).map_err(|error| refusal(event, "attach", &error))
-    }
-
     /// Attaches every hook, each on its own; what came of it, by the hook's name.
-    pub fn attach_each(&mut self) -> Vec<(String, Result<(), Error>)> {
-        let mut all: Vec<_> = PROCESS_HOOKS.iter().map(|hook| ((*hook).to_owned(), self.attach_process(hook))).collect();
-        for (event, name) in call_hooks() {
-            let result = self.attach_call(&event, name);
-            all.push((event, result));
-        }
-        all
+    pub fn attach_each(&mut self) -> Vec<(&'static str, Result<(), Error>)> {
+        PROCESS_HOOKS.into_iter().chain(CALL_HOOKS).map(|hook| (hook, self.attach(hook))).collect()
     }
 
     /// Takes the ring out of the object.
@@ -158,6 +144,17 @@ impl Object {
         let map = self.ebpf.map_mut("SESSIONS").ok_or_else(|| Error::Object("map SESSIONS".into()))?;
         let mut map: HashMap<_, u64, Plain<Scanner>> = HashMap::try_from(map).map_err(|_| Error::Object("map SESSIONS".into()))?;
         map.insert(inode, Plain(scanner), 0).map_err(|_| Error::Object("room in map SESSIONS".into()))
+    }
+
+    /// Whether a thread is in the trace.
+    pub fn is_traced(&self, tid: u32) -> bool {
+        self.ebpf.map("THREADS").and_then(|map| HashMap::<_, u32, Plain<Thread>>::try_from(map).ok()).is_some_and(|map| map.get(&tid, 0).is_ok())
+    }
+
+    /// Whether a session is known, by the inode of the client's socket.
+    pub fn has_session(&self, inode: u64) -> bool {
+        let map = self.ebpf.map("SESSIONS").and_then(|map| HashMap::<_, u64, Plain<Scanner>>::try_from(map).ok());
+        map.is_some_and(|map| map.get(&inode, 0).is_ok())
     }
 
     /// The present state of the traced threads.
@@ -184,41 +181,14 @@ impl Object {
     }
 }
 
-/// Tracepoints of the calls in the table that this architecture has, and the program for each.
-fn call_hooks() -> impl Iterator<Item = (String, &'static str)> {
-    // restart_syscall has no tracepoint of its own name on every kernel; the scheduler's state covers it.
-    let rows = TABLE.iter().filter(|row| row.number() >= 0 && row.name != "restart_syscall");
-    rows.flat_map(|row| {
-        let enter = (row.capture == Capture::Selects).then(|| (format!("sys_enter_{}", row.name), "selects_enter"));
-        enter.into_iter().chain([(format!("sys_exit_{}", row.name), exit_program(row.capture, row.emit))])
-    })
-}
-
-fn exit_program(capture: Capture, emit: Emit) -> &'static str {
-    match (capture, emit) {
-        (Capture::Nothing, Emit::Slow | Emit::Socket) => "nothing_slow",
-        (Capture::Nothing, Emit::Success) => "nothing_success",
-        (Capture::Nothing, Emit::Always) => "nothing_always",
-        (Capture::Accepted, _) => "accept_always",
-        (Capture::Sockaddr, _) => "sockaddr_always",
-        (Capture::BufferIn, _) => "bufferin_socket",
-        (Capture::BufferOut, _) => "bufferout_socket",
-        (Capture::VectorIn, _) => "vectorin_socket",
-        (Capture::VectorOut, _) => "vectorout_socket",
-        (Capture::MessageIn, _) => "messagein_socket",
-        (Capture::MessageOut, _) => "messageout_socket",
-        (Capture::Path0, Emit::Slow | Emit::Socket) => "path0_slow",
-        (Capture::Path0, Emit::Success | Emit::Always) => "path0_success",
-        (Capture::Path1, Emit::Slow | Emit::Socket) => "path1_slow",
-        (Capture::Path1, Emit::Success | Emit::Always) => "path1_success",
-        (Capture::PollFds, _) => "pollfds_slow",
-        (Capture::Selects, _) => "selects_slow",
-        (Capture::Timespec0, _) => "timespec0_always",
-        (Capture::Timespec2, _) => "timespec2_always",
-        (Capture::Itimer, _) => "itimer_always",
-        (Capture::Duplicate, _) => "duplicate_slow",
-        (Capture::Pair, _) => "pair_success",
+/// Fills an array that the kernel side only reads.
+fn fill<T: aya::Pod>(ebpf: &mut Ebpf, name: &'static str, entries: impl Iterator<Item = (u32, T)>) -> Result<(), Error> {
+    let broken = || Error::Object(format!("map {name}"));
+    let mut map: Array<_, T> = Array::try_from(ebpf.map_mut(name).ok_or_else(broken)?).map_err(|_| broken())?;
+    for (index, value) in entries {
+        map.set(index, value, 0).map_err(|_| broken())?;
     }
+    Ok(())
 }
 
 /// Turns what aya says into one of our errors, with the innermost reason.

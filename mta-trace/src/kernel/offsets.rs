@@ -3,7 +3,7 @@
 //! rustc emits no CO-RE relocations, so the offsets are resolved from the running kernel's BTF when the object is loaded.
 
 use super::{Error, btf::Btf};
-use mta_trace_common::config::{Offsets, REGS_WORDS};
+use mta_trace_common::config::{Offsets, REGS_BLOCK};
 
 /// Resolves all offsets, or names the field that this kernel has not.
 pub fn resolve(bytes: &[u8]) -> Result<Offsets, Error> {
@@ -14,16 +14,7 @@ pub fn resolve(bytes: &[u8]) -> Result<Offsets, Error> {
             .find_map(|member| btf.offset(structure, member))
             .ok_or_else(|| Error::NoField { structure, field: members.first().copied().unwrap_or_default() })
     };
-    let (nr, args) = registers();
-    let mut at = [0; 6];
-    for (place, (member, index)) in at.iter_mut().zip(args) {
-        *place = of(REGISTERS, &[member])? + index * 8;
-    }
-    let block = at.iter().copied().min().unwrap_or(0);
-    let within = at.map(|offset| offset - block);
-    if within.iter().any(|offset| *offset as usize > (REGS_WORDS - 1) * 8) {
-        return Err(Error::NoField { structure: REGISTERS, field: "arguments" });
-    }
+    let registers = registers(of)?;
     Ok(Offsets {
         task_pid: of("task_struct", &["pid"])?,
         task_tgid: of("task_struct", &["tgid"])?,
@@ -49,21 +40,41 @@ pub fn resolve(bytes: &[u8]) -> Result<Offsets, Error> {
         sock_v6_daddr: of("sock_common", &["skc_v6_daddr"])?,
         sock_type: of("sock", &["sk_type"])?,
         sock_protocol: of("sock", &["sk_protocol"])?,
-        regs_nr: of(REGISTERS, &[nr])?,
-        regs_block: block,
-        regs_args: within,
+        regs_nr: registers.nr,
+        regs_block: registers.block,
+        regs_args: registers.args,
+        regs_first: registers.first,
     })
 }
 
-const REGISTERS: &str = if cfg!(target_arch = "aarch64") { "user_pt_regs" } else { "pt_regs" };
+/// Where `struct pt_regs` has a system call's number and arguments.
+struct Registers {
+    nr: u32,
+    block: u32,
+    args: [u32; 6],
+    first: u32,
+}
 
-/// Member with the system call's number, and for each argument member and index in it.
-fn registers() -> (&'static str, [(&'static str, u32); 6]) {
+const REGISTERS: &str = "pt_regs";
+
+/// x86-64: `di`, `si`, `dx`, `r10`, `r8`, `r9`, and `orig_ax` the number. arm64: `x0` to `x5`, of which the result has taken the
+/// first place when the call is over, so argument 0 is read from `orig_x0`; `syscallno`.
+fn registers(of: impl Fn(&'static str, &[&'static str]) -> Result<u32, Error>) -> Result<Registers, Error> {
     if cfg!(target_arch = "aarch64") {
-        ("regs", [("regs", 0), ("regs", 1), ("regs", 2), ("regs", 3), ("regs", 4), ("regs", 5)])
-    } else {
-        ("orig_ax", [("di", 0), ("si", 0), ("dx", 0), ("r10", 0), ("r8", 0), ("r9", 0)])
+        let block = of(REGISTERS, &["regs"])?;
+        let behind = u32::try_from(REGS_BLOCK * 8).unwrap_or_default();
+        return Ok(Registers { nr: of(REGISTERS, &["syscallno"])?, block, args: [behind, 8, 16, 24, 32, 40], first: of(REGISTERS, &["orig_x0"])? });
     }
+    let mut args = [0; 6];
+    for (place, member) in args.iter_mut().zip(["di", "si", "dx", "r10", "r8", "r9"]) {
+        *place = of(REGISTERS, &[member])?;
+    }
+    let block = args.iter().copied().min().unwrap_or(0);
+    let args = args.map(|offset| offset - block);
+    if args.iter().any(|offset| *offset as usize > (REGS_BLOCK - 1) * 8) {
+        return Err(Error::NoField { structure: REGISTERS, field: "arguments" });
+    }
+    Ok(Registers { nr: of(REGISTERS, &["orig_ax"])?, block, args, first: 0 })
 }
 
 #[cfg(test)]
@@ -75,7 +86,7 @@ mod tests {
         assert_ne!(offsets.task_pid, 0);
         assert_eq!(offsets.task_tgid, offsets.task_pid + 4);
         if cfg!(target_arch = "x86_64") {
-            assert_eq!((offsets.regs_nr, offsets.regs_block), (120, 56));
+            assert_eq!((offsets.regs_nr, offsets.regs_block, offsets.regs_first), (120, 56, 0));
         }
     }
 }

@@ -23,6 +23,13 @@ pub fn exe(pid: u32) -> Option<String> {
     link(pid, "exe").map(|path| path.trim_end_matches(" (deleted)").to_owned())
 }
 
+/// Whether its program is a 32-bit one (`e_ident[EI_CLASS]`, elf(5)).
+pub fn is_32_bit(pid: u32) -> bool {
+    let mut head = [0; 5];
+    let read = fs::File::open(path(pid, "exe")).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
+    read.is_ok() && head == *b"\x7fELF\x01"
+}
+
 /// Working directory.
 pub fn cwd(pid: u32) -> Option<String> {
     link(pid, "cwd")
@@ -86,10 +93,10 @@ pub fn descriptors(pid: u32) -> Vec<(i32, String)> {
     all
 }
 
-/// The TCP or UDP socket behind a descriptor.
-pub fn socket_behind(pid: u32, fd: i32) -> Option<SocketId> {
+/// The socket behind a descriptor, among those of the process's network namespace.
+pub fn socket_behind(sockets: &Sockets, pid: u32, fd: i32) -> Option<SocketId> {
     let inode = socket_inode(&link(pid, &format!("fd/{fd}"))?)?;
-    Sockets::of(pid).get(inode).map(|(id, _)| id.clone())
+    sockets.get(inode).map(|(id, _)| id.clone())
 }
 
 /// Inode of a descriptor's link, if it is a socket.
@@ -111,9 +118,11 @@ pub fn blocked_in(pid: u32, tid: u32) -> Option<(i64, [u64; 6])> {
 
 /// Kernel's state of a TCP socket (`include/net/tcp_states.h`).
 const ESTABLISHED: &str = "01";
+/// The peer has closed, we have not.
+const CLOSE_WAIT: &str = "08";
 const LISTEN: &str = "0A";
 
-/// TCP and UDP sockets of a network namespace, by inode.
+/// TCP, UDP and unix sockets of a network namespace, by inode.
 #[derive(Debug, Default)]
 pub struct Sockets {
     by_inode: HashMap<u64, (SocketId, State)>,
@@ -124,7 +133,7 @@ pub struct Sockets {
 pub enum State {
     /// Waits for connections.
     Listening,
-    /// Connected.
+    /// Connected, even if only our end is still open.
     Established,
     /// Anything else.
     Other,
@@ -140,6 +149,8 @@ impl Sockets {
                 sockets.by_inode.insert(inode, entry);
             }
         }
+        let text = fs::read_to_string(path(pid, "net/unix")).unwrap_or_default();
+        sockets.by_inode.extend(text.lines().skip(1).filter_map(unix_socket));
         sockets
     }
 
@@ -161,12 +172,20 @@ fn socket(line: &str, proto: Proto) -> Option<(u64, (SocketId, State))> {
     let peer = endpoint(fields.get(2)?)?;
     let state = match *fields.get(3)? {
         LISTEN if proto == Proto::Tcp => State::Listening,
-        ESTABLISHED => State::Established,
+        ESTABLISHED | CLOSE_WAIT => State::Established,
         _ => State::Other,
     };
     let inode = fields.get(9)?.parse().ok()?;
     let peer = (peer.port() != 0).then_some(Endpoint::Inet(peer));
     Some((inode, (SocketId { inode, proto, local: Some(Endpoint::Inet(local)), peer }, state)))
+}
+
+/// `0000000000000000: 00000003 00000000 00000000 0001 03 20401 /run/x`; the peer's path is not there.
+fn unix_socket(line: &str) -> Option<(u64, (SocketId, State))> {
+    let mut fields = line.split_whitespace().skip(6);
+    let inode = fields.next()?.parse().ok()?;
+    let local = fields.next().map(|path| Endpoint::Unix(path.to_owned()));
+    Some((inode, (SocketId { inode, proto: Proto::Unix, local, peer: None }, State::Other)))
 }
 
 /// `0100007F:0019`: 32-bit words of the address in the machine's order, port as a number.
@@ -200,6 +219,19 @@ mod tests {
         assert_eq!(id.peer.unwrap().to_string(), "10.99.0.2:54712");
         assert!(socket("", Proto::Tcp).is_none());
         assert!(socket("x: y z 01", Proto::Tcp).is_none());
+    }
+
+    #[test]
+    fn a_line_of_proc_net_unix() {
+        let (inode, (id, _)) = unix_socket("0000000000000000: 00000003 00000000 00000000 0001 03 20401 /run/x").unwrap();
+        assert_eq!((inode, id.local.unwrap().to_string().as_str()), (20401, "/run/x"));
+        assert!(unix_socket("").is_none());
+    }
+
+    #[test]
+    fn a_client_that_has_hung_up_is_still_served() {
+        let line = "   1: 0100007F:0019 0200630A:D5B8 08 00000000:00000000 00:00000000 00000000     0        0 27413 1 0 20 4 30 10 -1";
+        assert_eq!(socket(line, Proto::Tcp).unwrap().1.1, State::Established);
     }
 
     #[test]

@@ -1,11 +1,8 @@
 //! What existed before we came, as events: the daemon, the children that serve sessions, their descriptors, and the files
 //! that matter for the explanation. Of `/proc/PID/cmdline` only a known verb is taken: sendmail writes the client's line into it.
 
-use super::{
-    proc::{self, Sockets},
-    target::Serving,
-};
-use crate::event::{Record, SeedFd, SeedFile, SeedProc};
+use super::proc::{self, Sockets};
+use crate::event::{Record, SeedFd, SeedFile, SeedProc, SocketId};
 use mta_trace_common::{smtp, syscalls::Call};
 use std::fs;
 
@@ -29,13 +26,13 @@ pub fn process(pid: u32, role: &str) -> Record {
     })
 }
 
-/// The descriptors of a process; `serving`: which connection is the client's.
-pub fn descriptors(pid: u32, serving: Option<&Serving>) -> Vec<Record> {
+/// The descriptors of a process; `client`: which connection is the client's.
+pub fn descriptors(pid: u32, client: Option<&SocketId>) -> Vec<Record> {
     let sockets = Sockets::of(pid);
     let seed = |(fd, link): (i32, String)| {
         let inode = proc::socket_inode(&link);
         let socket = inode.and_then(|inode| sockets.get(inode)).map(|(id, _)| id.clone());
-        let is_client = serving.is_some_and(|serving| inode == Some(serving.socket.inode));
+        let is_client = client.is_some_and(|client| inode == Some(client.inode));
         let path = inode.is_none().then_some(link);
         (socket.is_some() || path.is_some()).then_some(Record::SeedFd(SeedFd { pid, fd, path, socket, client: is_client }))
     };

@@ -36,13 +36,6 @@ pub struct Target {
     pub listening: Vec<Endpoint>,
 }
 
-/// The client's connection of a process that serves a session.
-#[derive(Debug)]
-pub struct Serving {
-    /// The connection.
-    pub socket: SocketId,
-}
-
 /// Finds the process that the options mean.
 pub fn find(options: &AttachOptions) -> Result<Target, Error> {
     let pid = match (options.pid, &options.mta, options.port) {
@@ -75,6 +68,9 @@ fn look_at(pid: u32) -> Result<Target, Error> {
     let listening = listening(pid);
     if listening.is_empty() && serving(pid).is_none() {
         return Err(if proc::has_ended(pid) { Error::Vanished(pid) } else { Error::NoServer { pid, exe } });
+    }
+    if proc::is_32_bit(pid) {
+        return Err(Error::Bits32(pid));
     }
     let mta = mta_of(&exe);
     let version = if mta == "sendmail" { sendmail_version(pid) } else { None };
@@ -109,18 +105,17 @@ fn listening(pid: u32) -> Vec<Endpoint> {
     all
 }
 
-/// The client's connection of a serving process: an established TCP connection whose local port is one on which somebody
+/// The client's connection of a process that serves a session: an established TCP connection whose local port is one on which somebody
 /// listens in its network namespace (its own connections to helpers have other ports).
-pub fn serving(pid: u32) -> Option<Serving> {
+pub fn serving(pid: u32) -> Option<SocketId> {
     let sockets = Sockets::of(pid);
-    let socket = proc::descriptors(pid)
+    proc::descriptors(pid)
         .iter()
         .filter_map(|(_, link)| sockets.get(proc::socket_inode(link)?))
         .find(|(id, state)| {
             *state == State::Established && id.local.as_ref().and_then(Endpoint::port).is_some_and(|port| !sockets.listening_on(port).is_empty())
         })
-        .map(|(id, _)| id.clone())?;
-    Some(Serving { socket })
+        .map(|(id, _)| id.clone())
 }
 
 fn by_port(port: u16) -> Result<u32, Error> {

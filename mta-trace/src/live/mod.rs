@@ -31,8 +31,8 @@ pub(crate) trait Source {
     fn seeds(&self) -> Vec<Record>;
     /// Waits for records; none: nothing came within that time.
     async fn next(&mut self, timeout: Duration) -> Option<Vec<Record>>;
-    /// What threads wait for just now.
-    fn waiting(&self) -> Vec<Record>;
+    /// What threads have been waiting for, for at least so long.
+    fn waiting(&self, at_least_ns: u64) -> Vec<Record>;
     /// Whether there is anything left to trace.
     fn is_target_alive(&self) -> bool;
     /// Whatever is left, loss, and the end.
@@ -52,8 +52,8 @@ impl Source for LiveTrace {
         self.next(timeout).await
     }
 
-    fn waiting(&self) -> Vec<Record> {
-        self.waiting()
+    fn waiting(&self, at_least_ns: u64) -> Vec<Record> {
+        self.waiting(at_least_ns)
     }
 
     fn is_target_alive(&self) -> bool {
@@ -196,7 +196,7 @@ impl<W: Write> Run<'_, W> {
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 // Looks are for the eye: the log gets only those of the end.
-                for look in source.waiting().into_iter().filter(is_long) {
+                for look in source.waiting(LOOK_NS) {
                     self.feed(&look);
                 }
                 self.flush_view(false);
@@ -272,13 +272,6 @@ impl<W: Write> Run<'_, W> {
         self.flush_view(true);
         self.flush_log();
         Finished { report, accepted: self.accepted, log_error: self.log_error, view_error: self.view_error }
-    }
-}
-
-fn is_long(look: &Record) -> bool {
-    match look {
-        Record::Block(block) => block.t.saturating_sub(block.since) >= LOOK_NS,
-        _ => true,
     }
 }
 

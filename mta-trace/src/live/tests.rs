@@ -38,7 +38,7 @@ impl Source for Fake {
         None
     }
 
-    fn waiting(&self) -> Vec<Record> {
+    fn waiting(&self, _at_least_ns: u64) -> Vec<Record> {
         Vec::new()
     }
 
