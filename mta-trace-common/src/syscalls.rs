@@ -1,7 +1,7 @@
 //! THE table of hooked system calls: name, numbers, what is read from memory, when it is reported.
 //!
 //! Hooks, numbers, names in the log and the documents follow from it. To add a call is to add a line
-//! here (and a `Capture`, if none fits). Numbers: `arch/x86/entry/syscalls/syscall_64.tbl` and
+//! to `with_syscalls` (and a `Capture`, if none fits). Numbers: `arch/x86/entry/syscalls/syscall_64.tbl` and
 //! `include/uapi/asm-generic/unistd.h` (arm64; -1 where the call does not exist there).
 //! Not here: how a capture is made (`mta-trace-ebpf/src/hook/`), how it is decoded (`mta-trace/src/decode/`).
 
@@ -95,11 +95,10 @@ impl Syscall {
         if cfg!(target_arch = "aarch64") { self.aarch64 } else { self.x86_64 }
     }
 
-    /// What the kernel side has to know of this line, in one word: the map `CALLS` holds it for each number, since one object
-    /// serves all architectures. Never 0, which means: not in the table.
+    /// What the kernel side has to know of this line.
     #[must_use]
-    pub const fn word(&self) -> u32 {
-        WORD_HOOKED | (self.fd0 as u32) << 16 | (self.emit as u32) << 8 | self.capture as u32
+    pub const fn word(&self) -> Word {
+        Word(WORD_HOOKED | (self.fd0 as u32) << 16 | (self.emit as u32) << 8 | self.capture as u32)
     }
 }
 
@@ -125,68 +124,77 @@ macro_rules! syscalls {
     (@no) => { false };
 }
 
-syscalls! {
-//  variant         name              x86 arm fd0 capture     emit
-    Read            "read"              0  63  fd  BufferIn   Socket;
-    Pread64         "pread64"          17  67  fd  Nothing    Slow;
-    Readv           "readv"            19  65  fd  VectorIn   Socket;
-    Write           "write"             1  64  fd  BufferOut  Socket;
-    Pwrite64        "pwrite64"         18  68  fd  Nothing    Slow;
-    Writev          "writev"           20  66  fd  VectorOut  Socket;
-    Recvfrom        "recvfrom"         45 207  fd  BufferIn   Socket;
-    Recvmsg         "recvmsg"          47 212  fd  MessageIn  Socket;
-    Recvmmsg        "recvmmsg"        299 243  fd  MessagesIn  Socket;
-    Sendto          "sendto"           44 206  fd  BufferTo   Socket;
-    Sendmsg         "sendmsg"          46 211  fd  MessageOut Socket;
-    Sendmmsg        "sendmmsg"        307 269  fd  MessagesOut Socket;
-    Connect         "connect"          42 203  fd  Sockaddr   Always;
-    Accept          "accept"           43 202  fd  Accepted   Always;
-    Accept4         "accept4"         288 242  fd  Accepted   Always;
-    Close           "close"             3  57  no  Nothing    Success;
-    CloseRange      "close_range"     436 436  no  Nothing    Success;
-    Dup             "dup"              32  23  fd  Nothing    Success;
-    Dup2            "dup2"             33  -1  fd  Nothing    Success;
-    Dup3            "dup3"            292  24  fd  Nothing    Success;
-    Fcntl           "fcntl"            72  25  fd  Duplicate  Slow;
-    Pipe            "pipe"             22  -1  no  Pair       Success;
-    Pipe2           "pipe2"           293  59  no  Pair       Success;
-    Socketpair      "socketpair"       53 199  no  Nothing    Slow;
-    Poll            "poll"              7  -1  no  PollFds    Slow;
-    Ppoll           "ppoll"           271  73  no  PollFds    Slow;
-    Select          "select"           23  -1  no  Selects    Slow;
-    Pselect6        "pselect6"        270  72  no  Pselects    Slow;
-    EpollWait       "epoll_wait"      232  -1  fd  Nothing    Slow;
-    EpollPwait      "epoll_pwait"     281  22  fd  Nothing    Slow;
-    Fsync           "fsync"            74  82  fd  Nothing    Always;
-    Fdatasync       "fdatasync"        75  83  fd  Nothing    Always;
-    Sync            "sync"            162  81  no  Nothing    Always;
-    Flock           "flock"            73  32  fd  Nothing    Slow;
-    Open            "open"              2  -1  no  Path0      Success;
-    Openat          "openat"          257  56  no  Path1      Success;
-    Rename          "rename"           82  -1  no  Path0      Slow;
-    Renameat        "renameat"        264  38  no  Path1      Slow;
-    Renameat2       "renameat2"       316 276  no  Path1      Slow;
-    Unlink          "unlink"           87  -1  no  Path0      Slow;
-    Unlinkat        "unlinkat"        263  35  no  Path1      Slow;
-    Chdir           "chdir"            80  49  no  Path0      Success;
-    Nanosleep       "nanosleep"        35 101  no  Timespec0  Always;
-    ClockNanosleep  "clock_nanosleep" 230 115  no  Timespec2  Always;
-    Wait4           "wait4"            61 260  no  Nothing    Slow;
-    Waitid          "waitid"          247  95  no  Nothing    Slow;
-    Alarm           "alarm"            37  -1  no  Nothing    Always;
-    Setitimer       "setitimer"        38 103  no  Itimer     Always;
-    RestartSyscall  "restart_syscall" 219 128  no  Nothing    Slow;
+/// THE table, for whoever makes something of each line: hands all lines to the macro that is named.
+#[macro_export]
+macro_rules! with_syscalls {
+    ($use:ident) => {
+        $use! {
+        //  variant         name              x86 arm fd0 capture     emit
+            Read            "read"              0  63  fd  BufferIn   Socket;
+            Pread64         "pread64"          17  67  fd  Nothing    Slow;
+            Readv           "readv"            19  65  fd  VectorIn   Socket;
+            Write           "write"             1  64  fd  BufferOut  Socket;
+            Pwrite64        "pwrite64"         18  68  fd  Nothing    Slow;
+            Writev          "writev"           20  66  fd  VectorOut  Socket;
+            Recvfrom        "recvfrom"         45 207  fd  BufferIn   Socket;
+            Recvmsg         "recvmsg"          47 212  fd  MessageIn  Socket;
+            Recvmmsg        "recvmmsg"        299 243  fd  MessagesIn  Socket;
+            Sendto          "sendto"           44 206  fd  BufferTo   Socket;
+            Sendmsg         "sendmsg"          46 211  fd  MessageOut Socket;
+            Sendmmsg        "sendmmsg"        307 269  fd  MessagesOut Socket;
+            Connect         "connect"          42 203  fd  Sockaddr   Always;
+            Accept          "accept"           43 202  fd  Accepted   Always;
+            Accept4         "accept4"         288 242  fd  Accepted   Always;
+            Close           "close"             3  57  no  Nothing    Success;
+            CloseRange      "close_range"     436 436  no  Nothing    Success;
+            Dup             "dup"              32  23  fd  Nothing    Success;
+            Dup2            "dup2"             33  -1  fd  Nothing    Success;
+            Dup3            "dup3"            292  24  fd  Nothing    Success;
+            Fcntl           "fcntl"            72  25  fd  Duplicate  Slow;
+            Pipe            "pipe"             22  -1  no  Pair       Success;
+            Pipe2           "pipe2"           293  59  no  Pair       Success;
+            Socketpair      "socketpair"       53 199  no  Nothing    Slow;
+            Poll            "poll"              7  -1  no  PollFds    Slow;
+            Ppoll           "ppoll"           271  73  no  PollFds    Slow;
+            Select          "select"           23  -1  no  Selects    Slow;
+            Pselect6        "pselect6"        270  72  no  Pselects    Slow;
+            EpollWait       "epoll_wait"      232  -1  fd  Nothing    Slow;
+            EpollPwait      "epoll_pwait"     281  22  fd  Nothing    Slow;
+            Fsync           "fsync"            74  82  fd  Nothing    Always;
+            Fdatasync       "fdatasync"        75  83  fd  Nothing    Always;
+            Sync            "sync"            162  81  no  Nothing    Always;
+            Flock           "flock"            73  32  fd  Nothing    Slow;
+            Open            "open"              2  -1  no  Path0      Success;
+            Openat          "openat"          257  56  no  Path1      Success;
+            Rename          "rename"           82  -1  no  Path0      Slow;
+            Renameat        "renameat"        264  38  no  Path1      Slow;
+            Renameat2       "renameat2"       316 276  no  Path1      Slow;
+            Unlink          "unlink"           87  -1  no  Path0      Slow;
+            Unlinkat        "unlinkat"        263  35  no  Path1      Slow;
+            Chdir           "chdir"            80  49  no  Path0      Success;
+            Nanosleep       "nanosleep"        35 101  no  Timespec0  Always;
+            ClockNanosleep  "clock_nanosleep" 230 115  no  Timespec2  Always;
+            Wait4           "wait4"            61 260  no  Nothing    Slow;
+            Waitid          "waitid"          247  95  no  Nothing    Slow;
+            Alarm           "alarm"            37  -1  no  Nothing    Always;
+            Setitimer       "setitimer"        38 103  no  Itimer     Always;
+            RestartSyscall  "restart_syscall" 219 128  no  Nothing    Slow;
+        }
+    };
 }
 
-/// Bit of [`Syscall::word`] that says that the call is in the table.
+with_syscalls!(syscalls);
+
+/// Bit of a [`Word`] that says that the call is hooked.
 const WORD_HOOKED: u32 = 1 << 31;
 
-/// Reads [`Syscall::word`] on the kernel side.
+/// A line of the table in one word, as the kernel side wants it: the map `CALLS` holds it for each number, since one object serves all
+/// architectures. 0: not hooked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Word(pub u32);
 
 impl Word {
-    /// Whether the call is in the table at all.
+    /// Whether its completion is told; what is not is left to the scheduler's hooks.
     #[inline(always)]
     #[must_use]
     pub const fn is_hooked(self) -> bool {

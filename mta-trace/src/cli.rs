@@ -11,7 +11,7 @@ use crate::analysis::Analysis;
 use crate::event::Header;
 use crate::live::{self, Finished, Limits, Signals, View};
 use crate::log;
-use crate::options::{AttachOptions, Cidr};
+use crate::options::{AttachOptions, Cidr, Hooks};
 use crate::report::Report;
 use crate::source;
 use crate::view::{accepted::Accepted, json, strace::Strace, summary, timeline::Timeline};
@@ -101,6 +101,9 @@ struct Attach {
     /// Waits below this are only summed up
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration::parse)]
     min_wait: Duration,
+    /// How the kernel tells of completed system calls
+    #[arg(long, value_name = "HOOKS", default_value = "auto")]
+    hooks: HooksKind,
     /// Write every record of the ring as it is into this file; for tests
     #[arg(long, value_name = "FILE", hide = true)]
     ring_dump: Option<std::path::PathBuf>,
@@ -117,6 +120,16 @@ enum ViewKind {
     Strace,
     /// Nothing; the report comes at the end
     None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum HooksKind {
+    /// fentry where the kernel attaches it, else tracepoint
+    Auto,
+    /// A program on each call's own function: costs other processes next to nothing
+    Fentry,
+    /// One program on the tracepoint of all calls: works everywhere
+    Tracepoint,
 }
 
 #[derive(Debug, Args)]
@@ -185,6 +198,11 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
         clients: attach.client,
         existing: attach.existing,
         min_wait_ns: u64::try_from(attach.min_wait.as_nanos()).unwrap_or(u64::MAX),
+        hooks: match attach.hooks {
+            HooksKind::Auto => Hooks::Auto,
+            HooksKind::Fentry => Hooks::Fentry,
+            HooksKind::Tracepoint => Hooks::Tracepoint,
+        },
         ring_dump: attach.ring_dump,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;

@@ -25,9 +25,23 @@ pub struct AttachOptions {
     pub existing: bool,
     /// Waits below this are only summed up.
     pub min_wait_ns: u64,
+    /// What tells of completed system calls.
+    pub hooks: Hooks,
     /// Where every record of the ring is written as it is (length as 32-bit little-endian number, bytes): for the
     /// tests that look for secrets.
     pub ring_dump: Option<PathBuf>,
+}
+
+/// What tells of completed system calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hooks {
+    /// `fentry` where the kernel attaches it, else the tracepoint.
+    #[default]
+    Auto,
+    /// A program on the function of each hooked call: others pay nothing for the rest.
+    Fentry,
+    /// One program on the tracepoint of all calls.
+    Tracepoint,
 }
 
 /// Addresses with a common prefix. An IPv4-mapped IPv6 prefix is kept as IPv4, since that is how peers are compared.

@@ -49,7 +49,7 @@ fn header(options: &AttachOptions, trace: &kernel::Trace) -> Header {
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: kernel::release(),
         arch: std::env::consts::ARCH.to_owned(),
-        hooks: "tracepoint".to_owned(),
+        hooks: trace.hooks.to_owned(),
         boot_to_wall_ns: kernel::boot_to_wall_ns(),
         attach_ns: trace.attach_ns,
         target: Target { pid: *pid, exe: exe.clone(), mta: (*mta).to_owned(), mta_version: version.clone(), listening: listening.clone() },

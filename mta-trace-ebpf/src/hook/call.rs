@@ -1,4 +1,4 @@
-//! Completed system calls: one program on the tracepoint `raw_syscalls/sys_exit` (BTF form: `struct pt_regs *`, result), which asks
+//! Completed system calls, whichever back end tells of them; and the back end that works everywhere: one program on the tracepoint `raw_syscalls/sys_exit` (BTF form: `struct pt_regs *`, result), which asks
 //! first whether the thread is traced, then what the table says of the call's number, and hands it to the family's handler.
 //!
 //! The handlers see a [`Done`] only, so that another back end may call them. The arguments are still in `pt_regs`; `orig_ax` and
@@ -27,7 +27,9 @@ pub const ACCEPTED_OTHER: u8 = 1;
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let (_, tid) = task::ids();
     if is_traced(tid) {
-        completed(ctx.arg(0), ctx.arg(1), tid);
+        let regs = ctx.arg(0);
+        let nr = task::number_in(regs);
+        completed(regs, ctx.arg(1), tid, nr, word(nr));
     }
     0
 }
@@ -39,14 +41,13 @@ pub fn word(nr: i64) -> Word {
     Word(CALLS.get(nr as u32).copied().unwrap_or(0))
 }
 
+/// A traced thread's call has completed.
 #[inline(always)]
-fn completed(regs: u64, ret: i64, tid: u32) {
+pub fn completed(regs: u64, ret: i64, tid: u32, nr: i64, word: Word) {
     let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
     // SAFETY: map values live as long as the program runs. Besides this program only the scheduler's hooks change the entry, and they
     // run when the thread does not.
     let thread = unsafe { &mut *thread };
-    let nr = task::number_in(regs);
-    let word = word(nr);
     let Some(done) = done(thread, regs, nr, ret, tid, word) else { return };
     handle(thread, &done);
 }

@@ -2,6 +2,7 @@
 
 mod call;
 mod client;
+mod fexit;
 mod net;
 mod plain;
 mod poll;

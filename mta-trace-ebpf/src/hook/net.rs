@@ -75,8 +75,8 @@ pub struct Pieces {
     pub second_len: u64,
 }
 
-/// Bytes were transferred.
-#[inline(always)]
+/// Bytes were transferred. The largest of the handlers: a function of its own, since many programs call it.
+#[inline(never)]
 pub fn transfer(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
     if !task::socket_of(task::argument!(thread, 0), &mut thread.socket) {
         if done.is_slow() {

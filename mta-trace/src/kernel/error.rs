@@ -79,6 +79,9 @@ pub enum Error {
     /// Not a program of this kernel's own word size.
     #[error("process {0} is a 32-bit program, whose system calls have other numbers; that is not supported")]
     Bits32(u32),
+    /// The back end that was asked for.
+    #[error("this kernel does not attach fentry programs ({0}); leave --hooks out, or use --hooks tracepoint")]
+    NoFentry(String),
     /// The object that was built in does not fit.
     #[error("the eBPF object has ABI version {found:?}, this program wants {wanted}; build it again by `cargo xtask ebpf`")]
     Abi {
@@ -114,7 +117,7 @@ impl Error {
     /// Exit code: 3 where the kernel or its permissions are in the way, 1 else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotPermitted { .. } | Self::NoBtf(_) | Self::BtfUnreadable | Self::NoField { .. } | Self::Hook { .. } => 3,
+            Self::NotPermitted { .. } | Self::NoBtf(_) | Self::BtfUnreadable | Self::NoField { .. } | Self::NoFentry(_) | Self::Hook { .. } => 3,
             Self::NoProcess(_)
             | Self::KernelThread(_)
             | Self::Vanished(_)

@@ -42,6 +42,8 @@ pub struct Trace {
     ring: RingBuf<MapData>,
     /// What is traced.
     pub target: Target,
+    /// What tells of completed system calls: `fentry` or `tracepoint`.
+    pub hooks: &'static str,
     /// What existed before.
     pub seeds: Vec<Record>,
     /// When attaching began and ended, monotonic ns.
@@ -89,7 +91,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
         seeds.push(seed::process(target.pid, "daemon"));
         trace(&mut object, target.pid, ROLE_DAEMON, 0)?;
     }
-    object.attach_calls()?;
+    let hooks = object.attach_calls(options.hooks)?;
     seeds.extend(seed::resolv_conf(target.pid));
     if !is_daemon {
         seeds.extend(existing(&mut object, target.pid, options)?.ok_or(Error::Vanished(target.pid))?);
@@ -99,7 +101,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     if proc::exe(target.pid).is_none() {
         return Err(Error::Vanished(target.pid));
     }
-    Ok(Trace { object, diagnostics, ring, target, seeds, attach_ns: [began, now_ns()] })
+    Ok(Trace { object, diagnostics, ring, target, hooks, seeds, attach_ns: [began, now_ns()] })
 }
 
 /// Takes in the descendants of a daemon that serve sessions already. Every hook is in place, so whoever is accepted from now on is

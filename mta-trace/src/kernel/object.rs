@@ -3,20 +3,22 @@
 //!
 //! Order: load; attach fork, exec, exit and the scheduler; the caller sets the bits of what is traced; attach the system
 //! calls. A hook that cannot be attached is an error with its name: never half of the hooks in silence.
-//! The back end here is the tracepoint of all system calls' exits; another (`fentry`) is another list of hooks before the same handlers.
+//! Two back ends tell of completed calls, before the same handlers: `fentry`, a program on the function of each call, and the tracepoint of
+//! all calls' exits, for kernels that do not attach the former.
 
 use super::{Error, diagnostics::Diagnostics, offsets};
+use crate::options::Hooks;
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Btf, BtfError, Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
+    programs::{BtfTracePoint, FExit, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
 use mta_trace_common::{
     ABI_VERSION,
     config::{Filter, Offsets, Settings, Thread},
     event::LOSSES,
     smtp::Scanner,
-    syscalls::TABLE,
+    syscalls::{Call, Syscall, TABLE},
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MTA_TRACE_OBJECT"));
@@ -49,8 +51,10 @@ pub struct Object {
 
 /// What follows processes and the scheduler; attached before anybody's bit is set.
 const PROCESS_HOOKS: [&str; 5] = ["sched_process_fork", "sched_process_exec", "sched_process_exit", "sched_switch", "sched_wakeup"];
-/// What tells of completed system calls.
-const CALL_HOOKS: [&str; 1] = ["sys_exit"];
+/// The tracepoint of all completed system calls.
+const SYS_EXIT: &str = "sys_exit";
+/// Calls without arguments, whose functions no kernel's BTF has under the usual name: what blocks in them is told by the scheduler's hooks.
+const WITHOUT_ARGUMENTS: [Call; 2] = [Call::Sync, Call::RestartSyscall];
 
 impl Object {
     /// Loads the object; nothing is attached yet.
@@ -68,7 +72,6 @@ impl Object {
             .load(OBJECT)
             .map_err(|error| refusal("loading the eBPF object", "load", &error))?;
         fill(&mut ebpf, "FILTERS", (0..).zip(filters.iter().map(|filter| Plain(*filter))))?;
-        fill(&mut ebpf, "CALLS", TABLE.iter().filter_map(|row| Some((u32::try_from(row.number()).ok()?, row.word()))))?;
         let mut object = Self { ebpf, btf, offsets: offsets.0 };
         object.check_abi()?;
         Ok(object)
@@ -111,9 +114,67 @@ impl Object {
         PROCESS_HOOKS.iter().try_for_each(|hook| self.attach(hook))
     }
 
-    /// Attaches what tells of completed system calls.
-    pub fn attach_calls(&mut self) -> Result<(), Error> {
-        CALL_HOOKS.iter().try_for_each(|hook| self.attach(hook))
+    /// Attaches what tells of completed system calls; gives the name of the back end.
+    pub fn attach_calls(&mut self, wanted: Hooks) -> Result<&'static str, Error> {
+        if wanted != Hooks::Tracepoint {
+            match self.attach_fentry() {
+                Ok(()) => return Ok("fentry"),
+                Err(error) if wanted == Hooks::Fentry => return Err(error),
+                Err(_) => self.unload_fentry(),
+            }
+        }
+        self.hook_in_table(TABLE)?;
+        self.attach(SYS_EXIT)?;
+        Ok("tracepoint")
+    }
+
+    fn hook_in_table<'a>(&mut self, rows: impl IntoIterator<Item = &'a Syscall>) -> Result<(), Error> {
+        fill(&mut self.ebpf, "CALLS", rows.into_iter().filter_map(|row| Some((u32::try_from(row.number()).ok()?, row.word().0))))
+    }
+
+    /// Attaches a program to the function of each call that this kernel has.
+    fn attach_fentry(&mut self) -> Result<(), Error> {
+        let calls = Call::ALL.iter().filter(|call| call.row().number() >= 0 && !WITHOUT_ARGUMENTS.contains(call));
+        let mut attached = Vec::new();
+        for call in calls {
+            match self.attach_to_function(*call) {
+                Ok(true) => attached.push(call.row()),
+                Ok(false) => {}
+                Err(Error::Hook { hook, step, reason }) => return Err(Error::NoFentry(format!("{step} {hook}: {reason}"))),
+                // The other hooks were permitted, so it is not the user who lacks something.
+                Err(Error::NotPermitted { what }) => return Err(Error::NoFentry(what)),
+                Err(other) => return Err(other),
+            }
+        }
+        if attached.is_empty() {
+            return Err(Error::NoFentry("its BTF has no system call's function".to_owned()));
+        }
+        self.hook_in_table(attached)
+    }
+
+    /// False: this kernel has no such call.
+    fn attach_to_function(&mut self, call: Call) -> Result<bool, Error> {
+        let prefix = if cfg!(target_arch = "aarch64") { "__arm64_sys_" } else { "__x64_sys_" };
+        let (function, name) = (format!("{prefix}{}", call.name()), format!("{call:?}"));
+        let Self { ebpf, btf, offsets: _ } = self;
+        let program: &mut FExit =
+            ebpf.program_mut(&name).and_then(|program| program.try_into().ok()).ok_or_else(|| Error::Object(format!("program {name}")))?;
+        match program.load(&function, btf) {
+            Ok(()) => {}
+            Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) => return Ok(false),
+            Err(error) => return Err(refusal(&function, "load", &error)),
+        }
+        program.attach().map_err(|error| refusal(&function, "attach", &error))?;
+        Ok(true)
+    }
+
+    fn unload_fentry(&mut self) {
+        for call in Call::ALL {
+            if let Ok(program) = self.program::<FExit>(&format!("{call:?}")) {
+                // What was not loaded says so.
+                let _ = program.unload();
+            }
+        }
     }
 
     fn attach(&mut self, hook: &str) -> Result<(), Error> {
@@ -124,9 +185,12 @@ impl Object {
         program.attach().map(drop).map_err(|error| refusal(hook, "attach", &error))
     }
 
-    /// Attaches every hook, each on its own; what came of it, by the hook's name.
+    /// Attaches every hook, each on its own, and both back ends; what came of it, by name.
     pub fn attach_each(&mut self) -> Vec<(&'static str, Result<(), Error>)> {
-        PROCESS_HOOKS.into_iter().chain(CALL_HOOKS).map(|hook| (hook, self.attach(hook))).collect()
+        let mut all: Vec<_> = PROCESS_HOOKS.into_iter().map(|hook| (hook, self.attach(hook))).collect();
+        all.push((SYS_EXIT, self.attach(SYS_EXIT)));
+        all.push(("fentry", self.attach_fentry()));
+        all
     }
 
     /// Takes the ring out of the object.
@@ -200,7 +264,7 @@ fn refusal(hook: &str, step: &'static str, error: &(dyn std::error::Error + 'sta
         if let Some(io) = inner.downcast_ref::<std::io::Error>() {
             is_permission |= matches!(io.raw_os_error(), Some(1 | 13));
         }
-        reason = format!("{reason}: {inner}");
+        reason = format!("{}: {inner}", reason.trim_end_matches('.'));
         source = inner.source();
     }
     if let Some(ProgramError::LoadError { verifier_log, .. }) = error.downcast_ref::<ProgramError>() {
@@ -211,6 +275,6 @@ fn refusal(hook: &str, step: &'static str, error: &(dyn std::error::Error + 'sta
         reason = format!("{reason}: {}", lines.into_iter().rev().collect::<Vec<_>>().join(" | "));
         is_permission &= log.is_empty();
     }
-    let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches([':', '.', ' ']).to_owned();
     if is_permission { Error::NotPermitted { what: format!("{step} {hook}: {reason}") } } else { Error::Hook { hook: hook.to_owned(), step, reason } }
 }

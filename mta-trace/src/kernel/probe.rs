@@ -29,19 +29,26 @@ pub fn probe() -> Vec<Probe> {
     // Programs need the ring as long as they are loaded.
     let ring = object.ring();
     probes.push(of("ring buffer", ring.as_ref().map(|_| format!("{} MiB", RING_BYTES >> 20)).map_err(reason)));
-    probes.extend(
-        object
-            .attach_each()
-            .into_iter()
-            .map(|(hook, result)| of(hook, result.map(|()| "attached, and detached again".to_owned()).map_err(|error| reason(&error)))),
-    );
+    let hooks = object.attach_each();
+    let has_fentry = hooks.iter().any(|(hook, result)| *hook == FENTRY && result.is_ok());
+    probes.extend(hooks.into_iter().map(|(hook, result)| match result {
+        Ok(()) => of(hook, Ok("attached, and detached again".to_owned())),
+        // The other back end does.
+        Err(error) if hook == FENTRY => of(hook, Ok(format!("not on this kernel ({})", reason(&error)))),
+        Err(error) => of(hook, Err(reason(&error))),
+    }));
+    probes.push(of("back end", Ok(if has_fentry { FENTRY } else { "tracepoint" }.to_owned())));
     probes
 }
+
+/// The back end that a kernel may do without.
+const FENTRY: &str = "fentry";
 
 /// Without the advice to ask the doctor.
 fn reason(error: &Error) -> String {
     match error {
         Error::Hook { hook, step, reason } => format!("{hook}: {step}: {reason}"),
+        Error::NoFentry(reason) => reason.clone(),
         other => other.to_string(),
     }
 }
