@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use mta_trace_common::{
     config::{Filter, MAX_FILTERS, Offsets, Settings, Thread},
@@ -40,9 +40,13 @@ pub static SESSIONS: HashMap<u64, Scanner> = HashMap::with_max_entries(16384, 0)
 #[map]
 pub static PEERS: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16384, 0);
 
-/// What the table says of each system call number (`Syscall::word`), 0: nothing. Filled by the loader.
+/// What the table says of each system call number (`Word`), 0: not hooked. Filled by the loader, for the scheduler's hooks.
 #[map]
 pub static CALLS: Array<u32> = Array::with_max_entries(NUMBERS, 0);
+
+/// The program of each hooked call behind the tracepoint of all calls, by its number. Filled by the loader.
+#[map]
+pub static HANDLERS: ProgramArray = ProgramArray::with_max_entries(NUMBERS, 0);
 
 /// Peers whose sessions are wanted.
 #[map]

@@ -66,7 +66,11 @@ enum Sub {
     #[command(after_help = REPORT_EXAMPLES)]
     Report(Replay),
     /// Tell whether tracing can work here, and what is missing
-    Doctor,
+    Doctor {
+        /// Also list the eBPF programs: instructions that the verifier walked through, bytes
+        #[arg(long)]
+        programs: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -165,7 +169,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Sub::Attach(attach) => run_attach(attach),
         Sub::Report(replay) => run_report(&replay),
-        Sub::Doctor => doctor::run(),
+        Sub::Doctor { programs } => doctor::run(programs),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

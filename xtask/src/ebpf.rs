@@ -192,14 +192,23 @@ fn disassembly(path: &std::path::Path) -> anyhow::Result<String> {
 /// can reach it.
 fn inspect(bytes: &[u8]) -> anyhow::Result<()> {
     let file = object::File::parse(bytes).context("the object is no ELF file")?;
-    for section in
-        [".BTF", ".BTF.ext", "maps", "license", ".rodata", "raw_tp/sys_enter", "tp_btf/sys_exit", "tp_btf/sched_switch", "tp_btf/sched_process_fork"]
-    {
+    for section in [
+        ".BTF",
+        ".BTF.ext",
+        "maps",
+        "license",
+        ".rodata",
+        "raw_tp/sys_enter",
+        "tp_btf/sys_exit",
+        "fexit",
+        "tp_btf/sched_switch",
+        "tp_btf/sched_process_fork",
+    ] {
         ensure!(file.section_by_name(section).is_some(), "the object has no section {section}");
     }
     let license = file.section_by_name("license").context("license")?.data()?;
     ensure!(license == b"Dual MIT/GPL\0", "the object's license is {:?}", String::from_utf8_lossy(license));
-    for map in ["BITS", "THREADS", "CALLS", "SESSIONS", "PEERS", "FILTERS", "EVENTS", "LOSS"] {
+    for map in ["BITS", "THREADS", "CALLS", "HANDLERS", "SESSIONS", "PEERS", "FILTERS", "EVENTS", "LOSS"] {
         ensure!(file.symbols().any(|symbol| symbol.name() == Ok(map)), "the object has no map {map}");
     }
     ensure!(file.symbols().all(|symbol| symbol.name() != Ok("AYA_LOGS")), "the object has the diagnostics of a development build");

@@ -1,17 +1,14 @@
-//! Completed system calls, whichever back end tells of them; and the back end that works everywhere: one program on the tracepoint `raw_syscalls/sys_exit` (BTF form: `struct pt_regs *`, result), which asks
-//! first whether the thread is traced, then what the table says of the call's number, and hands it to the family's handler.
+//! A completed system call of a traced thread, whichever back end tells of it: its block state is taken out, and the handler of its
+//! family called. What the table says of the call is a constant of each program, so only one handler is compiled into it.
 //!
-//! The handlers see a [`Done`] only, so that another back end may call them. The arguments are still in `pt_regs`; `orig_ax` and
-//! its like keep the number.
+//! The arguments are still in `pt_regs`; `orig_ax` and its like keep the number.
 
 use super::{net, plain, poll, sched};
 use crate::{
     emit::Done,
-    filter::is_traced,
     maps::{CALLS, THREADS, offset, setting},
     task,
 };
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use mta_trace_common::{
     config::{REGS_WORDS, ROLE_DAEMON, ROLE_OTHER, Thread},
     syscalls::{Capture, Word},
@@ -22,18 +19,6 @@ pub const ACCEPTED_MATCHED: u8 = 2;
 /// Daemon: it has accepted somebody else.
 pub const ACCEPTED_OTHER: u8 = 1;
 
-/// `TP_PROTO(struct pt_regs *regs, long ret)` (include/trace/events/syscalls.h).
-#[btf_tracepoint(function = "sys_exit")]
-pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    let (_, tid) = task::ids();
-    if is_traced(tid) {
-        let regs = ctx.arg(0);
-        let nr = task::number_in(regs);
-        completed(regs, ctx.arg(1), tid, nr, word(nr));
-    }
-    0
-}
-
 /// What the table says of a system call number.
 #[inline(always)]
 pub fn word(nr: i64) -> Word {
@@ -43,18 +28,20 @@ pub fn word(nr: i64) -> Word {
 
 /// A traced thread's call has completed.
 #[inline(always)]
-pub fn completed(regs: u64, ret: i64, tid: u32, nr: i64, word: Word) {
+pub fn completed(regs: u64, ret: i64, tid: u32, word: Word) {
     let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
     // SAFETY: map values live as long as the program runs. Besides this program only the scheduler's hooks change the entry, and they
     // run when the thread does not.
     let thread = unsafe { &mut *thread };
-    let Some(done) = done(thread, regs, nr, ret, tid, word) else { return };
-    handle(thread, &done);
+    if let Some(done) = done(thread, regs, ret, tid, word) {
+        handle(thread, &done);
+    }
 }
 
 /// Takes the block state out; `None`: of no interest.
 #[inline(always)]
-fn done(thread: &mut Thread, regs: u64, nr: i64, ret: i64, tid: u32, word: Word) -> Option<Done> {
+fn done(thread: &mut Thread, regs: u64, ret: i64, tid: u32, word: Word) -> Option<Done> {
+    let nr = task::number_in(regs);
     let mut done = Done { tid, nr, ret, since: 0, blocked_in: 0, word };
     let mut now = [0; REGS_WORDS];
     task::registers_of(regs, &mut now);
@@ -69,9 +56,8 @@ fn done(thread: &mut Thread, regs: u64, nr: i64, ret: i64, tid: u32, word: Word)
         }
         thread.since = 0;
     }
-    let is_wanted = word.is_hooked()
-        && thread.role != ROLE_OTHER
-        && (thread.role != ROLE_DAEMON || word.captures(Capture::Accepted) || thread.accepted == ACCEPTED_MATCHED);
+    let is_wanted =
+        thread.role != ROLE_OTHER && (thread.role != ROLE_DAEMON || word.captures(Capture::Accepted) || thread.accepted == ACCEPTED_MATCHED);
     if !is_wanted {
         return None;
     }

@@ -1,8 +1,8 @@
 //! The programs, one file per family. `call` holds what all system call programs share.
 
+mod back_end;
 mod call;
 mod client;
-mod fexit;
 mod net;
 mod plain;
 mod poll;

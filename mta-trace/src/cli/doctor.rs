@@ -27,12 +27,15 @@ struct Need {
 }
 
 /// Looks, prints, and fails with 3 if something is missing.
-pub fn run() -> Result<(), Failure> {
-    let needs = needs();
+pub fn run(with_programs: bool) -> Result<(), Failure> {
+    let (needs, programs) = needs();
     let mut out = io::stdout().lock();
     for need in &needs {
         let mark = if need.is_met { "ok     " } else { "MISSING" };
         writeln!(out, "{mark}  {:<20} {}", need.name, need.text).map_err(Failure::io)?;
+    }
+    for (name, instructions, bytes) in programs.iter().filter(|_| with_programs) {
+        writeln!(out, "program  {name:<28} {instructions:>8} instructions verified, {bytes:>6} bytes").map_err(Failure::io)?;
     }
     out.flush().map_err(Failure::io)?;
     let missing: Vec<&str> = needs.iter().filter(|need| !need.is_met).map(|need| need.name.as_str()).collect();
@@ -43,7 +46,7 @@ pub fn run() -> Result<(), Failure> {
     }
 }
 
-fn needs() -> Vec<Need> {
+fn needs() -> (Vec<Need>, kernel::Programs) {
     let release = kernel::release();
     let is_new = is_at_least(&release, 5, 17);
     let mut needs = vec![need("kernel", is_new, release, "Linux 5.17 or newer is needed (bpf_loop)")];
@@ -55,14 +58,15 @@ fn needs() -> Vec<Need> {
     }
     needs.push(lockdown());
     needs.push(need("tracefs", true, "not needed".to_owned(), ""));
-    needs.extend(kernel::probe().into_iter().map(|kernel::Probe { what, result }| match result {
+    let (probes, programs) = kernel::probe();
+    needs.extend(probes.into_iter().map(|kernel::Probe { what, result }| match result {
         Ok(text) => Need { name: what, is_met: true, text },
         Err(text) => Need { name: what, is_met: false, text },
     }));
     let others = kernel::other_tracers();
     let text = if others.is_empty() { "none".to_owned() } else { others.join("; ") };
     needs.push(Need { name: "other tracers".to_owned(), is_met: true, text });
-    needs
+    (needs, programs)
 }
 
 /// `none [integrity] confidentiality` (security/lockdown/lockdown.c); without the file the kernel has no lockdown.

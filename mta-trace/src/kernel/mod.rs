@@ -14,7 +14,7 @@ mod seed;
 mod target;
 
 pub use error::Error;
-pub use probe::{Probe, other_tracers, probe};
+pub use probe::{Probe, Programs, other_tracers, probe};
 pub use proc::{Sockets, socket_behind};
 pub use target::Target;
 

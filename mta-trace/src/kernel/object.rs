@@ -10,8 +10,8 @@ use super::{Error, diagnostics::Diagnostics, offsets};
 use crate::options::Hooks;
 use aya::{
     Btf, BtfError, Ebpf, EbpfLoader,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, FExit, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
+    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
+    programs::{BtfTracePoint, FExit, Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
 use mta_trace_common::{
     ABI_VERSION,
@@ -47,6 +47,7 @@ pub struct Object {
     ebpf: Ebpf,
     btf: Btf,
     offsets: Offsets,
+    handlers: Option<ProgramArray<MapData>>,
 }
 
 /// What follows processes and the scheduler; attached before anybody's bit is set.
@@ -72,7 +73,7 @@ impl Object {
             .load(OBJECT)
             .map_err(|error| refusal("loading the eBPF object", "load", &error))?;
         fill(&mut ebpf, "FILTERS", (0..).zip(filters.iter().map(|filter| Plain(*filter))))?;
-        let mut object = Self { ebpf, btf, offsets: offsets.0 };
+        let mut object = Self { ebpf, btf, offsets: offsets.0, handlers: None };
         object.check_abi()?;
         Ok(object)
     }
@@ -123,9 +124,25 @@ impl Object {
                 Err(_) => self.unload_fentry(),
             }
         }
-        self.hook_in_table(TABLE)?;
-        self.attach(SYS_EXIT)?;
+        self.attach_tracepoint()?;
         Ok("tracepoint")
+    }
+
+    /// Puts the program of each call behind the tracepoint of all calls, and attaches that.
+    fn attach_tracepoint(&mut self) -> Result<(), Error> {
+        let map = self.ebpf.take_map("HANDLERS").ok_or_else(|| Error::Object("map HANDLERS".into()))?;
+        let mut handlers = ProgramArray::try_from(map).map_err(|_| Error::Object("map HANDLERS".into()))?;
+        for row in TABLE {
+            let Ok(number) = u32::try_from(row.number()) else { continue };
+            let name = format!("{SYS_EXIT}_{}", row.name);
+            let program = self.load_program(&name, SYS_EXIT)?;
+            let fd = program.fd().map_err(|error| refusal(&name, "load", &error))?;
+            handlers.set(number, fd, 0).map_err(|error| refusal(&name, "attach", &error))?;
+        }
+        // The kernel empties the array when nobody holds it.
+        self.handlers = Some(handlers);
+        self.hook_in_table(TABLE)?;
+        self.attach(SYS_EXIT)
     }
 
     fn hook_in_table<'a>(&mut self, rows: impl IntoIterator<Item = &'a Syscall>) -> Result<(), Error> {
@@ -155,8 +172,8 @@ impl Object {
     /// False: this kernel has no such call.
     fn attach_to_function(&mut self, call: Call) -> Result<bool, Error> {
         let prefix = if cfg!(target_arch = "aarch64") { "__arm64_sys_" } else { "__x64_sys_" };
-        let (function, name) = (format!("{prefix}{}", call.name()), format!("{call:?}"));
-        let Self { ebpf, btf, offsets: _ } = self;
+        let (function, name) = (format!("{prefix}{}", call.name()), fexit_name(call));
+        let Self { ebpf, btf, .. } = self;
         let program: &mut FExit =
             ebpf.program_mut(&name).and_then(|program| program.try_into().ok()).ok_or_else(|| Error::Object(format!("program {name}")))?;
         match program.load(&function, btf) {
@@ -170,7 +187,7 @@ impl Object {
 
     fn unload_fentry(&mut self) {
         for call in Call::ALL {
-            if let Ok(program) = self.program::<FExit>(&format!("{call:?}")) {
+            if let Ok(program) = self.program::<FExit>(&fexit_name(*call)) {
                 // What was not loaded says so.
                 let _ = program.unload();
             }
@@ -178,19 +195,33 @@ impl Object {
     }
 
     fn attach(&mut self, hook: &str) -> Result<(), Error> {
-        let Self { ebpf, btf, offsets: _ } = self;
+        self.load_program(hook, hook)?.attach().map(drop).map_err(|error| refusal(hook, "attach", &error))
+    }
+
+    /// Loads a program for a tracepoint.
+    fn load_program(&mut self, name: &str, tracepoint: &str) -> Result<&mut BtfTracePoint, Error> {
+        let Self { ebpf, btf, .. } = self;
         let program: &mut BtfTracePoint =
-            ebpf.program_mut(hook).and_then(|program| program.try_into().ok()).ok_or_else(|| Error::Object(format!("program {hook}")))?;
-        program.load(hook, btf).map_err(|error| refusal(hook, "load", &error))?;
-        program.attach().map(drop).map_err(|error| refusal(hook, "attach", &error))
+            ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or_else(|| Error::Object(format!("program {name}")))?;
+        program.load(tracepoint, btf).map_err(|error| refusal(name, "load", &error))?;
+        Ok(program)
     }
 
     /// Attaches every hook, each on its own, and both back ends; what came of it, by name.
     pub fn attach_each(&mut self) -> Vec<(&'static str, Result<(), Error>)> {
         let mut all: Vec<_> = PROCESS_HOOKS.into_iter().map(|hook| (hook, self.attach(hook))).collect();
-        all.push((SYS_EXIT, self.attach(SYS_EXIT)));
+        all.push((SYS_EXIT, self.attach_tracepoint()));
         all.push(("fentry", self.attach_fentry()));
         all
+    }
+
+    /// The loaded programs: name, instructions that the verifier walked through, bytes of the translated program.
+    pub fn programs(&self) -> Vec<(String, u32, u32)> {
+        let figures = |(name, program): (&str, &Program)| {
+            let info = program.info().ok()?;
+            Some((name.to_owned(), info.verified_instruction_count().unwrap_or(0), info.size_translated().unwrap_or(0)))
+        };
+        self.ebpf.programs().filter_map(figures).collect()
     }
 
     /// Takes the ring out of the object.
@@ -243,6 +274,11 @@ impl Object {
         }
         sums
     }
+}
+
+/// Name of the program that is attached to a call's function.
+fn fexit_name(call: Call) -> String {
+    format!("fexit_{}", call.name())
 }
 
 /// Fills an array that the kernel side only reads.

@@ -18,12 +18,15 @@ pub struct Probe {
     pub result: Result<String, String>,
 }
 
+/// Name of a program, instructions that the verifier walked through, bytes of the translated program.
+pub type Programs = Vec<(String, u32, u32)>;
+
 /// Loads the object, makes the ring, attaches every hook, and takes all of it away again.
-pub fn probe() -> Vec<Probe> {
+pub fn probe() -> (Vec<Probe>, Programs) {
     let of = |what: &str, result| Probe { what: what.to_owned(), result };
     let mut object = match Object::load(Settings::ZERO, &[]) {
         Ok(object) => object,
-        Err(error) => return vec![of("eBPF object", Err(reason(&error)))],
+        Err(error) => return (vec![of("eBPF object", Err(reason(&error)))], Vec::new()),
     };
     let mut probes = vec![of("eBPF object", Ok("loaded, and accepted by the kernel's verifier".to_owned()))];
     // Programs need the ring as long as they are loaded.
@@ -38,7 +41,7 @@ pub fn probe() -> Vec<Probe> {
         Err(error) => of(hook, Err(reason(&error))),
     }));
     probes.push(of("back end", Ok(if has_fentry { FENTRY } else { "tracepoint" }.to_owned())));
-    probes
+    (probes, object.programs())
 }
 
 /// The back end that a kernel may do without.
