@@ -19,6 +19,16 @@ pub struct Offsets {
     pub fdt_fd: u32,
     pub file_inode: u32,
     pub file_private_data: u32,
+    pub file_path: u32,
+    pub path_mnt: u32,
+    pub path_dentry: u32,
+    pub dentry_name: u32,
+    pub dentry_parent: u32,
+    pub qstr_name: u32,
+    pub mount_mnt: u32,
+    pub mount_parent: u32,
+    pub mount_mountpoint: u32,
+    pub vfsmount_root: u32,
     pub inode_mode: u32,
     pub inode_ino: u32,
     pub socket_sk: u32,
@@ -60,6 +70,16 @@ impl Offsets {
         fdt_fd: 0,
         file_inode: 0,
         file_private_data: 0,
+        file_path: 0,
+        path_mnt: 0,
+        path_dentry: 0,
+        dentry_name: 0,
+        dentry_parent: 0,
+        qstr_name: 0,
+        mount_mnt: 0,
+        mount_parent: 0,
+        mount_mountpoint: 0,
+        vfsmount_root: 0,
         inode_mode: 0,
         inode_ino: 0,
         socket_sk: 0,
@@ -152,6 +172,8 @@ pub struct Thread {
     pub socket: crate::event::Socket,
     /// What `select` was asked, saved when it blocked.
     pub selects: crate::event::Selects,
+    /// Which of the first 64 descriptors were seen to be sockets.
+    pub sockets: u64,
     /// Inode of the session's socket that it serves (daemon: that it accepted last).
     pub session: u64,
     /// Thread group.
@@ -171,6 +193,22 @@ pub struct Thread {
 }
 
 impl Thread {
+    /// Remembers that a descriptor is a socket's, or is not.
+    #[inline(always)]
+    pub const fn know_socket(&mut self, fd: u32, is_socket: bool) {
+        if fd < 64 {
+            let bit = 1 << fd;
+            self.sockets = if is_socket { self.sockets | bit } else { self.sockets & !bit };
+        }
+    }
+
+    /// Whether a descriptor was seen to be a socket's; those from 64 on may be.
+    #[inline(always)]
+    #[must_use]
+    pub const fn knows_socket(&self, fd: u32) -> bool {
+        fd >= 64 || self.sockets >> fd & 1 == 1
+    }
+
     /// A thread that is seen from now (`t`) on.
     #[must_use]
     pub const fn new(t: u64, tgid: u32, role: u8, state: u8, session: u64) -> Self {
@@ -187,6 +225,7 @@ impl Thread {
             regs: [0; REGS_WORDS],
             socket: crate::event::Socket::ZERO,
             selects: crate::event::Selects { sets: [[0; 2]; 3], timeout: -1 },
+            sockets: 0,
             session,
             tgid,
             role,
@@ -215,8 +254,8 @@ impl Request {
 pub const PEER_MILTER: u8 = 1;
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 32 * 4);
+    assert!(size_of::<Offsets>() == 42 * 4);
     assert!(size_of::<Settings>() == 16);
     assert!(size_of::<Filter>() == 32);
-    assert!(size_of::<Thread>() == 9 * 8 + REGS_WORDS * 8 + 56 + 56 + 3 * 8);
+    assert!(size_of::<Thread>() == 9 * 8 + REGS_WORDS * 8 + 56 + 56 + 4 * 8);
 };

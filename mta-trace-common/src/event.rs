@@ -57,6 +57,8 @@ pub const FLAG_DOT: u16 = 16;
 pub const FLAG_UNFINISHED: u16 = 32;
 /// The bytes are a milter packet's 5-byte header.
 pub const FLAG_MILTER: u16 = 64;
+/// The bytes are the path of the file behind argument 0: its components from the last to the first, each with a NUL behind it.
+pub const FLAG_PATH: u16 = 256;
 /// `KIND_FORK`: the child is traced (else only known).
 pub const FLAG_TRACED: u16 = 128;
 

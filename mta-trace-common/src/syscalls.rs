@@ -10,7 +10,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Capture {
-    /// Numbers only.
+    /// Numbers only; of a descriptor at argument 0 that is no socket the path of its file.
     Nothing,
     /// The accepted socket, which stands behind the result (`accept(2)`).
     Accepted,
@@ -51,8 +51,12 @@ pub enum Capture {
     Timespec2,
     /// `struct itimerval` at argument 1 (`setitimer`).
     Itimer,
-    /// Nothing, but a duplicated descriptor (`fcntl` with `F_DUPFD`) is always reported.
+    /// Like `Nothing`; the descriptor is another object from now on.
+    Closed,
+    /// Like `Nothing`; the result is a descriptor of the same object (`dup`).
     Duplicate,
+    /// Like `Duplicate` where argument 1 is `F_DUPFD` or `F_DUPFD_CLOEXEC`, else like `Nothing` (`fcntl`).
+    Control,
     /// Two descriptors at argument 0 (`pipe`).
     Pair,
 }
@@ -65,6 +69,9 @@ pub enum Emit {
     Always,
     /// Always when it succeeded, else only when it was slow.
     Success,
+    /// When argument 0 was seen to be a socket's descriptor, else only when slow: what becomes of sockets matters, and paths of files
+    /// are told by the calls that wait for them.
+    Known,
     /// On a socket whose role is known (the client, DNS, ident, a milter) always, else only when slow.
     Socket,
     /// Only when it blocked for at least the configured threshold.
@@ -145,12 +152,12 @@ macro_rules! with_syscalls {
             Connect         "connect"          42 203  fd  Sockaddr   Always;
             Accept          "accept"           43 202  fd  Accepted   Always;
             Accept4         "accept4"         288 242  fd  Accepted   Always;
-            Close           "close"             3  57  no  Nothing    Success;
+            Close           "close"             3  57  no  Closed     Known;
             CloseRange      "close_range"     436 436  no  Nothing    Success;
-            Dup             "dup"              32  23  fd  Nothing    Success;
-            Dup2            "dup2"             33  -1  fd  Nothing    Success;
-            Dup3            "dup3"            292  24  fd  Nothing    Success;
-            Fcntl           "fcntl"            72  25  fd  Duplicate  Slow;
+            Dup             "dup"              32  23  fd  Duplicate  Known;
+            Dup2            "dup2"             33  -1  fd  Duplicate  Known;
+            Dup3            "dup3"            292  24  fd  Duplicate  Known;
+            Fcntl           "fcntl"            72  25  fd  Control    Known;
             Pipe            "pipe"             22  -1  no  Pair       Success;
             Pipe2           "pipe2"           293  59  no  Pair       Success;
             Socketpair      "socketpair"       53 199  no  Nothing    Slow;
@@ -164,8 +171,8 @@ macro_rules! with_syscalls {
             Fdatasync       "fdatasync"        75  83  fd  Nothing    Always;
             Sync            "sync"            162  81  no  Nothing    Always;
             Flock           "flock"            73  32  fd  Nothing    Slow;
-            Open            "open"              2  -1  no  Path0      Success;
-            Openat          "openat"          257  56  no  Path1      Success;
+            Open            "open"              2  -1  no  Path0      Slow;
+            Openat          "openat"          257  56  no  Path1      Slow;
             Rename          "rename"           82  -1  no  Path0      Slow;
             Renameat        "renameat"        264  38  no  Path1      Slow;
             Renameat2       "renameat2"       316 276  no  Path1      Slow;

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use mta_trace_common::{
     config::{STATE_CPU, Thread},
-    event::{FLAG_CUT, FLAG_FAULT, Head, KIND_SYS, Loss, Sys},
+    event::{FLAG_CUT, FLAG_FAULT, FLAG_PATH, Head, KIND_SYS, Loss, Sys},
     syscalls::Word,
 };
 
@@ -27,6 +27,20 @@ pub struct Record<const N: usize> {
 /// Nobody is woken for an ordinary record; user space looks regularly.
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
+
+/// Reports a call on a descriptor that is no socket, with the path of its file.
+#[inline(never)]
+pub fn file(thread: &Thread, done: &Done) {
+    let Some(mut entry) = reserve::<Record<1024>>() else { return };
+    // SAFETY: `fill` writes all fields, `path_of` the data that count.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    fill(&mut record.sys, done, thread);
+    record.sys.head.flags = FLAG_PATH;
+    let fd = task::argument!(thread, 0);
+    // SAFETY: 1024 bytes are more than a path and a component.
+    record.sys.head.data_len = unsafe { task::path_of(fd, record.data.as_mut_ptr()) };
+    submit(entry, done.is_slow());
+}
 
 /// Reserves a record, or counts its loss.
 #[inline(always)]

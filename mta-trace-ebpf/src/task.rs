@@ -3,7 +3,7 @@
 //! `dup`, `fork`, SCM_RIGHTS and for connections that are older than the trace.
 
 use crate::maps::offset;
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, generated};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use mta_trace_common::{
     config::{REGS_BLOCK, REGS_WORDS, Thread},
     event::Socket,
@@ -19,8 +19,13 @@ pub fn ids() -> (u32, u32) {
 /// Reads a field of a kernel structure; zero where it cannot be read.
 #[inline(always)]
 pub fn field<T: Copy + Default>(base: u64, offset: usize) -> T {
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel((base as usize + offset) as *const T) }.unwrap_or_default()
+    let mut value = T::default();
+    // SAFETY: the destination is as long as said. The helper checks the address, and fills with zeros where it is bad, so its result is not
+    // looked at: without the branch the verifier has half the ways to go.
+    unsafe {
+        generated::bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, (base as usize + offset) as *const _);
+    }
+    value
 }
 
 #[inline(always)]
@@ -84,19 +89,22 @@ const AF_INET6: u16 = 10;
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 
-/// Fills `socket` with what stands behind a descriptor of the current task. False: no socket.
+/// `struct file` behind a descriptor of the current task; 0: none.
 #[inline(always)]
-pub fn socket_of(fd: u64, socket: &mut Socket) -> bool {
+fn file_of(fd: u64) -> u64 {
     // SAFETY: helper without preconditions.
     let task = unsafe { generated::bpf_get_current_task() };
     let fdt: u64 = field(field(task, offset!(task_files)), offset!(files_fdt));
     let max_fds: u32 = field(fdt, offset!(fdt_max_fds));
     // Descriptors are `int`: the upper half of the register is not meant.
     let fd = fd as u32;
-    if fd >= max_fds {
-        return false;
-    }
-    let file: u64 = field(field(fdt, offset!(fdt_fd)), fd as usize * 8);
+    if fd >= max_fds { 0 } else { field(field(fdt, offset!(fdt_fd)), fd as usize * 8) }
+}
+
+/// Fills `socket` with what stands behind a descriptor of the current task. False: no socket.
+#[inline(always)]
+pub fn socket_of(fd: u64, socket: &mut Socket) -> bool {
+    let file = file_of(fd);
     let inode: u64 = field(file, offset!(file_inode));
     if field::<u16>(inode, offset!(inode_mode)) & S_IFMT != S_IFSOCK {
         return false;
@@ -123,4 +131,51 @@ pub fn socket_of(fd: u64, socket: &mut Socket) -> bool {
         socket.peer = field(sk, offset!(sock_v6_daddr));
     }
     true
+}
+
+/// Components of a path that are told.
+const DEPTH: u32 = 16;
+/// Most bytes of one component, its NUL included.
+const COMPONENT: u32 = 64;
+/// Bytes for all of them.
+pub const PATH: usize = 512;
+
+/// Writes the path of the file behind a descriptor of the current task: its components from the last to the first, each with a NUL behind
+/// it, across mounts, at most [`PATH`] bytes. Gives how many; 0: no descriptor, or nothing that has a name (a pipe).
+///
+/// # Safety
+/// `to` has room for `PATH + COMPONENT` bytes.
+#[inline(always)]
+pub unsafe fn path_of(fd: u64, to: *mut u8) -> u32 {
+    let path = file_of(fd) + offset!(file_path) as u64;
+    let vfsmount: u64 = field(path, offset!(path_mnt));
+    let mut mount = vfsmount - offset!(mount_mnt) as u64;
+    let mut dentry: u64 = field(path, offset!(path_dentry));
+    let mut at = 0;
+    let mut i = 0;
+    while i < DEPTH {
+        i += 1;
+        let parent: u64 = field(dentry, offset!(dentry_parent));
+        let root: u64 = field(mount + offset!(mount_mnt) as u64, offset!(vfsmount_root));
+        if dentry == root || dentry == parent {
+            let above: u64 = field(mount, offset!(mount_parent));
+            if above == mount || above == 0 {
+                break;
+            }
+            dentry = field(mount, offset!(mount_mountpoint));
+            mount = above;
+            continue;
+        }
+        let name: u64 = field(dentry, offset!(dentry_name) + offset!(qstr_name));
+        // Masked although it is less: the verifier then knows one range instead of another for each component.
+        at = core::hint::black_box(at) & (PATH as u32 - 1);
+        // SAFETY: a component behind `at` is within the room that was promised; the helper checks the source.
+        let length = unsafe { generated::bpf_probe_read_kernel_str(to.add(at as usize).cast(), COMPONENT, name as *const _) };
+        if length <= 1 || at + length as u32 >= PATH as u32 {
+            break;
+        }
+        at += length as u32;
+        dentry = parent;
+    }
+    at & (PATH as u32 - 1)
 }

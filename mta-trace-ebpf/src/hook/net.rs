@@ -28,6 +28,7 @@ pub fn accept(thread: &mut Thread, done: &Done) {
     if done.ret < 0 && !(thread.role != ROLE_DAEMON && done.is_slow()) {
         return;
     }
+    thread.know_socket(done.ret as u32, done.ret >= 0);
     let mut is_matched = false;
     if done.ret >= 0 && task::socket_of(done.ret as u64, &mut thread.socket) && thread.role == ROLE_DAEMON && thread.socket.peer_port != 0 {
         is_matched = filter::matches_peer(&thread.socket);
@@ -48,7 +49,9 @@ pub fn accept(thread: &mut Thread, done: &Done) {
 /// `connect`.
 #[inline(always)]
 pub fn connect(thread: &mut Thread, done: &Done) {
-    task::socket_of(task::argument!(thread, 0), &mut thread.socket);
+    let fd = task::argument!(thread, 0);
+    let is_socket = task::socket_of(fd, &mut thread.socket);
+    thread.know_socket(fd as u32, is_socket);
     let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
@@ -78,9 +81,12 @@ pub struct Pieces {
 /// Bytes were transferred. The largest of the handlers: a function of its own, since many programs call it.
 #[inline(never)]
 pub fn transfer(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
-    if !task::socket_of(task::argument!(thread, 0), &mut thread.socket) {
+    let fd = task::argument!(thread, 0);
+    let is_socket = task::socket_of(fd, &mut thread.socket);
+    thread.know_socket(fd as u32, is_socket);
+    if !is_socket {
         if done.is_slow() {
-            emit::bare(thread, done, 0, 0, true);
+            emit::file(thread, done);
         }
         return;
     }

@@ -16,10 +16,19 @@ use mta_trace_common::{
 #[inline(always)]
 pub fn call(thread: &mut Thread, done: &Done) {
     let is = |capture| done.word.captures(capture);
+    let fd = task::argument!(thread, 0) as u32;
+    let is_known = done.word.emits(Emit::Known) && thread.knows_socket(fd);
+    if is(Capture::Closed) {
+        thread.know_socket(fd, false);
+    }
+    let is_duplicate = done.ret >= 0 && (is(Capture::Duplicate) || is(Capture::Control) && is_dupfd(thread));
+    if is_duplicate {
+        thread.know_socket(done.ret as u32, is_known);
+    }
     let is_wanted = done.is_slow()
         || done.word.emits(Emit::Always)
         || done.word.emits(Emit::Success) && done.ret >= 0
-        || is(Capture::Duplicate) && done.ret >= 0 && duplicates(thread);
+        || is_known && (is_duplicate || is(Capture::Closed));
     if !is_wanted {
         return;
     }
@@ -35,18 +44,16 @@ pub fn call(thread: &mut Thread, done: &Done) {
         structure::<32>(thread, done, task::argument!(thread, 1));
     } else if is(Capture::Pair) && done.ret >= 0 {
         structure::<8>(thread, done, task::argument!(thread, 0));
+    } else if done.word.fd0() && !task::socket_of(task::argument!(thread, 0), &mut thread.socket) {
+        emit::file(thread, done);
     } else {
-        // What a slow call waited on may be a socket.
-        if done.is_slow() && done.word.fd0() {
-            task::socket_of(task::argument!(thread, 0), &mut thread.socket);
-        }
         emit::bare(thread, done, 0, 0, done.is_slow());
     }
 }
 
-/// Whether `fcntl` made another descriptor.
+/// Whether this `fcntl` makes another descriptor.
 #[inline(always)]
-fn duplicates(thread: &Thread) -> bool {
+fn is_dupfd(thread: &Thread) -> bool {
     const F_DUPFD: u64 = 0;
     const F_DUPFD_CLOEXEC: u64 = 1030;
     let command = task::argument!(thread, 1) & 0xffff_ffff;

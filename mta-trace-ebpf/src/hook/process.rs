@@ -42,7 +42,8 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     } else {
         ROLE_OTHER
     };
-    let thread = Thread::new(t, child_tgid, role, STATE_RUNNABLE, parent.session);
+    let mut thread = Thread::new(t, child_tgid, role, STATE_RUNNABLE, parent.session);
+    thread.sockets = parent.sockets;
     if THREADS.insert(child_tid, thread, 0).is_err() {
         count(Loss::Tables);
         return 0;

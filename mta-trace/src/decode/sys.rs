@@ -3,7 +3,7 @@
 use super::{names, socket};
 use crate::event::{Args, Bytes, Counters, PollFd, Smtp, SmtpMode, Sys};
 use mta_trace_common::{
-    event::{self as raw, FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT, FLAG_MATCHED, FLAG_MILTER},
+    event::{self as raw, FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT, FLAG_MATCHED, FLAG_MILTER, FLAG_PATH},
     smtp,
     syscalls::{Call, Capture},
 };
@@ -48,7 +48,11 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         pid: head.tgid,
         tid: head.tid,
         call,
-        args: arguments(call, registers, data, *ret),
+        args: if is(FLAG_PATH) {
+            Args { path: path_of_file(data), ..arguments(call, registers, &[], *ret) }
+        } else {
+            arguments(call, registers, data, *ret)
+        },
         ret: *ret,
         start: (*since != 0).then_some(*since),
         at: super::counters(head),
@@ -59,7 +63,8 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         }),
         socket,
         peer,
-        data: (is_data && !data.is_empty()).then(|| Bytes(if is(FLAG_CLIENT) && is_out(call) { without_wiped(data) } else { data.to_vec() })),
+        data: (is_data && !is(FLAG_PATH) && !data.is_empty())
+            .then(|| Bytes(if is(FLAG_CLIENT) && is_out(call) { without_wiped(data) } else { data.to_vec() })),
         cut: is(FLAG_CUT),
         fault: is(FLAG_FAULT),
         smtp: if is(FLAG_CLIENT) {
@@ -194,6 +199,12 @@ fn milliseconds(register: u64) -> Option<u64> {
 fn path(data: &[u8]) -> Option<String> {
     let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
     data.get(..end).filter(|path| !path.is_empty()).map(|path| String::from_utf8_lossy(path).into_owned())
+}
+
+/// The path of an open file: components from the last to the first, each with a NUL behind it; none: it has no name (a pipe).
+fn path_of_file(data: &[u8]) -> Option<String> {
+    let components: Vec<_> = data.split(|byte| *byte == 0).filter(|part| !part.is_empty()).map(String::from_utf8_lossy).collect();
+    (!components.is_empty()).then(|| components.iter().rev().fold(String::new(), |path, part| path + "/" + part))
 }
 
 fn word(data: &[u8], index: usize) -> Option<i64> {

@@ -153,6 +153,7 @@ impl State {
             Call::Accept | Call::Accept4 => {}
             _ => process.learn_socket(sys),
         }
+        process.learn_file(sys);
         process.apply(sys);
     }
 
@@ -174,6 +175,13 @@ impl Proc {
         if let (Some(fd), Some(id)) = (sys.args.fd, &sys.socket) {
             let peer = sys.peer.as_ref().or(sys.args.addr.as_ref());
             self.fds.set(fd, Object::Socket(Socket::new(id, peer)));
+        }
+    }
+
+    /// A call on an open file tells its path.
+    fn learn_file(&mut self, sys: &Sys) {
+        if let (true, None, Some(fd), Some(path)) = (sys.call.row().fd0, &sys.socket, sys.args.fd, &sys.args.path) {
+            self.fds.set(fd, Object::File(path.clone()));
         }
     }
 
