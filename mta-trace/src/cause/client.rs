@@ -2,7 +2,7 @@
 //!
 //! Recognised by a call that blocks on the client's socket while it is the client's turn.
 
-use super::{Explained, Match, Present};
+use super::{Explained, Match, Present, outstanding::is_outstanding};
 use crate::report::Cause;
 use crate::wait::{Step, Touch};
 
@@ -13,7 +13,7 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     let is_client = match step.client {
         _ if !step.is_blocked => false,
         // Of a poll that has not returned the descriptors are not told: it is the client's turn, and nothing else is outstanding.
-        None if step.is_unnamed_poll() => step.awaits_client && !present.is_some_and(super::is_outstanding),
+        None if step.is_unnamed_poll() => step.awaits_client && !present.is_some_and(is_outstanding),
         Some(Touch::Reads) => step.awaits_client,
         Some(Touch::Writes) => true,
         Some(Touch::HangUp) | None => false,

@@ -43,6 +43,11 @@ fn answered(step: &Step) -> Option<Message> {
     message(step).filter(|message| message.is_response)
 }
 
+/// Whether a step brings an answer that answers nothing: only another query goes on from there.
+pub(super) fn has_failed(step: &Step) -> bool {
+    answered(step).is_some_and(|answer| !is_final(&answer))
+}
+
 /// Whether a step sends to a name server.
 pub fn is_query(step: &Step) -> bool {
     step.is_send() && step.any_socket().is_some_and(is_dns)

@@ -12,6 +12,7 @@ mod ident;
 mod milter;
 mod network;
 mod outcome;
+mod outstanding;
 mod sasl;
 mod sleep;
 mod spool_sync;
@@ -79,11 +80,20 @@ struct Explained {
 struct Present {
     row: &'static Row,
     steps: Vec<Step>,
+    /// Nothing is left open of its sockets.
+    is_closed: bool,
 }
 
 impl Present {
     fn is(&self, cause: Cause) -> bool {
         self.row.cause == cause
+    }
+
+    fn push(&mut self, step: Step) {
+        if self.steps.len() >= MAX_STEPS {
+            self.steps.remove(MAX_STEPS / 2);
+        }
+        self.steps.push(step);
     }
 
     fn last_to(&self) -> Option<Mark> {
@@ -110,6 +120,8 @@ pub struct Namer {
     start: Mark,
     min_wait_ns: u64,
     present: Option<Present>,
+    /// What blocked since the present wait's last step: inside it if it goes on, behind it if not.
+    aside: Vec<Step>,
     /// End of the last wait: none begins before it.
     end: Mark,
 }
@@ -117,7 +129,7 @@ pub struct Namer {
 impl Namer {
     /// For a session that begins here; waits below the threshold are not named.
     pub fn new(start: Mark, min_wait_ns: u64) -> Self {
-        Self { start, min_wait_ns, present: None, end: start }
+        Self { start, min_wait_ns, present: None, aside: Vec::new(), end: start }
     }
 
     /// The session is counted from here: what began before is counted from here too.
@@ -127,25 +139,35 @@ impl Namer {
 
     /// Takes the next step; gives the waits that ended with it.
     pub fn step(&mut self, step: Step) -> Vec<Named> {
+        if self.present.as_ref().is_some_and(|present| outstanding::may_be_inside(&step, present)) && self.aside.len() < MAX_STEPS {
+            self.aside.push(step);
+            return Vec::new();
+        }
         let Some((row, matched)) = classify(&step, self.present.as_ref()) else { return Vec::new() };
         let mut ended = Vec::new();
         if matched == Match::Begins {
             ended.extend(self.finish());
-            self.present = Some(Present { row, steps: Vec::new() });
+            self.present = Some(Present { row, steps: Vec::new(), is_closed: false });
         }
         if let Some(present) = &mut self.present {
             if !unknown::keeps_name(row.cause, matched) {
                 present.row = row;
             }
-            if present.steps.len() >= MAX_STEPS {
-                present.steps.remove(MAX_STEPS / 2);
-            }
-            present.steps.push(step);
+            self.aside.drain(..).for_each(|inside| present.push(inside));
+            present.push(step);
         }
         if matched == Match::Completes {
             ended.extend(self.finish());
         }
         ended
+    }
+
+    /// Descriptors were closed; `is_open` tells whether a socket still has one.
+    pub fn closed(&mut self, is_open: impl Fn(u64) -> bool) {
+        if let Some(present) = &mut self.present {
+            let mut sockets = present.steps.iter().flat_map(Step::sockets).peekable();
+            present.is_closed = sockets.peek().is_some() && !sockets.any(|socket| is_open(socket.inode));
+        }
     }
 
     /// The process was killed: what the present wait was interrupted in did not end.
@@ -155,9 +177,20 @@ impl Namer {
         }
     }
 
-    /// The present wait ends, if there is one.
-    pub fn finish(&mut self) -> Option<Named> {
-        let Present { row, steps } = self.present.take()?;
+    /// The present wait ends, if there is one, and what was kept aside is no part of it.
+    pub fn finish(&mut self) -> Vec<Named> {
+        let mut ended: Vec<Named> = self.finish_present().into_iter().collect();
+        for step in std::mem::take(&mut self.aside) {
+            if let Some((row, _)) = classify(&step, None) {
+                self.present = Some(Present { row, steps: vec![step], is_closed: false });
+                ended.extend(self.finish_present());
+            }
+        }
+        ended
+    }
+
+    fn finish_present(&mut self) -> Option<Named> {
+        let Present { row, steps, is_closed: _ } = self.present.take()?;
         let from = self.end.max(steps.first()?.from);
         let to = steps.last()?.to;
         let elapsed = to.since(&from).elapsed;
@@ -173,20 +206,12 @@ impl Namer {
     pub fn preview(&self, step: Step) -> Option<Named> {
         let mut copy = self.clone();
         copy.step(step);
-        copy.finish()
+        copy.finish().pop()
     }
 }
 
 fn classify(step: &Step, present: Option<&Present>) -> Option<(&'static Row, Match)> {
-    // What blocks while an answer is outstanding, without being a call of its own, is inside that wait.
-    if let Some(present) = present.filter(|present| step.is_file_system && is_outstanding(present)) {
-        return Some((present.row, Match::Continues));
-    }
     TABLE.iter().map(|row| (row, (row.recognise)(step, present))).find(|(_, matched)| *matched != Match::No)
-}
-
-fn is_outstanding(present: &Present) -> bool {
-    matches!(present.row.cause, Cause::Dns | Cause::Milter | Cause::Ident | Cause::Sasl)
 }
 
 fn report(row: &Row, steps: &[Step], from: &Mark, to: &Mark, start: &Mark) -> Wait {

@@ -6,12 +6,13 @@ use crate::wait::Step;
 use mta_trace_common::syscalls::Call;
 
 impl Explained {
-    /// What the last step that blocked (else the last one) tells.
+    /// What the last step that blocked (else the last one) tells. A page fault in between decides nothing.
     pub(super) fn of(steps: &[Step]) -> Self {
-        let deciding = steps.iter().rfind(|step| step.is_blocked).or(steps.last());
+        let own = || steps.iter().filter(|step| !step.is_file_system);
+        let deciding = own().rfind(|step| step.is_blocked).or(steps.last());
         let (outcome, timer_ns) = deciding.map_or((Outcome::Ok, None), outcome);
         // An error that a later call reports without blocking is how it ended (a refused UDP datagram).
-        let after = steps.last().map_or(Outcome::Ok, outcome_of);
+        let after = own().next_back().map_or(Outcome::Ok, outcome_of);
         let is_late = outcome == Outcome::Ok && after != Outcome::Ok && after != Outcome::Timeout;
         Self {
             target: None,

@@ -215,9 +215,10 @@ impl Step {
         Some(touches.fold(first, |touch, next| if touch == Touch::HangUp { next } else { touch }))
     }
 
-    /// The process was killed in it: the signal is no return of its own.
+    /// The process was killed in it: the signal is no return of its own. One that its own timer ended was over before.
     pub fn cut_short(&mut self) {
-        self.ret = self.ret.filter(|ret| !matches!(ret, -4 | -516..=-512));
+        let is_over = self.timer_ns.is_some();
+        self.ret = self.ret.filter(|ret| is_over || !matches!(ret, -4 | -516..=-512));
     }
 
     /// The socket behind its descriptor.

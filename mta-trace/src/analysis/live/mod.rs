@@ -184,6 +184,9 @@ impl Live {
             let step = Step::of_call(sys, from, to, self.place(context));
             self.restartable(step, sys, context);
         }
+        if may_close(sys.call) {
+            self.namer.closed(|inode| context.state.holds(self.pid, inode));
+        }
         if may_close(sys.call) && !context.state.holds(self.pid, self.inode) {
             self.flush();
             let mark = self.last;
@@ -366,7 +369,7 @@ impl Live {
 
     /// What is going on is over at a boundary of the dialogue.
     fn flush(&mut self) {
-        if let Some(named) = self.namer.finish() {
+        for named in self.namer.finish() {
             self.attach(named);
         }
     }

@@ -223,3 +223,121 @@ fn a_reply_that_the_client_does_not_read_is_its_time() {
     near(command(&session, "HELP").elapsed_s, 0.001);
     near(session.client_s, 3.05);
 }
+
+/// A page fault, or a call that only the scheduler saw (`newfstatat`).
+fn file_system(trace: &mut Trace, nr: i64, ns: u64) {
+    let (since, at_start) = (trace.t, trace.call(Call::Alarm, 0).at);
+    trace.records.pop();
+    trace.short_wait(ns);
+    let end = trace.call(Call::Alarm, 0);
+    let (t, at) = (end.t, end.at);
+    trace.records.pop();
+    let cause = (nr < 0).then(|| "page-fault".to_owned());
+    trace.records.push(Record::Block(Block {
+        t,
+        pid: CHILD,
+        tid: CHILD,
+        nr,
+        call: None,
+        since,
+        cause,
+        unfinished: false,
+        args: None,
+        at,
+        at_start: Some(at_start),
+        socket: None,
+        peer: None,
+    }));
+}
+
+#[test]
+fn regress_file_system_after_a_finished_ident_is_its_own() {
+    for (nr, ns) in [(-1, 2 * MS), (262, 30 * SECOND)] {
+        let waits = waits(|trace| {
+            alarm(trace, 5);
+            of_socket(trace.blocked(Call::Connect, -512, 5 * SECOND), 4, 40, Proto::Tcp, "10.99.0.1:113");
+            trace.close(4);
+            file_system(trace, nr, ns);
+        });
+        let told: Vec<_> = waits.iter().map(|wait| (wait.cause, wait.outcome, wait.timer_s)).collect();
+        assert_eq!(told, [(Cause::Ident, Outcome::Timeout, Some(5.0)), (Cause::FileIo, Outcome::Ok, None)]);
+        near(waits[0].elapsed_s, 5.0);
+    }
+}
+
+#[test]
+fn regress_file_system_after_the_last_time_out_of_a_look_up_is_its_own() {
+    for (nr, ns) in [(-1, 2 * MS), (262, 30 * SECOND)] {
+        let waits = waits(|trace| {
+            trace.silent_lookup(1, "example.com", 28);
+            file_system(trace, nr, ns);
+        });
+        let told: Vec<_> = waits.iter().map(|wait| (wait.cause, wait.outcome)).collect();
+        assert_eq!(told, [(Cause::Dns, Outcome::Timeout), (Cause::FileIo, Outcome::Ok)]);
+        near(waits[0].elapsed_s, 10.01001);
+    }
+}
+
+#[test]
+fn a_page_fault_inside_a_connection_does_not_decide_how_it_ended() {
+    let waits = waits(|trace| {
+        alarm(trace, 5);
+        of_socket(trace.call(Call::Connect, 0), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Write, 10), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        file_system(trace, -1, 2 * MS);
+        of_socket(trace.blocked(Call::Read, -512, 4998 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!(waits.len(), 1);
+    assert_eq!((waits[0].cause, waits[0].outcome, waits[0].timer_s), (Cause::Ident, Outcome::Timeout, Some(5.0)));
+    near(waits[0].elapsed_s, 5.0);
+}
+
+#[test]
+fn regress_a_long_hang_of_the_file_system_is_no_look_up() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, "192.0.2.53:53");
+        trace.ask(4, 41, "192.0.2.53:53", 7, "example.com", 28);
+        file_system(trace, 262, 30 * SECOND);
+        trace.answer(4, 41, "192.0.2.53:53", 7, 0, "example.com", 28);
+    });
+    assert_eq!(waits.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::FileIo]);
+    near(waits[0].elapsed_s, 30.0);
+}
+
+/// A process that is killed in a call of which nothing is told: is it still the wait from before?
+fn killed_after(work: impl FnOnce(&mut Trace)) -> Vec<Wait> {
+    let mut trace = Trace::greeted();
+    trace.line("RCPT TO:<a@example.com>\r\n");
+    work(&mut trace);
+    let since = trace.t;
+    trace.short_wait(3 * SECOND);
+    let exit = trace.exit(Some(9));
+    exit.call = Some("read".into());
+    exit.since = Some(since);
+    command(&trace.session(), "RCPT").waits.clone()
+}
+
+#[test]
+fn regress_an_unnamed_call_at_the_end_is_no_finished_wait() {
+    let timed_out = killed_after(|trace| {
+        alarm(trace, 5);
+        of_socket(trace.blocked(Call::Connect, -512, 5 * SECOND), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!(timed_out.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Ident, Cause::Unknown]);
+    let closed = killed_after(|trace| {
+        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Write, 10), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        trace.close(4);
+    });
+    assert_eq!(closed.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Ident, Cause::Unknown]);
+    let answered = killed_after(|trace| {
+        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Read, 30), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!(answered.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Ident, Cause::Unknown]);
+    let open = killed_after(|trace| {
+        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Write, 10), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!(open.iter().map(|wait| (wait.cause, wait.outcome)).collect::<Vec<_>>(), [(Cause::Ident, Outcome::Unfinished)]);
+}
