@@ -112,6 +112,11 @@ impl Dialogue {
         }
     }
 
+    /// Whether the greeting has not been written.
+    pub fn is_before_greeting(&self) -> bool {
+        self.open_verb() == Some(Verb::Connect)
+    }
+
     /// A wait ended; true: it stands in the open command, false: it lies between commands.
     pub fn attach(&mut self, named: Named, is_client: bool) -> Option<usize> {
         if is_client && self.awaits_client() {
@@ -131,18 +136,22 @@ impl Dialogue {
         }
     }
 
-    /// The server read `n` bytes of the client.
-    pub fn read(&mut self, mark: Mark, n: u64, smtp: Option<&Smtp>, data: &[u8]) {
+    /// The server read `n` bytes of the client; `is_cut`: more than are in `data`.
+    pub fn read(&mut self, mark: Mark, n: u64, smtp: Option<&Smtp>, data: &[u8], is_cut: bool) {
         let mode = smtp.map_or(SmtpMode::Unknown, |smtp| smtp.mode);
         self.resume(mode, mark);
         self.has_waited = false;
         self.idle_since = mark;
         match self.phase {
-            Phase::Command => self.read_lines(mark, smtp, data, n),
+            Phase::Command => self.read_lines(mark, smtp, data),
             Phase::Body => self.read_body(mark, n, smtp.is_some_and(|smtp| smtp.dot)),
             Phase::Auth | Phase::Tls => self.has_spoken = true,
             Phase::Opaque | Phase::Unknown => self.read_opaque(mark),
             Phase::Closing => {}
+        }
+        if is_cut {
+            // The end of the line is not seen, so its beginning must not stand before another one.
+            self.lines.clear();
         }
         self.last_read = Some(mark);
     }
@@ -250,12 +259,10 @@ impl Dialogue {
         }
     }
 
-    fn read_lines(&mut self, mark: Mark, smtp: Option<&Smtp>, data: &[u8], n: u64) {
+    fn read_lines(&mut self, mark: Mark, smtp: Option<&Smtp>, data: &[u8]) {
         if data.is_empty() && !smtp.is_some_and(|smtp| smtp.mode == SmtpMode::Command) {
-            if self.open.is_none() && n > 0 {
-                self.begin(Verb::Opaque, mark);
-            }
-            return;
+            self.lines.clear();
+            return self.read_opaque(mark);
         }
         let carry = smtp.and_then(|smtp| smtp.carry.as_ref()).map_or(&[][..], |carry| carry);
         for line in self.lines.push(carry, data) {

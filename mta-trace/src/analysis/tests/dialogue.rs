@@ -523,3 +523,47 @@ fn a_call_that_a_killing_signal_interrupts_is_unfinished() {
         assert_eq!((wait.cause, wait.outcome), (Cause::Dns, Outcome::Unfinished));
     }
 }
+
+#[test]
+fn regress_a_cut_read_leaves_no_beginning_of_a_line() {
+    let mut trace = Trace::greeted();
+    let batch = "MAIL FROM:<a@one.example>\r\nRCPT TO:<user99@ex";
+    trace.line(batch).cut = true;
+    trace.reply("250 ok\r\n");
+    // The rest is not readable until the server has replied.
+    trace.read(20, SmtpMode::Unknown);
+    trace.reply("250 ok\r\n");
+    trace.await_client(10 * MS);
+    trace.line("DATA\r\n");
+    trace.reply("354 go\r\n");
+    trace.read(3, SmtpMode::Data).smtp = Some(Smtp { mode: SmtpMode::Data, dot: true, carry: None });
+    trace.reply("250 ok\r\n");
+    trace.quit();
+    let session = trace.session();
+    assert_eq!(verbs(&session), ["CONNECT", "MAIL", "OPAQUE", "DATA", "BODY", "EOM", "QUIT", "DISCONNECT"]);
+    assert_eq!(command(&session, "DATA").line.as_deref(), Some("DATA"));
+}
+
+#[test]
+fn regress_a_long_line_does_not_swallow_the_next_command() {
+    for beginning in ["NOOP AAAA", "\0\0\0\0\0\0\0\0\0"] {
+        let mut trace = Trace::greeted();
+        trace.await_client(10 * MS);
+        trace.line(beginning).cut = true;
+        for _ in 0..3 {
+            trace.await_client(10 * MS);
+            trace.read(4096, SmtpMode::Unknown);
+        }
+        trace.cpu(MS);
+        trace.reply("500 5.5.4 Line too long\r\n");
+        trace.await_client(10 * MS);
+        trace.line("MAIL FROM:<a@example.com>\r\n");
+        trace.reply("250 ok\r\n");
+        trace.quit();
+        let session = trace.session();
+        assert_eq!(verbs(&session), ["CONNECT", "OPAQUE", "MAIL", "QUIT", "DISCONNECT"]);
+        assert_eq!(command(&session, "MAIL").line.as_deref(), Some("MAIL FROM:<a@example.com>"));
+        // The request is complete with its last byte: until then it was the client's time.
+        near(command(&session, "OPAQUE").elapsed_s, 0.001);
+    }
+}
