@@ -1,6 +1,7 @@
 //! `client`: the client has not sent its next byte, or does not read what was sent.
 //!
-//! Recognised by a call that blocks on the client's socket while it is the client's turn.
+//! Recognised by a call that blocks on the client's socket while it is the client's turn; out of turn (the rest of a
+//! pipelined batch is late) by a receive, or by a poll that the client's bytes ended.
 
 use super::{Explained, Match, Present, outstanding::is_outstanding};
 use crate::report::Cause;
@@ -14,7 +15,7 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
         _ if !step.is_blocked => false,
         // Of a poll that has not returned the descriptors are not told: it is the client's turn, and nothing else is outstanding.
         None if step.is_unnamed_poll() => step.awaits_client && !present.is_some_and(is_outstanding),
-        Some(Touch::Reads) => step.awaits_client,
+        Some(Touch::Reads) => step.awaits_client || step.is_receive() || step.is_poll() && step.ret.is_some_and(|ret| ret > 0) && !step.owes_greeting,
         Some(Touch::Writes) => true,
         Some(Touch::HangUp) | None => false,
     };

@@ -6,7 +6,8 @@ use crate::report::Cause;
 use crate::wait::Step;
 
 pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
-    let Some(socket) = step.any_socket().filter(|_| step.is_blocked) else { return Match::No };
+    // The client is no service: what is not a wait for it and no pause is not known.
+    let Some(socket) = step.any_socket().filter(|_| step.is_blocked && step.client.is_none()) else { return Match::No };
     let present = present.filter(|present| present.is(Cause::Network));
     if present.is_some_and(|present| present.is_touched_by(step)) {
         return Match::Continues;

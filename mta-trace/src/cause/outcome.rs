@@ -37,7 +37,7 @@ fn outcome_of(step: &Step) -> Outcome {
 /// How a step ended, and the process's own timer that ended it.
 pub(super) fn outcome(step: &Step) -> (Outcome, Option<u64>) {
     let Some(ret) = step.ret else { return (Outcome::Unfinished, None) };
-    if ret == 0 && step.is_poll() {
+    if step.has_timed_out() {
         return (Outcome::Timeout, step.timeout_ns);
     }
     let outcome = match ret {

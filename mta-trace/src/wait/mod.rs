@@ -75,6 +75,8 @@ pub struct Step {
     pub client: Option<Touch>,
     /// It is the client's turn.
     pub awaits_client: bool,
+    /// The server owes the greeting; the client must not speak before.
+    pub owes_greeting: bool,
     /// `PID COMM` of the child that it waited for.
     pub child: Option<String>,
     /// The process has a child that lives.
@@ -92,6 +94,8 @@ pub struct Place<'a> {
     pub client_inode: u64,
     /// It is the client's turn.
     pub awaits_client: bool,
+    /// The server owes the greeting; the client must not speak before.
+    pub owes_greeting: bool,
     /// The machine's architecture: numbers of calls depend on it.
     pub arch: &'a str,
 }
@@ -166,6 +170,7 @@ impl Step {
             timer_ns: None,
             client: None,
             awaits_client: false,
+            owes_greeting: false,
             child: None,
             has_child: false,
             is_file_system: false,
@@ -187,6 +192,7 @@ impl Step {
 
     fn locate(&mut self, pid: u32, place: Place<'_>) {
         self.awaits_client = place.awaits_client;
+        self.owes_greeting = place.owes_greeting;
         self.has_child = place.state.has_child(pid);
         self.client = self.touch_of(place.client_inode);
         self.is_known_milter = self.socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));
@@ -262,6 +268,11 @@ impl Step {
     /// It waits on several descriptors.
     pub fn is_poll(&self) -> bool {
         self.call.is_some_and(is_poll)
+    }
+
+    /// Its own time-out ended it.
+    pub fn has_timed_out(&self) -> bool {
+        self.is_poll() && self.ret == Some(0)
     }
 
     /// It waits on descriptors, and has not returned, so that nothing tells on which.

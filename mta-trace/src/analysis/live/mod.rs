@@ -15,6 +15,9 @@ use crate::update::{SessionId, Update};
 use crate::wait::{Place, Step};
 use mta_trace_common::syscalls::Call;
 
+/// The port on which TLS begins with the first byte (RFC 8314, 7.3).
+const TLS_FIRST: u16 = 465;
+
 /// What a session needs of the whole analysis.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
@@ -37,6 +40,8 @@ pub(super) struct Live {
     held: Vec<Update>,
     client: String,
     server: String,
+    /// The client speaks first (RFC 8314).
+    is_tls_first: bool,
     began: Began,
     /// A session that had begun before the trace, until its thread's counters are known.
     seed: Option<Start>,
@@ -97,6 +102,7 @@ impl Live {
             held: Vec::new(),
             client: String::new(),
             server: socket.local.as_ref().map(Endpoint::to_string).unwrap_or_default(),
+            is_tls_first: socket.local.as_ref().and_then(Endpoint::port) == Some(TLS_FIRST),
             began: Began::Accept,
             seed: None,
             start,
@@ -274,6 +280,7 @@ impl Live {
             state: context.state,
             client_inode: self.inode,
             awaits_client: self.dialogue.awaits_client(),
+            owes_greeting: self.dialogue.is_before_greeting() && !self.is_tls_first,
             arch: context.header.map_or("", |header| &header.arch),
         }
     }

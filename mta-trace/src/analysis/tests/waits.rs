@@ -341,3 +341,59 @@ fn regress_an_unnamed_call_at_the_end_is_no_finished_wait() {
     });
     assert_eq!(open.iter().map(|wait| (wait.cause, wait.outcome)).collect::<Vec<_>>(), [(Cause::Ident, Outcome::Unfinished)]);
 }
+
+#[test]
+fn regress_an_early_talker_ends_the_pause() {
+    let mut trace = Trace::accepted();
+    trace.await_client(SECOND).args.timeout_ns = Some(5 * SECOND);
+    trace.line("HELO x\r\n");
+    trace.reply("554 not accepting messages\r\n");
+    trace.quit();
+    let session = trace.session();
+    let wait = &command(&session, "CONNECT").waits[0];
+    // The time-out did not end it, so it is none.
+    assert_eq!((wait.cause, wait.timer_s), (Cause::Sleep, None));
+    let finding = session.findings.first().expect("a finding");
+    assert!(finding.evidence.contains("one sleep of 1.00 s"), "{}", finding.evidence);
+}
+
+#[test]
+fn regress_a_client_hello_is_waited_for() {
+    // RFC 8314: TLS from the first byte, by a blocking read or a poll on port 465.
+    for is_poll in [false, true] {
+        let mut trace = Trace::empty();
+        trace.accept(CLIENT_INODE, "10.99.0.1:54712").socket =
+            Some(SocketId { local: Some(endpoint("10.99.0.2:465")), ..socket(CLIENT_INODE, Proto::Tcp) });
+        trace.fork(CHILD, true);
+        trace.pid = CHILD;
+        if is_poll {
+            trace.await_client(3 * SECOND);
+            trace.read(300, SmtpMode::Command);
+        } else {
+            let read = trace.blocked(Call::Read, 300, 3 * SECOND);
+            of_socket(read, 5, CLIENT_INODE, Proto::Tcp, "10.99.0.1:54712");
+            read.smtp = Some(Smtp { mode: SmtpMode::Command, dot: false, carry: None });
+        }
+        trace.reply("\x16\x03");
+        trace.exit(None);
+        let session = trace.session();
+        assert_eq!(command(&session, "CONNECT").waits[0].cause, Cause::Client);
+        assert_eq!(session.findings, []);
+    }
+}
+
+#[test]
+fn regress_a_batch_whose_end_is_late_waits_for_the_client() {
+    let waits = waits(|trace| {
+        trace.await_client(3 * SECOND);
+        trace.line("RCPT TO:<b@example.com>\r\n");
+        trace.reply("250 ok\r\n");
+    });
+    assert_eq!(waits.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Client]);
+}
+
+#[test]
+fn a_wait_on_the_client_that_a_signal_ends_is_not_named() {
+    let waits = waits(|trace| trace.await_client(SECOND).ret = -4);
+    assert_eq!(waits.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Unknown]);
+}
