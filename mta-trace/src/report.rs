@@ -378,6 +378,9 @@ pub struct Dns {
     pub rcode: Option<String>,
     /// In the order in which they were asked.
     pub servers: Vec<DnsServer>,
+    /// Of several questions asked at once (`A+AAAA`), of which some were answered: how many were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<u32>,
 }
 
 /// One name server of a look-up.
@@ -392,6 +395,12 @@ pub struct DnsServer {
     /// Time spent on it, s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_s: Option<f64>,
+    /// How many of the attempts were over TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_attempts: Option<u32>,
+    /// An answer of it did not fit into UDP (TC).
+    #[serde(default, skip_serializing_if = "crate::event::is_false")]
+    pub truncated: bool,
 }
 
 /// What the milter protocol tells.

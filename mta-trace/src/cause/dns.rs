@@ -154,8 +154,16 @@ pub(super) fn explain(steps: &[Step]) -> Explained {
         qtype: qtype(steps, &answers),
         rcode: answers.last().map(|answer| rcode_name(answer.rcode)),
         servers,
+        unanswered: unanswered(steps),
     });
     explained
+}
+
+/// Of several questions asked at once, of which some were answered: how many were not.
+fn unanswered(steps: &[Step]) -> Option<u32> {
+    let is_answered = answers(steps).iter().filter(|answer| is_final(answer)).count();
+    let missing = distinct_questions(steps).saturating_sub(is_answered);
+    u32::try_from(missing).ok().filter(|&missing| is_answered > 0 && missing > 0)
 }
 
 fn is_all_answered(steps: &[Step]) -> bool {
@@ -184,7 +192,9 @@ fn qtype(steps: &[Step], answers: &[Message]) -> String {
 struct Asked {
     address: String,
     attempts: u32,
+    tcp_attempts: u32,
     is_answered: bool,
+    is_truncated: bool,
     waited_ns: i64,
 }
 
@@ -199,7 +209,7 @@ fn servers(steps: &[Step]) -> Vec<DnsServer> {
         current = Some((index_of(&mut servers, peer.to_string()), first.from));
     }
     for step in steps {
-        let Some(peer) = step.socket().and_then(|socket| socket.peer.as_ref()) else { continue };
+        let Some((proto, peer)) = step.socket().and_then(|socket| Some((socket.proto, socket.peer.as_ref()?))) else { continue };
         let address = peer.to_string();
         let is_failed_connect = is_tcp_connect(step) && step.ret.is_none_or(|ret| ret < 0 && ret != -115);
         if is_query(step) || is_tcp_connect(step) {
@@ -209,11 +219,13 @@ fn servers(steps: &[Step]) -> Vec<DnsServer> {
             let sent = if is_query(step) { queries(step) } else { u32::from(is_failed_connect) };
             if let Some(server) = servers.get_mut(index) {
                 server.attempts = server.attempts.saturating_add(sent);
+                server.tcp_attempts = server.tcp_attempts.saturating_add(if proto == Proto::Tcp { sent } else { 0 });
             }
-        } else if answered(step).is_some_and(|answer| is_to(steps, &answer)) {
+        } else if let Some(answer) = answered(step).filter(|answer| is_to(steps, answer)) {
             let index = index_of(&mut servers, address);
             if let Some(server) = servers.get_mut(index) {
                 server.is_answered = true;
+                server.is_truncated |= answer.is_truncated;
             }
         }
     }
@@ -222,11 +234,13 @@ fn servers(steps: &[Step]) -> Vec<DnsServer> {
     }
     servers
         .into_iter()
-        .map(|Asked { address, attempts, is_answered, waited_ns }| DnsServer {
+        .map(|Asked { address, attempts, tcp_attempts, is_answered, is_truncated, waited_ns }| DnsServer {
             address,
             attempts: attempts.max(1),
             answered: is_answered,
             waited_s: Some(seconds(waited_ns)),
+            tcp_attempts: Some(tcp_attempts).filter(|&attempts| attempts > 0),
+            truncated: is_truncated,
         })
         .collect()
 }
@@ -235,7 +249,7 @@ fn index_of(servers: &mut Vec<Asked>, address: String) -> usize {
     if let Some(index) = servers.iter().position(|server| server.address == address) {
         return index;
     }
-    servers.push(Asked { address, attempts: 0, is_answered: false, waited_ns: 0 });
+    servers.push(Asked { address, attempts: 0, tcp_attempts: 0, is_answered: false, is_truncated: false, waited_ns: 0 });
     servers.len() - 1
 }
 

@@ -41,8 +41,11 @@ fn look_up(qtype: &str, qname: &str, elapsed_s: f64, rcode: Option<&str>, server
                 attempts: *attempts,
                 answered: *answered,
                 waited_s: None,
+                tcp_attempts: None,
+                truncated: false,
             })
             .collect(),
+        unanswered: None,
     });
     it
 }

@@ -40,10 +40,11 @@ pub fn wait(cause: Cause, target: &str, start_s: f64, elapsed_s: f64, outcome: O
 }
 
 pub fn silent(qtype: &str, qname: &str, start_s: f64) -> Wait {
-    let server = DnsServer { address: "10.99.0.1:53".to_owned(), attempts: 2, answered: false, waited_s: Some(10.01) };
+    let server =
+        DnsServer { address: "10.99.0.1:53".to_owned(), attempts: 2, answered: false, waited_s: Some(10.01), tcp_attempts: None, truncated: false };
     Wait {
         attempts: Some(2),
-        dns: Some(Dns { qname: qname.to_owned(), qtype: qtype.to_owned(), rcode: None, servers: vec![server] }),
+        dns: Some(Dns { qname: qname.to_owned(), qtype: qtype.to_owned(), rcode: None, servers: vec![server], unanswered: None }),
         ..wait(Cause::Dns, "10.99.0.1:53", start_s, 10.01, Outcome::Timeout)
     }
 }
