@@ -354,6 +354,9 @@ pub struct Wait {
     /// The process's own timer that ended it, s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer_s: Option<f64>,
+    /// Of a wait that began with a connection attempt: whether the connection came about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<bool>,
     /// Calls in which it blocked.
     pub syscalls: Vec<String>,
     /// `fd 7: tcp 10.99.0.2:41822 -> 10.99.0.1:113`.
@@ -411,6 +414,9 @@ pub struct Milter {
     /// `continue`, `accept`, `reject`, `tempfail`, ...; null: none came.
     #[serde(default)]
     pub reply: Option<String>,
+    /// In how many writes the request left before an answer was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes: Option<u32>,
 }
 
 /// A local process.

@@ -138,6 +138,8 @@ fn hidden_questions(steps: &[Step]) -> usize {
 
 pub(super) fn explain(steps: &[Step]) -> Explained {
     let mut explained = Explained::of(steps);
+    // A look-up has several connections, of several kinds: `servers` tells of them.
+    explained.connected = None;
     let servers = servers(steps);
     let attempts = servers.iter().map(|server| server.attempts).fold(0, u32::saturating_add);
     let slowest = servers.iter().max_by(|a, b| a.waited_s.unwrap_or(0.0).total_cmp(&b.waited_s.unwrap_or(0.0)));

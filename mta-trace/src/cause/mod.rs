@@ -72,6 +72,7 @@ struct Explained {
     dns: Option<Dns>,
     milter: Option<Milter>,
     timer_ns: Option<u64>,
+    connected: Option<bool>,
     descriptor: Option<String>,
 }
 
@@ -215,7 +216,7 @@ fn classify(step: &Step, present: Option<&Present>) -> Option<(&'static Row, Mat
 }
 
 fn report(row: &Row, steps: &[Step], from: &Mark, to: &Mark, start: &Mark) -> Wait {
-    let Explained { target, outcome, attempts, dns, milter, timer_ns, descriptor } = (row.explain)(steps);
+    let Explained { target, outcome, attempts, dns, milter, timer_ns, connected, descriptor } = (row.explain)(steps);
     let mut syscalls: Vec<String> = Vec::new();
     for step in steps.iter().filter(|step| step.is_blocked) {
         if !syscalls.contains(&step.name) {
@@ -232,6 +233,7 @@ fn report(row: &Row, steps: &[Step], from: &Mark, to: &Mark, start: &Mark) -> Wa
         dns,
         milter,
         timer_s: timer_ns.map(|ns| seconds(ns.cast_signed())),
+        connected,
         syscalls,
         descriptor,
         peer: None,

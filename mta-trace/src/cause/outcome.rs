@@ -21,6 +21,7 @@ impl Explained {
             dns: None,
             milter: None,
             timer_ns,
+            connected: is_connected(steps),
             descriptor: deciding.and_then(Step::descriptor),
         }
     }
@@ -57,6 +58,19 @@ pub(super) fn outcome(step: &Step) -> (Outcome, Option<u64>) {
         _ => Outcome::Error,
     };
     (outcome, None)
+}
+
+/// Whether a connection that was attempted came about: by the call itself, or since bytes went over it.
+fn is_connected(steps: &[Step]) -> Option<bool> {
+    steps.iter().fold(None, |connected, step| {
+        let is_transfer = (step.is_send() || step.is_receive()) && step.ret.is_some_and(|ret| ret > 0);
+        match (connected, step.call == Some(Call::Connect)) {
+            (Some(true), _) => connected,
+            (_, true) => Some(step.ret == Some(0)),
+            (Some(false), false) => Some(is_transfer),
+            (None, false) => None,
+        }
+    })
 }
 
 /// How often a connection was attempted.

@@ -53,7 +53,7 @@ pub fn explain(case: &Case) -> Text {
     let attempts = attempts(case.waits);
     let tried = format!("{opening} for DNS: {questions}, {attempts}");
     let summary = match case.rule {
-        UNFINISHED => format!("{tried}, not answered by {target} {}", when_left(case)),
+        UNFINISHED => format!("{tried}, not answered by {target} {}", case.when_left()),
         TIMEOUT => format!("{tried}, never answered by {}", asked(case)),
         SERVER_SILENT => {
             format!("{opening} for DNS: {questions} not answered by {target}, which is asked before {} that answered", list(&answering(case)))
@@ -78,12 +78,6 @@ pub fn explain(case: &Case) -> Text {
 
 fn is_tcp_after_truncated(wait: &Wait) -> bool {
     target_server(wait).is_some_and(|server| server.truncated && server.tcp_attempts.is_some())
-}
-
-/// Why nobody knows how it would have ended.
-fn when_left(case: &Case) -> &'static str {
-    let is_interrupted = case.waits.iter().all(|wait| wait.outcome == Outcome::Interrupted);
-    if is_interrupted { "when a signal interrupted it" } else { "when the trace of it ended" }
 }
 
 /// `AAAA and A of example.com`; several names: `PTR of x, A of y`.

@@ -19,7 +19,7 @@ mod spool;
 mod text;
 mod unknown;
 
-use crate::report::{Cause, Command, Finding, Session, Severity, Wait};
+use crate::report::{Cause, Command, Finding, Outcome, Session, Severity, Wait};
 use mta::Advice;
 
 /// Waits of one command with the same rule and target.
@@ -173,6 +173,17 @@ impl Case<'_> {
     /// `MAIL waited 20.02 s`.
     fn opening(&self) -> String {
         format!("{} waited {}", self.command.verb.name(), text::seconds(self.elapsed_s))
+    }
+
+    /// Why nobody knows how it would have ended.
+    fn when_left(&self) -> &'static str {
+        let is_interrupted = self.waits.iter().all(|wait| wait.outcome == Outcome::Interrupted);
+        if is_interrupted { "when a signal interrupted it" } else { "when the trace of it ended" }
+    }
+
+    /// Whether the connection came about, where that is known.
+    fn connected(&self) -> Option<bool> {
+        self.waits.iter().find_map(|wait| wait.connected)
     }
 
     /// The target in a sentence.

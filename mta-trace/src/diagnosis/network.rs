@@ -10,12 +10,14 @@ use super::{
 use crate::report::{Command, Outcome, Wait};
 
 const TIMEOUT: &str = "network-timeout";
+const UNFINISHED: &str = "network-unfinished";
 const UNREACHABLE: &str = "network-unreachable";
 const SLOW: &str = "network-slow";
 
 pub fn rule(_: &Command, wait: &Wait) -> &'static str {
     match wait.outcome {
-        Outcome::Timeout | Outcome::Unfinished | Outcome::Interrupted => TIMEOUT,
+        Outcome::Timeout => TIMEOUT,
+        Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,
         Outcome::Refused | Outcome::Unreachable | Outcome::Reset => UNREACHABLE,
         Outcome::Ok | Outcome::Denied | Outcome::Error => SLOW,
     }
@@ -23,7 +25,11 @@ pub fn rule(_: &Command, wait: &Wait) -> &'static str {
 
 pub fn explain(case: &Case) -> Text {
     let target = case.target_text();
-    let how = case.waits.first().map_or("", |wait| ended(wait.outcome));
+    let how = match (case.rule, case.connected()) {
+        (UNFINISHED, _) => format!("not over {}", case.when_left()),
+        (TIMEOUT, Some(false)) => "the connection attempt was never answered".to_owned(),
+        _ => case.waits.first().map_or("", |wait| ended(wait.outcome)).to_owned(),
+    };
     let number = u64::try_from(case.waits.len()).unwrap_or(u64::MAX);
     let who = case
         .target

@@ -14,6 +14,7 @@ fn wait(cause: Cause, target: &str, elapsed_s: f64, outcome: Outcome) -> Wait {
         dns: None,
         milter: None,
         timer_s: None,
+        connected: None,
         syscalls: Vec::new(),
         descriptor: None,
         peer: None,
@@ -169,7 +170,7 @@ fn ident_names_the_port() {
 fn forty_milliseconds_each_are_one_finding() {
     let callback = |stage: &str| {
         let mut it = wait(Cause::Milter, "127.0.0.1:7357", 0.044, Outcome::Ok);
-        it.milter = Some(Milter { stage: stage.to_owned(), reply: Some("continue".to_owned()) });
+        it.milter = Some(Milter { stage: stage.to_owned(), reply: Some("continue".to_owned()), writes: Some(2) });
         it
     };
     let commands = vec![
@@ -290,6 +291,39 @@ fn every_cause_has_text() {
                 let it = &found[0];
                 assert!(it.summary.starts_with("DATA waited 1.00 s") && !it.evidence.is_empty() && !it.remedy.is_empty(), "{it:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn regress_who_accepted_the_connection_did_not_refuse_to() {
+    for (connected, part) in [
+        (Some(false), "which never answered the connection attempt"),
+        (Some(true), "which accepted the connection and never answered the query"),
+        (None, "which never answered"),
+    ] {
+        let mut it = wait(Cause::Ident, "10.99.0.1:113", 4.999, Outcome::Timeout);
+        it.syscalls = vec!["connect".to_owned(), "read".to_owned()];
+        it.connected = connected;
+        let found = findings(&session(vec![command(0, Verb::Connect, vec![it])]));
+        assert!(found[0].summary.ends_with(part), "{}", found[0].summary);
+    }
+}
+
+#[test]
+fn regress_what_was_not_over_did_not_time_out() {
+    for (cause, target) in [
+        (Cause::Dns, "10.99.0.1:53"),
+        (Cause::Ident, "10.99.0.1:113"),
+        (Cause::Milter, "10.99.0.1:8891"),
+        (Cause::Sasl, "/run/saslauthd/mux"),
+        (Cause::Network, "10.99.0.1:389"),
+    ] {
+        for (outcome, part) in [(Outcome::Unfinished, "when the trace of it ended"), (Outcome::Interrupted, "when a signal interrupted it")] {
+            let found = findings(&session(vec![command(0, Verb::Connect, vec![wait(cause, target, 0.2, outcome)])]));
+            assert_eq!(found[0].rule, format!("{}-unfinished", cause.name()));
+            assert!(found[0].summary.ends_with(part), "{}", found[0].summary);
+            assert!(!found[0].summary.contains("never"), "{}", found[0].summary);
         }
     }
 }

@@ -32,6 +32,7 @@ pub fn wait(cause: Cause, target: &str, start_s: f64, elapsed_s: f64, outcome: O
         dns: None,
         milter: None,
         timer_s: None,
+        connected: None,
         syscalls: vec!["poll".to_owned()],
         descriptor: None,
         peer: None,
@@ -103,6 +104,7 @@ pub fn slow_session() -> Session {
     let mut ident = wait(Cause::Ident, "10.99.0.1:113", 10.019, 4.999, Outcome::Timeout);
     ident.syscalls = vec!["connect".to_owned()];
     ident.timer_s = Some(5.0);
+    ident.connected = Some(false);
     ident.attempts = Some(1);
     session(vec![
         command(

@@ -46,7 +46,7 @@ fn without_dns_port(target: &str) -> &str {
 /// `no answer, 2 attempts`, `connect timed out`, `NXDOMAIN`, `continue`; empty where all was well.
 pub fn outcome(wait: &Wait) -> String {
     let mut parts: Vec<String> = Vec::new();
-    let verb = if wait.syscalls.iter().any(|call| call == "connect") { "connect " } else { "" };
+    let verb = if wait.connected == Some(false) { "connect " } else { "" };
     if let Some(dns) = &wait.dns {
         parts.push(look_up_outcome(wait, dns));
         if wait.attempts.is_some_and(|attempts| attempts > 1) {

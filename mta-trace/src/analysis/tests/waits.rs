@@ -397,3 +397,63 @@ fn a_wait_on_the_client_that_a_signal_ends_is_not_named() {
     let waits = waits(|trace| trace.await_client(SECOND).ret = -4);
     assert_eq!(waits.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Unknown]);
 }
+
+#[test]
+fn regress_a_connection_that_came_about_is_told_apart() {
+    // One round trip in connect, then silence.
+    let accepted = waits(|trace| {
+        alarm(trace, 5);
+        of_socket(trace.blocked(Call::Connect, 0, 20 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Write, 10), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.blocked(Call::Read, -512, 4978 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!((accepted[0].outcome, accepted[0].connected), (Outcome::Timeout, Some(true)));
+    let dropped = waits(|trace| {
+        alarm(trace, 5);
+        of_socket(trace.blocked(Call::Connect, -512, 4999 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!((dropped[0].outcome, dropped[0].connected), (Outcome::Timeout, Some(false)));
+    // A non-blocking connection, of which a poll tells that it never came about.
+    let polled = waits(|trace| {
+        of_socket(trace.call(Call::Connect, -115), 4, 40, Proto::Tcp, "10.99.0.3:389");
+        let poll = trace.blocked(Call::Poll, 0, 5 * SECOND);
+        poll.args.fds = vec![PollFd { fd: 4, events: vec!["POLLOUT".into()], revents: vec![] }];
+        poll.args.timeout_ns = Some(5 * SECOND);
+    });
+    assert_eq!((polled[0].cause, polled[0].outcome, polled[0].connected), (Cause::Network, Outcome::Timeout, Some(false)));
+    let later = waits(|trace| {
+        of_socket(trace.call(Call::Connect, -115), 4, 40, Proto::Tcp, "10.99.0.3:389");
+        let poll = trace.blocked(Call::Poll, 1, 20 * MS);
+        poll.args.fds = vec![PollFd { fd: 4, events: vec!["POLLOUT".into()], revents: vec![] }];
+        of_socket(trace.blocked(Call::Write, 10, 10 * MS), 4, 40, Proto::Tcp, "10.99.0.3:389");
+        of_socket(trace.blocked(Call::Read, -110, SECOND), 4, 40, Proto::Tcp, "10.99.0.3:389");
+    });
+    assert_eq!((later[0].outcome, later[0].connected), (Outcome::Timeout, Some(true)));
+}
+
+#[test]
+fn regress_a_request_in_one_write_is_no_nagle() {
+    let session = |has_macros: bool| {
+        let mut trace = Trace::greeted();
+        trace.line("RCPT TO:<a@example.com>\r\n");
+        packet(&mut trace, Call::Writev, b'O', 17);
+        packet(&mut trace, Call::Read, b'O', 5);
+        for command in [b'M', b'R', b'N', b'E'] {
+            if has_macros {
+                packet(&mut trace, Call::Writev, b'D', 20);
+            }
+            packet(&mut trace, Call::Writev, command, 20);
+            milter_poll(&mut trace, 44 * MS, 1);
+            packet(&mut trace, Call::Read, b'c', 5);
+        }
+        trace.reply("250 ok\r\n");
+        trace.quit();
+        trace.session()
+    };
+    let rules = |session: &crate::report::Session| session.findings.iter().map(|it| it.rule.clone()).collect::<Vec<_>>();
+    let nagle = session(true);
+    assert_eq!(rules(&nagle), ["milter-nagle"]);
+    let milter = command(&nagle, "RCPT").waits[0].milter.as_ref().expect("milter");
+    assert_eq!((milter.stage.as_str(), milter.writes), ("envfrom", Some(2)));
+    assert_eq!(rules(&session(false)), ["milter-slow"]);
+}
