@@ -8,7 +8,7 @@ use super::{
     mta::Topic,
     text::{count, ended, host_port, list, seconds, shell},
 };
-use crate::report::{Command, Dns, DnsServer, Outcome, Verb, Wait};
+use crate::report::{Command, Dns, DnsServer, Outcome, Session, Verb, Wait};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const TIMEOUT: &str = "dns-timeout";
@@ -23,7 +23,7 @@ const SLOW: &str = "dns-slow";
 /// Names of one question type are spelled out up to this many.
 const NAMES: usize = 4;
 
-pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
     let is_truncated = target_server(wait).is_some_and(|server| server.truncated);
     let is_unanswered = wait.dns.as_ref().is_some_and(|dns| dns.unanswered.is_some());
     let is_answered = target_server(wait).is_some_and(|server| server.answered);
@@ -73,7 +73,7 @@ pub fn explain(case: &Case) -> Text {
             format!("{opening} for DNS: {questions}, answered by {target} only after {}{tcp}", seconds(slowest(case)))
         }
     };
-    Text { summary, evidence: evidence(case), remedy: remedy(case), check: check(case) }
+    Text { summary, evidence: evidence(case), remedy: remedy(case), check: check(case).or_else(|| Some("cat /etc/resolv.conf".to_owned())) }
 }
 
 fn is_tcp_after_truncated(wait: &Wait) -> bool {

@@ -8,13 +8,13 @@ use super::{
     mta::Topic,
     text::{connect, ended, seconds},
 };
-use crate::report::{Command, Outcome, Wait};
+use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "ident-timeout";
 const UNFINISHED: &str = "ident-unfinished";
 const SLOW: &str = "ident-slow";
 
-pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
     match wait.outcome {
         Outcome::Timeout => TIMEOUT,
         Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,

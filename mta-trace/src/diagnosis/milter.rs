@@ -8,14 +8,14 @@ use super::{
     mta::Topic,
     text::{connect, count, ended, list, seconds},
 };
-use crate::report::{Command, Outcome, Wait};
+use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "milter-timeout";
 const UNFINISHED: &str = "milter-unfinished";
 const UNREACHABLE: &str = "milter-unreachable";
 const SLOW: &str = "milter-slow";
 
-pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
     match wait.outcome {
         Outcome::Timeout => TIMEOUT,
         Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,

@@ -4,14 +4,14 @@
 //! is never read.
 
 use super::{Case, Text, mta::Topic, text::ended};
-use crate::report::{Command, Outcome, Wait};
+use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "sasl-timeout";
 const UNFINISHED: &str = "sasl-unfinished";
 const UNREACHABLE: &str = "sasl-unreachable";
 const SLOW: &str = "sasl-slow";
 
-pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
     match wait.outcome {
         Outcome::Timeout => TIMEOUT,
         Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,

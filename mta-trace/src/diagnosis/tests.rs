@@ -206,10 +206,13 @@ fn configured_delays_are_intended_and_come_last() {
     let mut throttle = wait(Cause::Sleep, "", 1.0, Outcome::Ok);
     throttle.syscalls = vec!["clock_nanosleep".to_owned()];
     let lock = wait(Cause::FileLock, "/etc/mail/access.db", 0.2, Outcome::Ok);
+    let mut refused = command(1, Verb::Rcpt, Vec::new());
+    refused.reply_code = Some(550);
     let found = findings(&session(vec![
         command(0, Verb::Connect, vec![pause]),
-        command(1, Verb::Rcpt, vec![throttle.clone(), lock]),
-        command(2, Verb::Noop, vec![throttle]),
+        refused,
+        command(2, Verb::Rcpt, vec![throttle.clone(), lock]),
+        command(3, Verb::Noop, vec![throttle]),
     ]));
     let rules: Vec<(&str, Severity)> = found.iter().map(|it| (it.rule.as_str(), it.severity)).collect();
     assert_eq!(
@@ -247,31 +250,33 @@ fn many_names_are_counted_and_hostile_ones_quoted() {
     assert_eq!(found[0].check.as_deref(), Some(r"dig @10.99.0.1 -q '-f/etc/x'\''$(id)' A +tries=1 +time=5"));
 }
 
+/// All that a finding can be about.
+const CAUSES: [Cause; 21] = [
+    Cause::Dns,
+    Cause::Ident,
+    Cause::Callback,
+    Cause::Relay,
+    Cause::Milter,
+    Cause::Sasl,
+    Cause::Ldap,
+    Cause::Sql,
+    Cause::Map,
+    Cause::Policy,
+    Cause::ContentFilter,
+    Cause::NameService,
+    Cause::Mta,
+    Cause::SpoolSync,
+    Cause::FileLock,
+    Cause::FileIo,
+    Cause::Child,
+    Cause::Sleep,
+    Cause::Tls,
+    Cause::Network,
+    Cause::Unknown,
+];
+
 #[test]
 fn every_cause_has_text() {
-    let causes = [
-        Cause::Dns,
-        Cause::Ident,
-        Cause::Callback,
-        Cause::Relay,
-        Cause::Milter,
-        Cause::Sasl,
-        Cause::Ldap,
-        Cause::Sql,
-        Cause::Map,
-        Cause::Policy,
-        Cause::ContentFilter,
-        Cause::NameService,
-        Cause::Mta,
-        Cause::SpoolSync,
-        Cause::FileLock,
-        Cause::FileIo,
-        Cause::Child,
-        Cause::Sleep,
-        Cause::Tls,
-        Cause::Network,
-        Cause::Unknown,
-    ];
     let outcomes = [
         Outcome::Ok,
         Outcome::Timeout,
@@ -283,7 +288,7 @@ fn every_cause_has_text() {
         Outcome::Interrupted,
         Outcome::Unfinished,
     ];
-    for cause in causes {
+    for cause in CAUSES {
         for outcome in outcomes {
             for target in ["", "10.99.0.1:9", "/run/x"] {
                 let found = findings(&session(vec![command(0, Verb::Data, vec![wait(cause, target, 1.0, outcome)])]));
@@ -324,6 +329,47 @@ fn regress_what_was_not_over_did_not_time_out() {
             assert_eq!(found[0].rule, format!("{}-unfinished", cause.name()));
             assert!(found[0].summary.ends_with(part), "{}", found[0].summary);
             assert!(!found[0].summary.contains("never"), "{}", found[0].summary);
+        }
+    }
+}
+
+#[test]
+fn regress_a_throttle_needs_a_refusal_before_it() {
+    let throttled = |verb, code| {
+        let mut first = command(0, verb, Vec::new());
+        first.reply_code = Some(code);
+        let mut sleep = wait(Cause::Sleep, "", 1.0, Outcome::Ok);
+        sleep.syscalls = vec!["clock_nanosleep".to_owned()];
+        findings(&session(vec![first, command(1, verb, vec![sleep])]))[0].rule.clone()
+    };
+    assert_eq!(throttled(Verb::Rcpt, 550), "rcpt-throttle");
+    assert_eq!(throttled(Verb::Auth, 535), "auth-throttle");
+    // Above the load of DelayLA every RCPT sleeps, though none was refused.
+    assert_eq!(throttled(Verb::Rcpt, 250), "sleep");
+    assert_eq!(throttled(Verb::Auth, 235), "sleep");
+}
+
+#[test]
+fn regress_a_unix_socket_is_no_network_and_an_errno_no_answer() {
+    let found =
+        |target, outcome| findings(&session(vec![command(0, Verb::Rcpt, vec![wait(Cause::Network, target, 1.0, outcome)])]))[0].summary.clone();
+    assert_eq!(found("/var/run/nscd/socket", Outcome::Ok), "RCPT waited 1.00 s for /var/run/nscd/socket: answered");
+    assert_eq!(found("10.99.0.1:389", Outcome::Error), "RCPT waited 1.00 s for 10.99.0.1:389 over the network: failed with an error");
+    let mut failed = look_up("A", "example.com", 1.0, None, DEAD);
+    failed.outcome = Outcome::Error;
+    failed.dns.as_mut().expect("dns").servers[0].answered = true;
+    let found = findings(&session(vec![command(0, Verb::Rcpt, vec![failed])]));
+    assert!(!found[0].summary.contains("answered"), "{}", found[0].summary);
+}
+
+#[test]
+fn every_finding_has_a_check_by_hand() {
+    for cause in CAUSES {
+        for target in ["", "10.99.0.1:9", "/run/x", "@abstract", "relative"] {
+            for verb in [Verb::Connect, Verb::Rcpt, Verb::Auth, Verb::Data] {
+                let found = findings(&session(vec![command(0, verb, vec![wait(cause, target, 1.0, Outcome::Ok)])]));
+                assert!(found[0].check.is_some(), "{cause:?} {target:?}");
+            }
         }
     }
 }
