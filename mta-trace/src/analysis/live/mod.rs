@@ -8,8 +8,8 @@ mod traffic;
 
 use crate::cause::Namer;
 use crate::event::{Block, Clock, Counters, Endpoint, Exit, Fork, Header, SeedProc, SocketId, Sys};
-use crate::report::{Began, Cause, Verb};
-use crate::session::{Chain, Dialogue, Mark, Named, Start};
+use crate::report::{Began, Cause, Command, Verb};
+use crate::session::{Chain, Dialogue, Exchange, Mark, Named, Start};
 use crate::state::State;
 use crate::update::{SessionId, Update};
 use crate::wait::{Place, Step};
@@ -140,11 +140,6 @@ impl Live {
         self.pid == pid
     }
 
-    /// Whether the session ends with this process.
-    pub fn is_served_by(&self, pid: u32) -> bool {
-        self.pid == pid
-    }
-
     /// Whether the next child of this process will serve the session.
     pub fn is_awaiting_fork_of(&self, pid: u32) -> bool {
         !self.is_identified && self.pid == pid
@@ -221,6 +216,8 @@ impl Live {
             }
             self.unfinished = Some(block.clone());
         } else {
+            // What was looked at is over.
+            self.unfinished = None;
             let last = self.last;
             let to = self.advance(block.t, block.at);
             let from = self.begin_of(Some(block.since), block.at_start, to, &last);
@@ -272,7 +269,16 @@ impl Live {
     }
 
     fn is_proven(&self, context: &Context<'_>) -> bool {
-        self.began == Began::Accept && context.lost == self.lost_at_begin
+        self.began == Began::Accept && !self.has_gap(context)
+    }
+
+    /// Whether events were lost since it began.
+    fn has_gap(&self, context: &Context<'_>) -> bool {
+        context.lost != self.lost_at_begin
+    }
+
+    fn account(&self, index: usize, command: &Exchange, context: &Context<'_>) -> Command {
+        command.account(index, &self.start, self.is_proven(context), self.has_gap(context))
     }
 
     fn place<'a>(&self, context: &Context<'a>) -> Place<'a> {

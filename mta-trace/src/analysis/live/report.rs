@@ -1,7 +1,7 @@
 //! What is said about a session: updates while it runs, and its part of the report when it is over.
 
 use super::{Context, Live};
-use crate::report::{Began, Session, SessionEnd, Tls};
+use crate::report::{Session, SessionEnd, Tls};
 use crate::session::{Told, seconds};
 use crate::update::{SessionId, Update};
 
@@ -11,9 +11,8 @@ impl Live {
         self.tell(context);
         self.is_identified = true;
         self.release(updates);
-        let is_proven = self.is_proven(context);
-        let commands: Vec<_> =
-            self.dialogue.commands().iter().enumerate().map(|(index, command)| command.account(index, &self.start, is_proven)).collect();
+        let commands: Vec<_> = self.dialogue.commands().iter().enumerate().map(|(index, command)| self.account(index, command, context)).collect();
+        let complete = self.is_proven(context);
         let served = self.dialogue.commands().iter().map(|command| command.passed().elapsed).fold(0, i64::saturating_add);
         let elapsed = self.last.since(&self.start).elapsed;
         let end = self.dialogue.end();
@@ -31,7 +30,7 @@ impl Live {
             started: started(self.start.t, context),
             elapsed_s: seconds(elapsed),
             client_s: seconds(elapsed.saturating_sub(served)),
-            complete: self.began == Began::Accept && is_regular && context.lost == self.lost_at_begin,
+            complete: complete && is_regular,
             began: self.began,
             end,
             tls,
@@ -48,13 +47,11 @@ impl Live {
         for told in self.dialogue.take_told() {
             let update = match told {
                 Told::Began(index) => self.command_began(index),
-                Told::Ended(index) => {
-                    let is_proven = self.is_proven(context);
-                    self.dialogue.commands().get(index).map(|command| Update::CommandEnded {
-                        session: self.id.clone(),
-                        command: Box::new(command.account(index, &self.start, is_proven)),
-                    })
-                }
+                Told::Ended(index) => self
+                    .dialogue
+                    .commands()
+                    .get(index)
+                    .map(|command| Update::CommandEnded { session: self.id.clone(), command: Box::new(self.account(index, command, context)) }),
             };
             self.held.extend(update);
         }
