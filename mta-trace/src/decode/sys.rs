@@ -106,7 +106,12 @@ pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8], ret: i64) -> Arg
         Call::Connect => args.addr = socket::address(data),
         Call::Accept4 => args.flags = names::bits(d & 0xffff_ffff, names::SOCK),
         Call::Close => args.fd = Some(int(a)),
-        Call::CloseRange | Call::Dup2 | Call::Dup3 => {
+        Call::CloseRange => {
+            args.fd = Some(int(a));
+            args.fd2 = Some(int(b));
+            args.flags = names::bits(c & 0xffff_ffff, names::CLOSE_RANGE);
+        }
+        Call::Dup2 | Call::Dup3 => {
             args.fd = Some(int(a));
             args.fd2 = Some(int(b));
         }

@@ -179,7 +179,8 @@ impl Step {
 
     fn object_of(sys: &Sys, process: Option<&Proc>) -> Option<Object> {
         let known = sys.args.fd.and_then(|fd| process?.fds.object(fd));
-        match (&sys.socket, sys.call) {
+        // Argument 0 of other calls is no descriptor, whatever was found behind that number.
+        match (sys.socket.as_ref().filter(|_| sys.call.row().fd0), sys.call) {
             // The accepted socket is not the one behind the descriptor.
             (_, Call::Accept | Call::Accept4) => None,
             // The table has learnt from this very event, and may know the peer from before.

@@ -457,3 +457,52 @@ fn regress_a_request_in_one_write_is_no_nagle() {
     assert_eq!((milter.stage.as_str(), milter.writes), ("envfrom", Some(2)));
     assert_eq!(rules(&session(false)), ["milter-slow"]);
 }
+
+#[test]
+fn regress_a_look_at_what_is_over_leaves_nothing_behind() {
+    let trace = || {
+        let mut trace = Trace::greeted();
+        trace.line("RCPT TO:<a@example.com>\r\n");
+        file_system(&mut trace, 262, 2 * SECOND);
+        trace.end();
+        trace
+    };
+    let replayed = trace().report().0;
+    let mut live = trace();
+    let at = live.records.len() - 2;
+    let Some(Record::Block(mut look)) = live.records.get(at).cloned() else { unreachable!("a block") };
+    look.t -= SECOND;
+    look.at.blocked_ns -= SECOND;
+    look.unfinished = true;
+    live.records.insert(at, Record::Block(look));
+    assert_eq!(live.report().0.sessions, replayed.sessions);
+}
+
+#[test]
+fn regress_an_argument_that_is_no_descriptor_names_no_socket() {
+    // Argument 0 is 5 and the client's descriptor is 5 too: the kernel side may have looked it up.
+    let mut trace = Trace::greeted();
+    trace.exchange("DATA", "354 go");
+    trace.blocked(Call::ClockNanosleep, 0, 2 * SECOND).socket = Some(socket(CLIENT_INODE, Proto::Tcp));
+    trace.hang_up();
+    assert_eq!(command(&trace.session(), "BODY").waits[0].cause, Cause::Sleep);
+}
+
+#[test]
+fn regress_a_pipe_from_a_child() {
+    let with_child = |has_child: bool| {
+        waits(|trace| {
+            let pipe = trace.call(Call::Pipe2, 0);
+            (pipe.args.fd, pipe.args.fd2) = (Some(8), Some(9));
+            if has_child {
+                trace.fork(300, false);
+            }
+            trace.close(9);
+            trace.blocked(Call::Read, 5, 2 * SECOND).args.fd = Some(8);
+        })
+    };
+    let wait = &with_child(true)[0];
+    assert_eq!((wait.cause, wait.descriptor.as_deref()), (Cause::Child, Some("fd 8: pipe:[9->8]")));
+    // Without a child nobody is known who could write.
+    assert_eq!(with_child(false)[0].cause, Cause::Unknown);
+}
