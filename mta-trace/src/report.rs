@@ -123,6 +123,9 @@ pub struct Session {
     pub commands: Vec<Command>,
     /// Worst first.
     pub findings: Vec<Finding>,
+    /// What the server itself waited for between a reply and the next line, which had come meanwhile: a part of `client_s`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub between: Vec<Wait>,
     /// Time in the listen backlog, s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_accept_s: Option<f64>,

@@ -263,6 +263,7 @@ fn topic(case: &Case, dns: &Dns) -> Option<Topic> {
         return Some(Topic::Blocklist);
     }
     match case.command.verb {
+        _ if case.is_behind => None,
         Verb::Connect => Some(Topic::ForwardOfClient),
         Verb::Mail | Verb::Rcpt if dns.qtype == "MX" => Some(Topic::MailExchanger),
         Verb::Mail | Verb::Rcpt if dns.qtype.split('+').all(|it| it == "A" || it == "AAAA") => Some(Topic::Canonify),

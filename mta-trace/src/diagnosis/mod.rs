@@ -30,6 +30,8 @@ struct Case<'a> {
     target: Option<&'a str>,
     waits: &'a [&'a Wait],
     elapsed_s: f64,
+    /// They lie behind this command, not in it.
+    is_behind: bool,
     advice: Advice,
     check: Check,
 }
@@ -80,14 +82,16 @@ pub fn findings(session: &Session) -> Vec<Finding> {
     let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
     let (advice, check) = mta::advice_for(&session.mta);
     let nagle = nagle::find(session);
+    let behind = behind(session);
     let mut found: Vec<Finding> = Vec::new();
-    for command in &session.commands {
+    for (command, is_behind) in session.commands.iter().map(|it| (it, false)).chain(behind.iter().map(|it| (it, true))) {
         for group in groups(session, command, |wait| nagle.iter().any(|pattern| pattern.has(wait))) {
             let elapsed_s: f64 = group.waits.iter().map(|wait| wait.elapsed_s).sum();
             if elapsed_s < FLOOR_S {
                 continue;
             }
-            let case = Case { session, command, rule: group.rule, target: group.target.as_deref(), waits: &group.waits, elapsed_s, advice, check };
+            let Group { rule, ref target, ref waits, .. } = group;
+            let case = Case { session, command, rule, target: target.as_deref(), waits, elapsed_s, is_behind, advice, check };
             let mut text = (group.family.explain)(&case);
             text.check = text.check.or_else(|| Some(case.look()));
             found.push(finding(command.index, group.rule, group.cause, group.target.clone(), elapsed_s, server_s, text));
@@ -104,6 +108,19 @@ pub fn findings(session: &Session) -> Vec<Finding> {
         rank(a).cmp(&rank(b)).then(b.elapsed_s.total_cmp(&a.elapsed_s)).then(a.command.cmp(&b.command))
     });
     found
+}
+
+/// The waits between commands, each with the command behind which it lies, without that one's own.
+fn behind(session: &Session) -> Vec<Command> {
+    let mut behind: Vec<Command> = Vec::new();
+    for wait in &session.between {
+        let Some(command) = session.commands.iter().rev().find(|it| it.start_s <= wait.start_s).or(session.commands.first()) else { continue };
+        match behind.iter_mut().find(|it| it.index == command.index) {
+            Some(known) => known.waits.push(wait.clone()),
+            None => behind.push(Command { waits: vec![wait.clone()], absent: Vec::new(), ..command.clone() }),
+        }
+    }
+    behind
 }
 
 struct Group<'a> {
@@ -174,7 +191,8 @@ fn severity(rule: &str, elapsed_s: f64, share: f64) -> Severity {
 impl Case<'_> {
     /// `MAIL waited 20.02 s`.
     fn opening(&self) -> String {
-        format!("{} waited {}", self.command.verb.name(), text::seconds(self.elapsed_s))
+        let (verb, elapsed) = (self.command.verb.name(), text::seconds(self.elapsed_s));
+        if self.is_behind { format!("after {verb} the server itself waited {elapsed}") } else { format!("{verb} waited {elapsed}") }
     }
 
     /// Where nothing better is known: what the serving processes do while it lasts.

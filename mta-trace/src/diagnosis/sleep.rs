@@ -18,8 +18,10 @@ const SLEEP: &str = "sleep";
 
 pub fn rule(session: &Session, command: &Command, wait: &Wait) -> &'static str {
     let nanosleep = wait.syscalls.iter().any(|call| call == "nanosleep" || call == "clock_nanosleep");
+    // Behind the greeting it is no pause before it.
+    let is_inside = wait.start_s <= command.start_s + command.elapsed_s;
     match command.verb {
-        Verb::Connect if !nanosleep => GREET_PAUSE,
+        Verb::Connect if !nanosleep && is_inside => GREET_PAUSE,
         Verb::Rcpt if nanosleep && was_refused_before(session, command) => RCPT_THROTTLE,
         Verb::Auth if nanosleep && was_refused_before(session, command) => AUTH_THROTTLE,
         _ => SLEEP,

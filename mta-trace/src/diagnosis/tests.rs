@@ -91,6 +91,7 @@ fn session(commands: Vec<Command>) -> Session {
         queue_ids: Vec::new(),
         commands,
         findings: Vec::new(),
+        between: Vec::new(),
         before_accept_s: None,
         inherited_by: Vec::new(),
     }

@@ -1,7 +1,7 @@
 //! SMTP sessions: which bytes on the client's socket are which command, from when to when.
 //!
 //! Reads and writes of the serving process in, with marks; commands that begin and end out. Waits are
-//! handed in and stand in the command that is open. Not here: what the waits are (`wait.rs`, `cause/`).
+//! handed in and stand in the command that is open. Not here: what the waits are (`wait/`, `cause/`).
 //! Invariant: commands follow each other without overlap, whatever the bytes are.
 
 mod batch;
@@ -39,13 +39,15 @@ enum Phase {
     Closing,
 }
 
-/// A command began or ended; its index.
+/// A command began or ended; its index. Or a wait between commands is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// Began.
     Began(usize),
-    /// Ended: its account is final.
+    /// Ended: its account is final but for what a later loss or reply takes back.
     Ended(usize),
+    /// A wait of the server's own between two commands has delayed the client; its index among these.
+    Delayed(usize),
 }
 
 /// One SMTP dialogue.
@@ -60,6 +62,10 @@ pub struct Dialogue {
     replies: Replies,
     phase: Phase,
     told: Vec<Told>,
+    /// What the server waited for by itself while no command was open and the client's next line had come.
+    between: Vec<Named>,
+    /// The same, while it is not known whether that line has come.
+    pending: Vec<Named>,
     /// The last read in BODY: where the message ends if no final dot was seen.
     last_read: Option<Mark>,
     /// The server waited for the client since the last read.
@@ -80,6 +86,11 @@ impl Dialogue {
     /// All commands so far.
     pub fn commands(&self) -> &[Exchange] {
         &self.commands
+    }
+
+    /// What the server waited for by itself between commands, so that the client's next line had to wait.
+    pub fn between(&self) -> &[Named] {
+        &self.between
     }
 
     /// The command that has begun and not ended.
@@ -123,7 +134,15 @@ impl Dialogue {
             self.has_waited = true;
             self.idle_since = named.to;
         }
-        let open = self.open?;
+        let Some(open) = self.open else {
+            // Whoever ends the time between two commands has it (report-schema, `wait`): who that is tells the next read.
+            if is_client {
+                self.pending.clear();
+            } else {
+                self.pending.push(named);
+            }
+            return None;
+        };
         let index = open + self.queue_position(&named);
         self.commands.get_mut(open)?.waits.push(named);
         Some(index)
@@ -139,6 +158,7 @@ impl Dialogue {
     /// The server read `n` bytes of the client; `is_cut`: more than are in `data`.
     pub fn read(&mut self, mark: Mark, n: u64, smtp: Option<&Smtp>, data: &[u8], is_cut: bool) {
         let mode = smtp.map_or(SmtpMode::Unknown, |smtp| smtp.mode);
+        self.delay();
         self.resume(mode, mark);
         self.has_waited = false;
         self.idle_since = mark;
@@ -154,6 +174,14 @@ impl Dialogue {
             self.lines.clear();
         }
         self.last_read = Some(mark);
+    }
+
+    /// The client's bytes were there before the server looked: what it waited for has delayed the client.
+    fn delay(&mut self) {
+        for named in std::mem::take(&mut self.pending) {
+            self.told.push(Told::Delayed(self.between.len()));
+            self.between.push(named);
+        }
     }
 
     /// The client has closed its side, or reset the connection.
@@ -208,6 +236,7 @@ impl Dialogue {
 
     fn begin(&mut self, verb: Verb, mark: Mark) {
         self.finish_open(mark);
+        self.pending.clear();
         let index = self.commands.len();
         self.commands.push(Exchange::new(verb, mark));
         self.open = Some(index);

@@ -25,6 +25,8 @@ impl Dialogue {
             replies: Replies::default(),
             phase: Phase::Command,
             told: Vec::new(),
+            between: Vec::new(),
+            pending: Vec::new(),
             last_read: None,
             has_waited: false,
             idle_since: mark,

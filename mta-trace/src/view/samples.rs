@@ -92,6 +92,7 @@ fn session(commands: Vec<Command>) -> Session {
         queue_ids: vec!["6AO4hfnA018762".to_owned()],
         commands,
         findings: Vec::new(),
+        between: Vec::new(),
         before_accept_s: None,
         inherited_by: Vec::new(),
     };

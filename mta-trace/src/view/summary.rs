@@ -6,11 +6,20 @@
 use super::{
     accepted::Accepted,
     escape::escape,
-    layout::{Row, labelled, row},
-    words::{answer_row, ended, said, wait_row},
+    layout::{Row, WIDTH},
+    words::{answer_row, between_row, command_server_s, ended, said, server_s, wait_row},
 };
 use crate::report::{Began, Boundary, Cause, Command, Finding, LogSummary, Report, Session, Severity, Verb, Wait};
 use std::fmt::Write;
+
+/// A row over the whole width.
+fn row(it: &Row) -> Vec<String> {
+    super::layout::row(it, WIDTH)
+}
+
+fn labelled(indent: usize, label: &str, text: &str) -> Vec<String> {
+    super::layout::labelled(indent, label, text, WIDTH)
+}
 
 /// The whole report.
 pub fn text(report: &Report, accepted: &Accepted) -> String {
@@ -48,14 +57,15 @@ fn head(report: &Report) -> Vec<String> {
     let mut lines = gaps(&report.log, !report.sessions.is_empty());
     let tool = &report.tool;
     let sessions = u64::try_from(report.sessions.len()).unwrap_or(u64::MAX);
-    lines.push(format!(
+    let what = format!(
         "mta-trace {}, Linux {}, {} hooks: {}, {}",
         escape(&tool.version),
         escape(&tool.kernel),
         escape(&tool.hooks),
         counted(sessions, "session", "sessions"),
         counted(report.log.events, "event", "events"),
-    ));
+    );
+    lines.extend(labelled(0, "", &what));
     lines
 }
 
@@ -94,7 +104,11 @@ fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
 
 fn session_lines(session: &Session) -> Vec<String> {
     let mut lines = session_head(session);
+    let mut between = session.between.iter().peekable();
     for command in &session.commands {
+        while let Some(wait) = between.next_if(|wait| wait.start_s < command.start_s) {
+            lines.extend(row(&between_row(wait)));
+        }
         lines.extend(command_lines(command));
     }
     for (index, finding) in session.findings.iter().enumerate() {
@@ -104,9 +118,15 @@ fn session_lines(session: &Session) -> Vec<String> {
     }
     if session.findings.is_empty() {
         lines.push(String::new());
-        lines.push("  nothing to report: no command waited for 0.1 s or longer".to_owned());
+        lines.push(format!("  {}", nothing_found(session)));
     }
     lines
+}
+
+/// That nothing was slow is said only where all was seen, and nothing was.
+fn nothing_found(session: &Session) -> &'static str {
+    let is_fast = session.commands.iter().all(|command| command_server_s(command) < 0.1);
+    if session.complete && is_fast { "nothing to report: no command waited for 0.1 s or longer" } else { "no finding" }
 }
 
 fn session_head(session: &Session) -> Vec<String> {
@@ -116,13 +136,13 @@ fn session_head(session: &Session) -> Vec<String> {
         &format!("session {}  ", escape(&session.id)),
         &format!("{} -> {}  {}{version}, pid {}", escape(&session.client), escape(&session.server), escape(&session.mta), session.pid),
     );
-    let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
     let ids: Vec<String> = session.queue_ids.iter().map(|id| escape(id).into_owned()).collect();
     let queued = if ids.is_empty() { String::new() } else { format!("; queued as {}", ids.join(", ")) };
     let when = format!("started {}; {}{queued}", escape(&session.started), ended(session.end));
     lines.extend(labelled(2, "", &when));
-    let client_s = session.client_s;
-    lines.push(format!("  {:.3} s: the server's time {server_s:.3}, the client's {client_s:.3}", session.elapsed_s));
+    let (server_s, elapsed_s) = (server_s(session), session.elapsed_s);
+    let client_s = elapsed_s - server_s;
+    lines.push(format!("  {elapsed_s:.3} s: the server's time {server_s:.3}, the client's {client_s:.3}"));
     let mut notes: Vec<String> = Vec::new();
     if session.began == Began::Seeded {
         notes.push("it had begun before the trace: times count from there".to_owned());
@@ -171,7 +191,9 @@ fn finding_lines(session: &Session, finding: &Finding, earlier: &[Finding]) -> V
         of.map_or(Verb::Invalid, |command| command.verb).name()
     };
     let verb = verb_of(finding);
-    let share = format!("{verb} ({:.0} % of the server's time), rule {}", finding.share * 100.0, escape(&finding.rule));
+    // As in the head: without the client's time inside commands, which the JSON's `share` counts.
+    let share = (finding.elapsed_s / server_s(session).max(f64::MIN_POSITIVE)).min(1.0);
+    let share = format!("{verb} ({:.0} % of the server's time), rule {}", share * 100.0, escape(&finding.rule));
     lines.extend(labelled(4, "where     ", &share));
     lines.extend(labelled(4, "evidence  ", &escape(&finding.evidence)));
     let remedy = match earlier.iter().find(|it| it.remedy == finding.remedy) {
@@ -199,7 +221,7 @@ pub(super) fn severity(severity: Severity) -> &'static str {
 /// Several sessions: what they waited for in all.
 fn overview(sessions: &[Session]) -> Vec<String> {
     let mut sums: Vec<(Cause, Option<&str>, f64, u64)> = Vec::new();
-    for wait in sessions.iter().flat_map(|session| &session.commands).flat_map(|command| &command.waits) {
+    for wait in sessions.iter().flat_map(|session| session.commands.iter().flat_map(|command| &command.waits).chain(&session.between)) {
         if wait.cause == Cause::Client {
             continue;
         }
@@ -213,7 +235,7 @@ fn overview(sessions: &[Session]) -> Vec<String> {
         }
     }
     sums.sort_by(|a, b| b.2.total_cmp(&a.2));
-    let server_s: f64 = sessions.iter().flat_map(|session| &session.commands).map(|command| command.elapsed_s).sum();
+    let server_s: f64 = sessions.iter().map(server_s).sum();
     let mut lines = vec![format!("all {} sessions: server {server_s:.3} s; where it went:", sessions.len())];
     for (cause, target, elapsed_s, number) in sums.into_iter().take(10) {
         let target = target.map(|it| format!(" {}", escape(it))).unwrap_or_default();

@@ -6,7 +6,7 @@ use super::{
     escape::escape,
     layout::{Row, TEXT, TEXT_WIDE, clip},
 };
-use crate::report::{Cause, Command, Dns, Outcome, SessionEnd, Verb, Wait};
+use crate::report::{Cause, Command, Dns, Outcome, Session, SessionEnd, Verb, Wait};
 
 /// A line of the dialogue longer than this is cut in a view; the log and the JSON have it whole.
 pub const LINE: usize = 400;
@@ -19,6 +19,26 @@ pub fn wait_row(wait: &Wait, level: usize) -> Row {
         elapsed_s: Some(wait.elapsed_s),
         detail: outcome(wait),
     }
+}
+
+/// A wait of the server's own between two commands as a row.
+pub fn between_row(wait: &Wait) -> Row {
+    let row = wait_row(wait, 1);
+    let detail = if row.detail.is_empty() { "between commands".to_owned() } else { format!("{}, between commands", row.detail) };
+    Row { detail, ..row }
+}
+
+/// What a session cost on the server's side, s: its commands without the client's time in them, and what delayed the
+/// client's lines between them.
+pub fn server_s(session: &Session) -> f64 {
+    let inside: f64 = session.commands.iter().map(command_server_s).sum();
+    inside + session.between.iter().map(|wait| wait.elapsed_s).sum::<f64>()
+}
+
+/// The same of one command: the client's time in it (`BODY`, `AUTH`, `TLS`) is not the server's.
+pub fn command_server_s(command: &Command) -> f64 {
+    let client_s: f64 = command.waits.iter().filter(|wait| wait.cause == Cause::Client).map(|wait| wait.elapsed_s).sum();
+    command.elapsed_s - client_s
 }
 
 /// `dns AAAA example.com @10.99.0.1`, `ident 10.99.0.1:113`, `file-lock /etc/mail/access.db`.
@@ -131,7 +151,7 @@ pub fn said(verb: Verb, line: Option<&str>, bytes: Option<usize>) -> String {
         (Verb::Eom, None) => "C .".to_owned(),
         (Verb::Tls, None) => "TLS handshake".to_owned(),
         (Verb::Disconnect, None) => "closing".to_owned(),
-        (Verb::Opaque, None) => "C (encrypted)".to_owned(),
+        (Verb::Opaque, None) => "C (not readable)".to_owned(),
         (Verb::Invalid, None) => match bytes {
             Some(bytes) => format!("C (no known command, {bytes} bytes, not recorded)"),
             None => "C (no known command, not recorded)".to_owned(),
@@ -157,7 +177,7 @@ pub fn answered(command: &Command, width: usize) -> String {
         (None, None, Verb::Body) => "message received".to_owned(),
         (None, None, Verb::Tls) => "TLS handshake over".to_owned(),
         (None, None, Verb::Disconnect) => "closed".to_owned(),
-        (None, None, Verb::Opaque) => "S (encrypted)".to_owned(),
+        (None, None, Verb::Opaque) => "S (not readable)".to_owned(),
         (None, None, _) => "(no reply)".to_owned(),
     }
 }

@@ -391,6 +391,10 @@ impl Live {
         let wait = Box::new(named.wait.clone());
         let is_client = wait.cause == Cause::Client;
         let command = self.dialogue.attach(named, is_client);
+        // One of the server's own between commands is told when it turns out to have delayed the client.
+        if command.is_none() && !is_client {
+            return;
+        }
         self.held.push(Update::WaitEnded { session: self.id.clone(), command, wait });
     }
 }

@@ -37,6 +37,7 @@ impl Live {
             queue_ids: commands.iter().filter_map(|command| command.queue_id.clone()).collect(),
             commands,
             findings: Vec::new(),
+            between: self.dialogue.between().iter().map(|named| named.wait.clone()).collect(),
             before_accept_s: self.before_accept_ns.map(|ns| seconds(ns.cast_signed())),
             inherited_by: self.inherited_by,
         }
@@ -47,6 +48,11 @@ impl Live {
         for told in self.dialogue.take_told() {
             let update = match told {
                 Told::Began(index) => self.command_began(index),
+                Told::Delayed(index) => self.dialogue.between().get(index).map(|named| Update::WaitEnded {
+                    session: self.id.clone(),
+                    command: None,
+                    wait: Box::new(named.wait.clone()),
+                }),
                 Told::Ended(index) => self
                     .dialogue
                     .commands()

@@ -611,3 +611,40 @@ fn regress_with_loss_the_rest_is_no_short_wait() {
     near(mail.unexplained_s, 20.0);
     near(mail.short_waits_s, 0.0);
 }
+
+/// The server locks a file after its reply; the client's next line comes before or after that.
+fn busy_after_reply(is_client_first: bool) -> Trace {
+    let mut trace = Trace::greeted();
+    trace.exchange("NOOP", "250 ok");
+    trace.blocked(Call::Flock, 0, 10 * SECOND).args.fd = Some(9);
+    if !is_client_first {
+        trace.await_client(SECOND);
+    }
+    trace.line("RSET\r\n");
+    trace.cpu(MS);
+    trace.reply("250 ok\r\n");
+    trace.quit();
+    trace
+}
+
+#[test]
+fn regress_what_the_server_waits_for_before_it_reads_is_told() {
+    let (report, updates) = busy_after_reply(true).report();
+    let session = &report.sessions[0];
+    assert_eq!(session.between.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::FileLock]);
+    near(session.between[0].elapsed_s, 10.0);
+    // Report-schema: outside commands; it stands in `client_s`, and beside it.
+    near(session.client_s, 10.1);
+    let finding = &session.findings[0];
+    assert_eq!((finding.rule.as_str(), finding.command), ("file-lock", 1));
+    assert!(finding.summary.starts_with("after NOOP the server itself waited 10.00 s"), "{}", finding.summary);
+    let told = updates.iter().filter(|update| matches!(update, Update::WaitEnded { command: None, wait, .. } if wait.cause != Cause::Client)).count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn what_the_server_does_while_the_client_thinks_costs_nothing() {
+    let (report, updates) = busy_after_reply(false).report();
+    assert_eq!((report.sessions[0].between.len(), report.sessions[0].findings.len()), (0, 0));
+    assert!(!updates.iter().any(|update| matches!(update, Update::WaitEnded { wait, .. } if wait.cause == Cause::FileLock)));
+}
