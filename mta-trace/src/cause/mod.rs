@@ -91,8 +91,9 @@ impl Present {
     }
 
     fn push(&mut self, step: Step) {
-        if self.steps.len() >= MAX_STEPS {
-            self.steps.remove(MAX_STEPS / 2);
+        let most = if self.is(Cause::Dns) { MAX_DNS_STEPS } else { MAX_STEPS };
+        if self.steps.len() >= most {
+            self.steps.remove(most / 2);
         }
         self.steps.push(step);
     }
@@ -112,8 +113,11 @@ impl Present {
     }
 }
 
-/// How many steps of one wait are kept; a wait of more goes on with its last ones.
+/// How many steps of one wait are kept; a wait of more goes on with its first and last ones.
 const MAX_STEPS: usize = 4096;
+
+/// The same for `dns`, where each step is compared with all others: more than any resolver makes of one question.
+const MAX_DNS_STEPS: usize = 64;
 
 /// Puts steps together to named waits.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@
 mod other_calls;
 
 use crate::event::{Args, Block, Bytes, PollFd, Proto, Sys};
+use crate::proto::dns::{self, Message};
 use crate::session::Mark;
 use crate::state::{Object, Proc, Socket, State};
 use mta_trace_common::syscalls::Call;
@@ -65,6 +66,8 @@ pub struct Step {
     pub op: Option<String>,
     /// Bytes transferred.
     pub data: Option<Bytes>,
+    /// The DNS message in them, of a name server's socket.
+    pub dns: Option<Message>,
     /// The descriptor is a milter's; `data` is the head of a packet.
     pub is_milter: bool,
     /// The endpoint has spoken milter before.
@@ -115,6 +118,7 @@ impl Step {
         step.timer_ns = process.and_then(|process| timer_that_ended(sys, process));
         step.child = child_of(sys, place.state);
         step.locate(sys.pid, place);
+        step.dns = step.message();
         step
     }
 
@@ -165,6 +169,7 @@ impl Step {
             path: process.map_or_else(|| args.path.clone(), |process| process.path_of(args)),
             op: args.op.clone(),
             data: None,
+            dns: None,
             is_milter: false,
             is_known_milter: false,
             timer_ns: None,
@@ -254,6 +259,12 @@ impl Step {
             Some(Object::File(path)) if self.path.is_none() => Some(path),
             _ => self.path.as_deref(),
         }
+    }
+
+    fn message(&self) -> Option<Message> {
+        let socket = self.socket().filter(|socket| socket.peer_port() == Some(dns::PORT))?;
+        let data = self.data.as_ref()?;
+        if socket.proto == Proto::Tcp { dns::parse_stream(data) } else { dns::parse(data) }
     }
 
     /// It sends bytes.

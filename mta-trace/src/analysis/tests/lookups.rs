@@ -330,3 +330,20 @@ fn regress_a_slow_answer_over_tcp_is_told_so() {
         "MAIL waited 3.00 s for DNS: MX of example.com, answered by 192.0.2.53:53 only after 3.00 s, over TCP after a truncated answer"
     );
 }
+
+/// Whoever can forge answers must not make the analysis slow: without a bound this does not end.
+#[test]
+fn regress_a_flood_of_answers_is_bounded() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        for id in 0..5_000_u32 {
+            trace.poll(4, 1, MS / 1000);
+            trace.answer(4, 41, FIRST, 8 + u16::try_from(id).expect("small"), 0, "example.com", 1);
+        }
+        trace.poll(4, 1, SECOND);
+        trace.answer(4, 41, FIRST, 7, 0, "example.com", 1);
+    });
+    assert_eq!((waits.len(), waits[0].outcome, waits[0].attempts), (1, Outcome::Ok, Some(1)));
+    assert_eq!(waits[0].dns.as_ref().expect("dns").qname, "example.com");
+}
