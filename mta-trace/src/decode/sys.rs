@@ -40,7 +40,7 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         pid: head.tgid,
         tid: head.tid,
         call,
-        args: arguments(call, registers, data, *ret),
+        args: arguments(call, registers, data),
         ret: *ret,
         start: (*since != 0).then_some(*since),
         at: super::counters(head),
@@ -92,7 +92,7 @@ pub fn int(register: u64) -> i32 {
 }
 
 /// Arguments by their meaning. Without `data` (a call that has not returned) what stands in memory is absent.
-pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8], ret: i64) -> Args {
+pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8]) -> Args {
     let [a, b, c, d, ..] = *registers;
     let mut args = Args { fd: call.row().fd0.then(|| int(a)), ..Args::default() };
     match call {
@@ -169,7 +169,6 @@ pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8], ret: i64) -> Arg
         | Call::Sync
         | Call::RestartSyscall => {}
     }
-    let _ = ret;
     args
 }
 
