@@ -19,6 +19,41 @@ pub struct Report {
     pub log: LogSummary,
     /// In the order in which they began.
     pub sessions: Vec<Session>,
+    /// What a long trace keeps only the sums of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
+}
+
+impl Report {
+    /// How many sessions were traced.
+    pub fn session_count(&self) -> u64 {
+        let kept = u64::try_from(self.sessions.len()).unwrap_or(u64::MAX);
+        kept.saturating_add(self.left_out.as_ref().map_or(0, |left_out| left_out.sessions))
+    }
+}
+
+/// Sessions of which the report holds only the sums: those that cost least.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// How many.
+    pub sessions: u64,
+    /// Their time on the server's side, s.
+    pub server_s: f64,
+    /// What they waited for, but for the client.
+    pub waits: Vec<CauseSum>,
+}
+
+/// All waits of one cause for one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CauseSum {
+    /// Their cause.
+    pub cause: Cause,
+    /// Their target; null also where there were too many to be told apart.
+    pub target: Option<String>,
+    /// Their sum, s.
+    pub elapsed_s: f64,
+    /// Their number.
+    pub waits: u64,
 }
 
 /// What recorded the log.
@@ -132,6 +167,20 @@ pub struct Session {
     /// Processes that inherited the connection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inherited_by: Vec<u32>,
+}
+
+impl Session {
+    /// What it cost on the server's side, s: its commands without the client's time in them, and what delayed the
+    /// client's lines between them.
+    pub fn server_s(&self) -> f64 {
+        let inside: f64 = self.commands.iter().map(Command::server_s).sum();
+        inside + self.between.iter().map(|wait| wait.elapsed_s).sum::<f64>()
+    }
+
+    /// All its waits.
+    pub fn waits(&self) -> impl Iterator<Item = &Wait> {
+        self.commands.iter().flat_map(|command| &command.waits).chain(&self.between)
+    }
 }
 
 /// TLS of a session.
@@ -255,6 +304,14 @@ pub struct Command {
     /// What provably did not happen, in a command of a second or more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<String>,
+}
+
+impl Command {
+    /// What it cost on the server's side, s: the client's time in it (`BODY`, `AUTH`, `TLS`) is not the server's.
+    pub fn server_s(&self) -> f64 {
+        let client_s: f64 = self.waits.iter().filter(|wait| wait.cause == Cause::Client).map(|wait| wait.elapsed_s).sum();
+        self.elapsed_s - client_s
+    }
 }
 
 /// Causes of the vocabulary.

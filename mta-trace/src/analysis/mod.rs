@@ -3,12 +3,14 @@
 //! It knows the order of the stages and nothing else: state, session, wait, cause, diagnosis. Invariant: pure, no I/O and
 //! no clock; what it says depends on the records alone, so that a replayed log gives the report of the live trace.
 
+mod kept;
 mod live;
 
 use crate::event::{Block, Clock, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, Sys};
-use crate::report::{LogSummary, REPORT_SCHEMA, Report, Session, Tool};
+use crate::report::{LogSummary, REPORT_SCHEMA, Report, Tool};
 use crate::state::{Role, State};
 use crate::update::Update;
+use kept::Kept;
 use live::{Context, Live};
 use mta_trace_common::syscalls::Call;
 use std::collections::HashMap;
@@ -44,8 +46,8 @@ impl Known {
 pub struct Analysis {
     known: Known,
     live: Vec<Live>,
-    /// Sessions that have ended, with their place in the order in which they began.
-    ended: Vec<(usize, Session)>,
+    /// Sessions that have ended.
+    ended: Kept,
     began: usize,
     has_end: bool,
     /// Time that connections waited in the listen backlog, by peer, until their accept is seen.
@@ -58,6 +60,11 @@ impl Analysis {
     /// Nothing seen yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Keeps every session, however many there are: for whoever wants them all and has the memory.
+    pub fn keeping_all() -> Self {
+        Self { ended: Kept::all(), ..Self::default() }
     }
 
     /// Takes the next record.
@@ -89,8 +96,7 @@ impl Analysis {
             live.detach(&self.known.context());
             self.collect(live, updates);
         }
-        let mut ended = std::mem::take(&mut self.ended);
-        ended.sort_by_key(|(number, _)| *number);
+        let (sessions, left_out) = self.ended.take();
         let tool = self.known.header.as_ref().map_or_else(
             || Tool { version: String::new(), kernel: String::new(), hooks: String::new() },
             |header| Tool { version: header.tool.clone(), kernel: header.kernel.clone(), hooks: header.hooks.clone() },
@@ -101,12 +107,12 @@ impl Analysis {
             unfinished: !self.has_end,
             ..self.known.summary
         };
-        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, sessions: ended.into_iter().map(|(_, session)| session).collect() }
+        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, sessions, left_out }
     }
 
     /// How many matched sessions have ended.
     pub fn ended_sessions(&self) -> usize {
-        self.ended.len()
+        self.ended.count()
     }
 
     /// A line of the log could not be read.
@@ -249,7 +255,7 @@ impl Analysis {
         let mut session = live.conclude(&self.known.context(), updates);
         session.findings = crate::diagnosis::findings(&session);
         updates.push(Update::SessionEnded(Box::new(session.clone())));
-        self.ended.push((number, session));
+        self.ended.push(number, session);
     }
 }
 

@@ -114,3 +114,14 @@ fn regress_a_long_kernel_release_is_wrapped() {
     report.tool.kernel = "6.1.0-41-cloud-amd64-with-a-very-long-local-version-name".to_owned();
     assert!(shown(&report).lines().filter(|line| !line.contains("check ")).all(|line| line.chars().count() <= 80));
 }
+
+#[test]
+fn regress_sessions_that_are_left_out_are_counted() {
+    let mut report = samples::report(vec![samples::slow_session()]);
+    let sum = crate::report::CauseSum { cause: Cause::FileLock, target: Some("/etc/mail/access.db".to_owned()), elapsed_s: 9.5, waits: 7 };
+    report.left_out = Some(crate::report::LeftOut { sessions: 99, server_s: 12.0, waits: vec![sum] });
+    let text = shown(&report);
+    assert!(text.starts_with("note: of 100 sessions the worst 1 is shown"), "{text}");
+    assert!(text.contains("all 100 sessions: server "), "{text}");
+    assert!(text.contains("file-lock /etc/mail/access.db"), "{text}");
+}

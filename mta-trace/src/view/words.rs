@@ -6,7 +6,7 @@ use super::{
     escape::escape,
     layout::{Row, TEXT, TEXT_WIDE, clip},
 };
-use crate::report::{Cause, Command, Dns, Outcome, Session, SessionEnd, Verb, Wait};
+use crate::report::{Cause, Command, Dns, Outcome, SessionEnd, Verb, Wait};
 
 /// A line of the dialogue longer than this is cut in a view; the log and the JSON have it whole.
 pub const LINE: usize = 400;
@@ -26,19 +26,6 @@ pub fn between_row(wait: &Wait) -> Row {
     let row = wait_row(wait, 1);
     let detail = if row.detail.is_empty() { "between commands".to_owned() } else { format!("{}, between commands", row.detail) };
     Row { detail, ..row }
-}
-
-/// What a session cost on the server's side, s: its commands without the client's time in them, and what delayed the
-/// client's lines between them.
-pub fn server_s(session: &Session) -> f64 {
-    let inside: f64 = session.commands.iter().map(command_server_s).sum();
-    inside + session.between.iter().map(|wait| wait.elapsed_s).sum::<f64>()
-}
-
-/// The same of one command: the client's time in it (`BODY`, `AUTH`, `TLS`) is not the server's.
-pub fn command_server_s(command: &Command) -> f64 {
-    let client_s: f64 = command.waits.iter().filter(|wait| wait.cause == Cause::Client).map(|wait| wait.elapsed_s).sum();
-    command.elapsed_s - client_s
 }
 
 /// `dns AAAA example.com @10.99.0.1`, `ident 10.99.0.1:113`, `file-lock /etc/mail/access.db`.

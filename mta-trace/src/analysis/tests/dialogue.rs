@@ -648,3 +648,45 @@ fn what_the_server_does_while_the_client_thinks_costs_nothing() {
     assert_eq!((report.sessions[0].between.len(), report.sessions[0].findings.len()), (0, 0));
     assert!(!updates.iter().any(|update| matches!(update, Update::WaitEnded { wait, .. } if wait.cause == Cause::FileLock)));
 }
+
+/// Sessions of 1 ms each but one.
+fn many_sessions(number: u32, slow: u32) -> Vec<Record> {
+    let mut trace = Trace::empty();
+    for n in 0..number {
+        trace.pid = DAEMON;
+        trace.accept(CLIENT_INODE + u64::from(n), "10.99.0.1:1");
+        trace.fork(1000 + n, true);
+        trace.close(5);
+        trace.pid = 1000 + n;
+        if n == slow {
+            trace.blocked(Call::Flock, 0, SECOND).args.fd = Some(9);
+        } else {
+            trace.blocked(Call::Flock, 0, 2 * MS).args.fd = Some(9);
+        }
+        trace.reply("220 hi\r\n").socket = Some(socket(CLIENT_INODE + u64::from(n), Proto::Tcp));
+        trace.exit(None);
+    }
+    trace.end();
+    trace.records
+}
+
+#[test]
+fn regress_memory_is_bounded_in_a_long_trace() {
+    let records = many_sessions(1100, 3);
+    let (report, _) = analyse(&records);
+    assert_eq!(report.sessions.len(), 1000);
+    assert!(report.sessions.iter().any(|session| session.id == "1003-4" && session.findings.len() == 1));
+    assert!(report.sessions.windows(2).all(|pair| pair[0].pid < pair[1].pid), "in their order");
+    let left_out = report.left_out.expect("some are left out");
+    assert_eq!((left_out.sessions, left_out.waits.len(), left_out.waits[0].waits), (100, 1, 100));
+    near(left_out.waits[0].elapsed_s, 0.2);
+    // Whoever asks for the JSON of a log gets all.
+    let mut all = crate::analysis::Analysis::keeping_all();
+    let mut updates = Vec::new();
+    for record in &records {
+        all.feed(record, &mut updates);
+    }
+    assert_eq!(all.ended_sessions(), 1100);
+    let report = all.finish(&mut updates);
+    assert_eq!((report.sessions.len(), report.left_out), (1100, None));
+}
