@@ -144,11 +144,9 @@ impl LiveTrace {
 }
 
 /// What was lost, counted after the records were read, stands before them: a session whose last record is among
-/// them must not count as whole.
+/// them must not count as whole. Its time is that of the count: a session that began before it may be the one that lost.
 fn behind_loss(loss: Option<Loss>, records: Vec<Record>) -> Vec<Record> {
-    let first = records.iter().find_map(Record::t);
-    let loss = loss.map(|loss| Record::Loss(Loss { t: first.map_or(loss.t, |first| first.min(loss.t)), ..loss }));
-    loss.into_iter().chain(records).collect()
+    loss.map(Record::Loss).into_iter().chain(records).collect()
 }
 
 #[cfg(test)]
@@ -160,7 +158,7 @@ mod tests {
     fn regress_loss_is_told_before_what_was_read_with_it() {
         let loss = Loss { t: 50, ring: 1, ..Loss::default() };
         let clock = |t| Record::Clock(Clock { t, wall_ns: 0 });
-        assert_eq!(behind_loss(Some(loss), vec![clock(7), clock(9)]), [Record::Loss(Loss { t: 7, ..loss }), clock(7), clock(9)]);
+        assert_eq!(behind_loss(Some(loss), vec![clock(7), clock(9)]), [Record::Loss(loss), clock(7), clock(9)]);
         assert_eq!(behind_loss(None, vec![clock(7)]), [clock(7)]);
         assert_eq!(behind_loss(Some(loss), Vec::new()), [Record::Loss(loss)]);
     }

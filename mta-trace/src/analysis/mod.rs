@@ -25,6 +25,8 @@ struct Known {
     clock: Option<Clock>,
     state: State,
     loss: Loss,
+    /// What had been lost before the last count.
+    lost_before: u64,
     summary: LogSummary,
 }
 
@@ -33,11 +35,23 @@ impl Known {
         self.loss.ring.saturating_add(self.loss.tables)
     }
 
+    fn count_loss(&mut self, loss: Loss) {
+        self.lost_before = self.lost();
+        self.loss = loss;
+    }
+
     fn context(&self) -> Context<'_> {
         let LogSummary { unreadable, unknown, .. } = self.summary;
         // What could not be read is missing too.
-        let lost = self.lost().saturating_add(unreadable).saturating_add(unknown);
-        Context { header: self.header.as_ref(), clock: self.clock, lost, state: &self.state }
+        let unread = unreadable.saturating_add(unknown);
+        Context {
+            header: self.header.as_ref(),
+            clock: self.clock,
+            lost: self.lost().saturating_add(unread),
+            lost_before: self.lost_before.saturating_add(unread),
+            counted: self.loss.t,
+            state: &self.state,
+        }
     }
 }
 
@@ -84,7 +98,7 @@ impl Analysis {
                 let waited = backlog.t.saturating_sub(backlog.since);
                 self.waited_in_backlog(&backlog.peer.to_string(), waited);
             }
-            Record::Loss(loss) => self.known.loss = *loss,
+            Record::Loss(loss) => self.known.count_loss(*loss),
             Record::Clock(clock) => self.known.clock = Some(*clock),
             Record::End(_) => self.has_end = true,
         }

@@ -148,11 +148,13 @@ pub(super) fn explain(steps: &[Step]) -> Explained {
     explained
 }
 
-/// Of several questions asked at once, of which some were answered: how many were not.
+/// Of several questions asked at once, of which some were answered, be it by an error: how many were not.
 fn unanswered(steps: &[Step]) -> Option<u32> {
-    let is_answered = answers(steps).iter().filter(|answer| is_final(answer)).count();
-    let missing = distinct_questions(steps).saturating_sub(is_answered);
-    u32::try_from(missing).ok().filter(|&missing| is_answered > 0 && missing > 0)
+    let mut answered: Vec<u16> = answers(steps).iter().filter(|answer| !answer.is_truncated).map(|answer| answer.id).collect();
+    answered.sort_unstable();
+    answered.dedup();
+    let missing = distinct_questions(steps).saturating_sub(answered.len());
+    u32::try_from(missing).ok().filter(|&missing| !answered.is_empty() && missing > 0)
 }
 
 fn is_all_answered(steps: &[Step]) -> bool {

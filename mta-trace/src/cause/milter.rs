@@ -70,7 +70,8 @@ pub(super) fn explain(steps: &[Step]) -> Explained {
     if answer.is_some_and(|(_, denied)| denied) {
         explained.outcome = Outcome::Denied;
     }
-    let asked_stage = steps.iter().find_map(asked).unwrap_or("negotiate");
+    let first = if steps.iter().any(is_macros) { "macros" } else { "negotiate" };
+    let asked_stage = steps.iter().find_map(asked).unwrap_or(first);
     explained.milter = Some(Milter { stage: asked_stage.to_owned(), reply: answer.map(|(name, _)| name.to_owned()), writes: writes(steps) });
     explained.attempts = outcome::connects(steps);
     explained

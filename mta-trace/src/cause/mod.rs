@@ -95,6 +95,7 @@ impl Present {
         if self.steps.len() >= most {
             self.steps.remove(most / 2);
         }
+        self.is_closed &= step.sockets().next().is_none();
         self.steps.push(step);
     }
 

@@ -23,8 +23,19 @@ const TLS_FIRST: u16 = 465;
 pub(super) struct Context<'a> {
     pub header: Option<&'a Header>,
     pub clock: Option<Clock>,
+    /// What is missing, and what was before the last count, at `counted`.
     pub lost: u64,
+    pub lost_before: u64,
+    pub counted: u64,
     pub state: &'a State,
+}
+
+impl Context<'_> {
+    /// What had been lost when something began at `t`. The count stands before the records that were read with it,
+    /// so that of what began before the count nobody knows whether it was lost then or later.
+    fn lost_at(&self, t: u64) -> u64 {
+        if t <= self.counted { self.lost_before } else { self.lost }
+    }
 }
 
 /// A session that has not ended.
@@ -112,7 +123,7 @@ impl Live {
             namer: Namer::new(start, min_wait_ns),
             suspended: None,
             unfinished: None,
-            lost_at_begin: context.lost,
+            lost_at_begin: context.lost_at(start.t),
             inherited_by: Vec::new(),
             before_accept_ns: None,
             has_ended: false,

@@ -690,3 +690,21 @@ fn regress_memory_is_bounded_in_a_long_trace() {
     let report = all.finish(&mut updates);
     assert_eq!((report.sessions.len(), report.left_out), (1100, None));
 }
+
+#[test]
+fn regress_loss_that_was_counted_after_the_accept_is_the_session_s() {
+    let complete = |counted_after_s: u64| {
+        let mut trace = Trace::empty();
+        // As the source gives it: before the records that were read with it.
+        trace.records.push(Record::Loss(Loss { t: counted_after_s * SECOND, ring: 1, truncated: 0, fault: 0, tables: 0 }));
+        trace.accept(CLIENT_INODE, "10.99.0.1:54712");
+        trace.fork(CHILD, true);
+        trace.pid = CHILD;
+        trace.reply("220 hi\r\n");
+        trace.quit();
+        trace.session().complete
+    };
+    // The trace's clock begins at 3 s.
+    assert!(complete(2));
+    assert!(!complete(4));
+}

@@ -347,3 +347,17 @@ fn regress_a_flood_of_answers_is_bounded() {
     assert_eq!((waits.len(), waits[0].outcome, waits[0].attempts), (1, Outcome::Ok, Some(1)));
     assert_eq!(waits[0].dns.as_ref().expect("dns").qname, "example.com");
 }
+
+#[test]
+fn an_error_is_an_answer_to_its_question() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        trace.ask(4, 41, FIRST, 8, "example.com", 28);
+        trace.poll(4, 1, 20 * MS);
+        trace.answer(4, 41, FIRST, 7, 0, "example.com", 1);
+        trace.poll(4, 1, 20 * MS);
+        trace.answer(4, 41, FIRST, 8, 2, "example.com", 28);
+    });
+    assert_eq!((waits[0].outcome, waits[0].dns.as_ref().expect("dns").unanswered), (Outcome::Error, None));
+}

@@ -506,3 +506,27 @@ fn regress_a_pipe_from_a_child() {
     // Without a child nobody is known who could write.
     assert_eq!(with_child(false)[0].cause, Cause::Unknown);
 }
+
+#[test]
+fn a_look_up_that_goes_on_with_another_socket_is_outstanding() {
+    let waits = killed_after(|trace| {
+        trace.udp(4, 41, "192.0.2.53:53");
+        trace.ask(4, 41, "192.0.2.53:53", 7, "example.com", 28);
+        trace.poll(4, 0, 5 * SECOND);
+        trace.close(4);
+        trace.udp(4, 42, "192.0.2.54:53");
+        trace.ask(4, 42, "192.0.2.54:53", 7, "example.com", 28);
+    });
+    assert_eq!(waits.iter().map(|wait| (wait.cause, wait.outcome)).collect::<Vec<_>>(), [(Cause::Dns, Outcome::Unfinished)]);
+}
+
+#[test]
+fn macros_that_a_milter_does_not_take_are_no_negotiation() {
+    let waits = waits(|trace| {
+        let sys = trace.blocked(Call::Writev, 20, SECOND);
+        of_socket(sys, 4, 60, Proto::Tcp, "10.99.0.3:8891");
+        sys.milter = true;
+        sys.data = Some(Bytes(vec![0, 0, 0, 9, b'D']));
+    });
+    assert_eq!(waits[0].milter.as_ref().map(|milter| milter.stage.as_str()), Some("macros"));
+}
