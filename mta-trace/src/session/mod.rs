@@ -48,6 +48,15 @@ pub enum Told {
     Ended(usize),
     /// A wait of the server's own between two commands has delayed the client; its index among these.
     Delayed(usize),
+    /// A wait turned out to belong to a command; their indices.
+    Waited(usize, usize),
+}
+
+/// What no command was open for.
+#[derive(Clone, Debug, Default)]
+struct Pending {
+    waits: Vec<Named>,
+    seen: Seen,
 }
 
 /// One SMTP dialogue.
@@ -64,8 +73,8 @@ pub struct Dialogue {
     told: Vec<Told>,
     /// What the server waited for by itself while no command was open and the client's next line had come.
     between: Vec<Named>,
-    /// The same, while it is not known whether that line has come.
-    pending: Vec<Named>,
+    /// What was waited for and seen since the last command, while it is not known to what it belongs.
+    pending: Pending,
     /// The last read in BODY: where the message ends if no final dot was seen.
     last_read: Option<Mark>,
     /// The server waited for the client since the last read.
@@ -137,9 +146,9 @@ impl Dialogue {
         let Some(open) = self.open else {
             // Whoever ends the time between two commands has it (report-schema, `wait`): who that is tells the next read.
             if is_client {
-                self.pending.clear();
+                self.pending = Pending::default();
             } else {
-                self.pending.push(named);
+                self.pending.waits.push(named);
             }
             return None;
         };
@@ -150,9 +159,9 @@ impl Dialogue {
 
     /// Something was seen in the open command.
     pub fn note(&mut self, note: impl FnOnce(&mut Seen)) {
-        if let Some(command) = self.open_mut() {
-            note(&mut command.seen);
-        }
+        let index = self.open;
+        let command = index.and_then(|index| self.commands.get_mut(index));
+        note(command.map_or(&mut self.pending.seen, |command| &mut command.seen));
     }
 
     /// The server read `n` bytes of the client; `is_cut`: more than are in `data`.
@@ -178,7 +187,7 @@ impl Dialogue {
 
     /// The client's bytes were there before the server looked: what it waited for has delayed the client.
     fn delay(&mut self) {
-        for named in std::mem::take(&mut self.pending) {
+        for named in std::mem::take(&mut self.pending).waits {
             self.told.push(Told::Delayed(self.between.len()));
             self.between.push(named);
         }
@@ -236,11 +245,16 @@ impl Dialogue {
 
     fn begin(&mut self, verb: Verb, mark: Mark) {
         self.finish_open(mark);
-        self.pending.clear();
         let index = self.commands.len();
-        self.commands.push(Exchange::new(verb, mark));
+        let mut command = Exchange::new(verb, mark);
         self.open = Some(index);
         self.told.push(Told::Began(index));
+        // It may have begun some time ago, unseen: then what was waited for and seen since is its own.
+        let Pending { waits, seen } = std::mem::take(&mut self.pending);
+        command.seen = seen;
+        command.waits = waits.into_iter().filter(|named| named.from.t >= mark.t).collect();
+        self.told.extend((0..command.waits.len()).map(|wait| Told::Waited(index, wait)));
+        self.commands.push(command);
     }
 
     fn finish_open(&mut self, mark: Mark) {

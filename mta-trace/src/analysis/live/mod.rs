@@ -402,7 +402,7 @@ impl Live {
         let wait = Box::new(named.wait.clone());
         let is_client = wait.cause == Cause::Client;
         let command = self.dialogue.attach(named, is_client);
-        // One of the server's own between commands is told when it turns out to have delayed the client.
+        // One of the server's own between commands is told when it turns out to what it belongs.
         if command.is_none() && !is_client {
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::{Context, Live};
 use crate::report::{Session, SessionEnd, Tls};
-use crate::session::{Told, seconds};
+use crate::session::{Named, Told, seconds};
 use crate::update::{SessionId, Update};
 
 impl Live {
@@ -48,11 +48,10 @@ impl Live {
         for told in self.dialogue.take_told() {
             let update = match told {
                 Told::Began(index) => self.command_began(index),
-                Told::Delayed(index) => self.dialogue.between().get(index).map(|named| Update::WaitEnded {
-                    session: self.id.clone(),
-                    command: None,
-                    wait: Box::new(named.wait.clone()),
-                }),
+                Told::Delayed(index) => self.dialogue.between().get(index).map(|named| self.wait_ended(None, named)),
+                Told::Waited(index, wait) => {
+                    self.dialogue.commands().get(index).and_then(|command| command.waits.get(wait)).map(|named| self.wait_ended(Some(index), named))
+                }
                 Told::Ended(index) => self
                     .dialogue
                     .commands()
@@ -61,6 +60,10 @@ impl Live {
             };
             self.held.extend(update);
         }
+    }
+
+    fn wait_ended(&self, command: Option<usize>, named: &Named) -> Update {
+        Update::WaitEnded { session: self.id.clone(), command, wait: Box::new(named.wait.clone()) }
     }
 
     fn command_began(&self, index: usize) -> Option<Update> {

@@ -708,3 +708,30 @@ fn regress_loss_that_was_counted_after_the_accept_is_the_session_s() {
     assert!(complete(2));
     assert!(!complete(4));
 }
+
+#[test]
+fn regress_a_wait_before_an_unasked_reply_belongs_to_its_command() {
+    let mut trace = Trace::greeted();
+    trace.exchange("DATA", "354 go");
+    trace.await_client(10 * MS);
+    // The final dot, and QUIT behind it.
+    trace.read(500, SmtpMode::Data);
+    trace.reply("250 2.0.0 Ok: queued as 4Fg1\r\n");
+    trace.blocked(Call::Flock, 0, 10 * SECOND).args.fd = Some(9);
+    trace.reply("221 bye\r\n");
+    trace.blocked(Call::Fsync, 0, SECOND).args.fd = Some(9);
+    trace.hang_up();
+    let (report, updates) = trace.report();
+    let session = &report.sessions[0];
+    let quit = command(session, "QUIT");
+    assert_eq!(quit.waits.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::FileLock]);
+    near(quit.short_waits_s, 0.0);
+    let told: Vec<_> = updates
+        .iter()
+        .filter_map(|update| match update {
+            Update::WaitEnded { command, wait, .. } if wait.cause == Cause::FileLock => Some(*command),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [Some(quit.index)]);
+}
