@@ -244,7 +244,7 @@ fn ready_line(header: &Header) -> String {
 fn conclude(finished: &Finished, is_log_stdout: bool, has_view: bool) -> Result<(), Failure> {
     let text = summary::text(&finished.report, &finished.accepted);
     if is_log_stdout {
-        say(&format!("{} sessions were traced", finished.report.sessions.len()));
+        say(&format!("{} sessions were traced", finished.report.session_count()));
     } else if finished.view_error.is_none() {
         let mut out = io::stdout().lock();
         let gap = if has_view { "\n" } else { "" };
@@ -258,7 +258,12 @@ fn conclude(finished: &Finished, is_log_stdout: bool, has_view: bool) -> Result<
 }
 
 fn run_report(replay: &Replay) -> Result<(), Failure> {
-    let (report, accepted) = analyse(&replay.log)?;
+    // Text is for people, and the same as live; JSON is for programs, which may want every session.
+    let analysis = match replay.format {
+        Format::Text => Analysis::new(),
+        Format::Json => Analysis::keeping_all(),
+    };
+    let (report, accepted) = analyse(&replay.log, analysis)?;
     let mut text = Vec::new();
     match replay.format {
         Format::Text => text.extend_from_slice(summary::text(&report, &accepted).as_bytes()),
@@ -268,8 +273,7 @@ fn run_report(replay: &Replay) -> Result<(), Failure> {
 }
 
 /// The same analysis as live, from a log.
-fn analyse(path: &str) -> Result<(Report, Accepted), Failure> {
-    let mut analysis = Analysis::new();
+fn analyse(path: &str, mut analysis: Analysis) -> Result<(Report, Accepted), Failure> {
     let mut accepted = Accepted::default();
     let mut updates = Vec::new();
     for item in log::read(path)? {

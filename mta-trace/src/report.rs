@@ -19,6 +19,41 @@ pub struct Report {
     pub log: LogSummary,
     /// In the order in which they began.
     pub sessions: Vec<Session>,
+    /// What a long trace keeps only the sums of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
+}
+
+impl Report {
+    /// How many sessions were traced.
+    pub fn session_count(&self) -> u64 {
+        let kept = u64::try_from(self.sessions.len()).unwrap_or(u64::MAX);
+        kept.saturating_add(self.left_out.as_ref().map_or(0, |left_out| left_out.sessions))
+    }
+}
+
+/// Sessions of which the report holds only the sums: those that cost least.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// How many.
+    pub sessions: u64,
+    /// Their time on the server's side, s.
+    pub server_s: f64,
+    /// What they waited for, but for the client.
+    pub waits: Vec<CauseSum>,
+}
+
+/// All waits of one cause for one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CauseSum {
+    /// Their cause.
+    pub cause: Cause,
+    /// Their target; null also where there were too many to be told apart.
+    pub target: Option<String>,
+    /// Their sum, s.
+    pub elapsed_s: f64,
+    /// Their number.
+    pub waits: u64,
 }
 
 /// What recorded the log.
@@ -123,12 +158,29 @@ pub struct Session {
     pub commands: Vec<Command>,
     /// Worst first.
     pub findings: Vec<Finding>,
+    /// What the server itself waited for between a reply and the next line, which had come meanwhile: a part of `client_s`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub between: Vec<Wait>,
     /// Time in the listen backlog, s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_accept_s: Option<f64>,
     /// Processes that inherited the connection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inherited_by: Vec<u32>,
+}
+
+impl Session {
+    /// What it cost on the server's side, s: its commands without the client's time in them, and what delayed the
+    /// client's lines between them.
+    pub fn server_s(&self) -> f64 {
+        let inside: f64 = self.commands.iter().map(Command::server_s).sum();
+        inside + self.between.iter().map(|wait| wait.elapsed_s).sum::<f64>()
+    }
+
+    /// All its waits.
+    pub fn waits(&self) -> impl Iterator<Item = &Wait> {
+        self.commands.iter().flat_map(|command| &command.waits).chain(&self.between)
+    }
 }
 
 /// TLS of a session.
@@ -254,6 +306,14 @@ pub struct Command {
     pub absent: Vec<String>,
 }
 
+impl Command {
+    /// What it cost on the server's side, s: the client's time in it (`BODY`, `AUTH`, `TLS`) is not the server's.
+    pub fn server_s(&self) -> f64 {
+        let client_s: f64 = self.waits.iter().filter(|wait| wait.cause == Cause::Client).map(|wait| wait.elapsed_s).sum();
+        self.elapsed_s - client_s
+    }
+}
+
 /// Causes of the vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -354,6 +414,9 @@ pub struct Wait {
     /// The process's own timer that ended it, s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer_s: Option<f64>,
+    /// Of a wait that began with a connection attempt: whether the connection came about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<bool>,
     /// Calls in which it blocked.
     pub syscalls: Vec<String>,
     /// `fd 7: tcp 10.99.0.2:41822 -> 10.99.0.1:113`.
@@ -378,6 +441,9 @@ pub struct Dns {
     pub rcode: Option<String>,
     /// In the order in which they were asked.
     pub servers: Vec<DnsServer>,
+    /// Of several questions asked at once (`A+AAAA`), of which some were answered: how many were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<u32>,
 }
 
 /// One name server of a look-up.
@@ -392,6 +458,12 @@ pub struct DnsServer {
     /// Time spent on it, s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_s: Option<f64>,
+    /// How many of the attempts were over TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_attempts: Option<u32>,
+    /// An answer of it did not fit into UDP (TC).
+    #[serde(default, skip_serializing_if = "crate::event::is_false")]
+    pub truncated: bool,
 }
 
 /// What the milter protocol tells.
@@ -402,6 +474,9 @@ pub struct Milter {
     /// `continue`, `accept`, `reject`, `tempfail`, ...; null: none came.
     #[serde(default)]
     pub reply: Option<String>,
+    /// In how many writes the request left before an answer was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes: Option<u32>,
 }
 
 /// A local process.

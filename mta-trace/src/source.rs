@@ -1,6 +1,6 @@
 //! A live trace as a source of records: the ring of `kernel/`, decoded by `decode/`, with header, seeds, loss and clock.
 //!
-//! In: a selection. Out: the same records that a saved log holds. Not here: what is done with them (`live.rs`).
+//! In: a selection. Out: the same records that a saved log holds. Not here: what is done with them (`live/`).
 
 use crate::{
     decode,
@@ -14,7 +14,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// Records that nobody was woken for are looked at this often.
 const LOOK: Duration = Duration::from_millis(50);
-/// A clock and, where something was lost, a loss record at most this often.
+/// A clock record this often.
 const HOUSEKEEPING_NS: u64 = 1_000_000_000;
 
 /// A running trace.
@@ -91,21 +91,21 @@ impl LiveTrace {
             records.push(decode::record(bytes));
         });
         let now = kernel::now_ns();
+        let mut records = behind_loss(self.loss(now), records);
         if now.saturating_sub(self.housekeeping) >= HOUSEKEEPING_NS {
             self.housekeeping = now;
-            records.extend(self.loss(now));
             records.push(Record::Clock(Clock { t: now, wall_ns: kernel::boot_to_wall_ns().saturating_add_unsigned(now) }));
         }
         records
     }
 
-    /// A loss record, if the counts have changed.
-    fn loss(&mut self, t: u64) -> Option<Record> {
+    /// The counts of what was lost, if they have changed.
+    fn loss(&mut self, t: u64) -> Option<Loss> {
         let [ring, truncated, fault, tables] = self.trace.loss();
         let loss = Loss { t, ring, truncated, fault, tables };
         let is_new = Loss { t: self.loss.t, ..loss } != self.loss;
         self.loss = loss;
-        is_new.then_some(Record::Loss(loss))
+        is_new.then_some(loss)
     }
 
     /// What the sessions' threads have been waiting for, for at least so long, as unfinished blocks.
@@ -135,8 +135,29 @@ impl LiveTrace {
         let mut records = self.drain();
         records.extend(self.waiting(0));
         let t = kernel::now_ns();
-        records.extend(self.loss(t));
+        records.extend(self.loss(t).map(Record::Loss));
         records.push(Record::End(End { t, reason: reason.to_owned() }));
         records
+    }
+}
+
+/// What was lost, counted after the records were read, stands before them: a session whose last record is among
+/// them must not count as whole. Its time is that of the count: a session that began before it may be the one that lost.
+fn behind_loss(loss: Option<Loss>, records: Vec<Record>) -> Vec<Record> {
+    loss.map(Record::Loss).into_iter().chain(records).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session is judged at its last record: what was lost before must have been said by then.
+    #[test]
+    fn regress_loss_is_told_before_what_was_read_with_it() {
+        let loss = Loss { t: 50, ring: 1, ..Loss::default() };
+        let clock = |t| Record::Clock(Clock { t, wall_ns: 0 });
+        assert_eq!(behind_loss(Some(loss), vec![clock(7), clock(9)]), [Record::Loss(loss), clock(7), clock(9)]);
+        assert_eq!(behind_loss(None, vec![clock(7)]), [clock(7)]);
+        assert_eq!(behind_loss(Some(loss), Vec::new()), [Record::Loss(loss)]);
     }
 }

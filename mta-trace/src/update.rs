@@ -1,7 +1,8 @@
 //! What the analysis says while it runs, for the live views; at the end stands the [`crate::report::Report`].
 //!
-//! A command or wait is told when it begins and when it ends; the ended form is final and equals the one in
-//! the report. Not here: how it is shown.
+//! A command or wait is told when it begins and when it ends, as it is known then. What comes later may still change it
+//! in the report: a 535 makes the last `sasl` wait `denied`, a batch that one write answers is shared out over its
+//! commands, a loss takes `absent` and the short waits back. Only `SessionEnded` is final. Not here: how it is shown.
 
 use crate::report::{Command, Session, Verb, Wait};
 
@@ -50,16 +51,16 @@ pub enum Update {
     WaitEnded {
         /// Which session.
         session: SessionId,
-        /// Index of the command; none: between commands.
+        /// Index of the command, in a batch the one whose text explains it; none: between commands.
         command: Option<usize>,
-        /// Final.
+        /// As it is known now.
         wait: Box<Wait>,
     },
     /// A command ended.
     CommandEnded {
         /// Which session.
         session: SessionId,
-        /// Final.
+        /// As it is known now.
         command: Box<Command>,
     },
     /// A session ended, with its findings.

@@ -1,7 +1,7 @@
 //! Calls on descriptors that may be sockets: `accept`, `connect`, and everything that transfers bytes.
 //!
 //! Who is at the far end decides what may be copied, and the default is nothing:
-//! the client's bytes by the allow-list (`client`), DNS whole, ident 64 bytes, of a milter the packet's 5-byte header.
+//! the client's bytes by the allow-list (`client`), DNS whole, of a milter the packet's 5-byte header.
 
 use super::{
     call::{ACCEPTED_MATCHED, ACCEPTED_OTHER},
@@ -119,11 +119,7 @@ fn helper(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
     {
         unconnected(thread);
     }
-    let mut budget = match thread.socket.peer_port {
-        PORT_DOMAIN => 1024,
-        PORT_AUTH => 64,
-        _ => 0,
-    };
+    let mut budget = if thread.socket.peer_port == PORT_DOMAIN { 1024 } else { 0 };
     let mut is_milter = false;
     if budget == 0 && (thread.socket.kind == SOCK_STREAM) {
         is_milter = PEERS.get_ptr(thread.socket.inode).is_some() || place == Place::Vector && !is_in && negotiates(thread);
@@ -132,7 +128,8 @@ fn helper(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
         }
     }
     if budget == 0 {
-        if done.is_slow() || done.ret == 0 {
+        // Of ident (RFC 1413) it matters whether it answered, not what.
+        if done.is_slow() || done.ret == 0 || thread.socket.peer_port == PORT_AUTH {
             emit::bare(thread, done, 0, 0, done.is_slow());
         }
         return;

@@ -3,12 +3,14 @@
 //! It knows the order of the stages and nothing else: state, session, wait, cause, diagnosis. Invariant: pure, no I/O and
 //! no clock; what it says depends on the records alone, so that a replayed log gives the report of the live trace.
 
+mod kept;
 mod live;
 
 use crate::event::{Block, Clock, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, Sys};
-use crate::report::{LogSummary, REPORT_SCHEMA, Report, Session, Tool};
+use crate::report::{LogSummary, REPORT_SCHEMA, Report, Tool};
 use crate::state::{Role, State};
 use crate::update::Update;
+use kept::Kept;
 use live::{Context, Live};
 use mta_trace_common::syscalls::Call;
 use std::collections::HashMap;
@@ -16,18 +18,51 @@ use std::collections::HashMap;
 /// How many connections are remembered that have left the backlog before their accept is seen.
 const MAX_BACKLOG: usize = 10_000;
 
-/// The whole analysis of a trace.
+/// What the records have told that is no session's own.
 #[derive(Debug, Default)]
-pub struct Analysis {
+struct Known {
     header: Option<Header>,
     clock: Option<Clock>,
     state: State,
-    live: Vec<Live>,
-    /// Sessions that have ended, with their place in the order in which they began.
-    ended: Vec<(usize, Session)>,
-    began: usize,
     loss: Loss,
+    /// What had been lost before the last count.
+    lost_before: u64,
     summary: LogSummary,
+}
+
+impl Known {
+    fn lost(&self) -> u64 {
+        self.loss.ring.saturating_add(self.loss.tables)
+    }
+
+    fn count_loss(&mut self, loss: Loss) {
+        self.lost_before = self.lost();
+        self.loss = loss;
+    }
+
+    fn context(&self) -> Context<'_> {
+        let LogSummary { unreadable, unknown, .. } = self.summary;
+        // What could not be read is missing too.
+        let unread = unreadable.saturating_add(unknown);
+        Context {
+            header: self.header.as_ref(),
+            clock: self.clock,
+            lost: self.lost().saturating_add(unread),
+            lost_before: self.lost_before.saturating_add(unread),
+            counted: self.loss.t,
+            state: &self.state,
+        }
+    }
+}
+
+/// The whole analysis of a trace.
+#[derive(Debug, Default)]
+pub struct Analysis {
+    known: Known,
+    live: Vec<Live>,
+    /// Sessions that have ended.
+    ended: Kept,
+    began: usize,
     has_end: bool,
     /// Time that connections waited in the listen backlog, by peer, until their accept is seen.
     backlog: HashMap<String, u64>,
@@ -41,25 +76,30 @@ impl Analysis {
         Self::default()
     }
 
+    /// Keeps every session, however many there are: for whoever wants them all and has the memory.
+    pub fn keeping_all() -> Self {
+        Self { ended: Kept::all(), ..Self::default() }
+    }
+
     /// Takes the next record.
     pub fn feed(&mut self, record: &Record, updates: &mut Vec<Update>) {
         self.count(record);
         match record {
-            Record::Header(header) => self.header = Some(header.clone()),
+            Record::Header(header) => self.known.header = Some(header.clone()),
             Record::SeedProc(seed) => self.seed_process(seed),
             Record::SeedFd(seed) => self.seed_fd(seed, updates),
             Record::SeedFile(_) | Record::Malformed(_) => {}
             Record::Sys(sys) => self.sys(sys, updates),
             Record::Block(block) => self.block(block, updates),
             Record::Fork(fork) => self.fork(fork, updates),
-            Record::Exec(exec) => self.state.exec(exec),
+            Record::Exec(exec) => self.known.state.exec(exec),
             Record::Exit(exit) => self.exit(exit, updates),
             Record::Backlog(backlog) => {
                 let waited = backlog.t.saturating_sub(backlog.since);
                 self.waited_in_backlog(&backlog.peer.to_string(), waited);
             }
-            Record::Loss(loss) => self.loss = *loss,
-            Record::Clock(clock) => self.clock = Some(*clock),
+            Record::Loss(loss) => self.known.count_loss(*loss),
+            Record::Clock(clock) => self.known.clock = Some(*clock),
             Record::End(_) => self.has_end = true,
         }
     }
@@ -67,37 +107,36 @@ impl Analysis {
     /// Ends what is open and gives the report.
     pub fn finish(&mut self, updates: &mut Vec<Update>) -> Report {
         for mut live in std::mem::take(&mut self.live) {
-            live.detach(&self.context());
+            live.detach(&self.known.context());
             self.collect(live, updates);
         }
-        let mut ended = std::mem::take(&mut self.ended);
-        ended.sort_by_key(|(number, _)| *number);
-        let tool = self.header.as_ref().map_or_else(
+        let (sessions, left_out) = self.ended.take();
+        let tool = self.known.header.as_ref().map_or_else(
             || Tool { version: String::new(), kernel: String::new(), hooks: String::new() },
             |header| Tool { version: header.tool.clone(), kernel: header.kernel.clone(), hooks: header.hooks.clone() },
         );
         let log = LogSummary {
-            lost: self.lost(),
-            truncated: self.loss.truncated.saturating_add(self.loss.fault),
+            lost: self.known.lost(),
+            truncated: self.known.loss.truncated.saturating_add(self.known.loss.fault),
             unfinished: !self.has_end,
-            ..self.summary
+            ..self.known.summary
         };
-        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, sessions: ended.into_iter().map(|(_, session)| session).collect() }
+        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, sessions, left_out }
     }
 
     /// How many matched sessions have ended.
     pub fn ended_sessions(&self) -> usize {
-        self.ended.len()
+        self.ended.count()
     }
 
     /// A line of the log could not be read.
     pub fn note_unreadable(&mut self) {
-        self.summary.unreadable = self.summary.unreadable.saturating_add(1);
+        self.known.summary.unreadable = self.known.summary.unreadable.saturating_add(1);
     }
 
     /// A line of the log was of a kind that this version does not know.
     pub fn note_unknown(&mut self) {
-        self.summary.unknown = self.summary.unknown.saturating_add(1);
+        self.known.summary.unknown = self.known.summary.unknown.saturating_add(1);
     }
 
     fn count(&mut self, record: &Record) {
@@ -117,41 +156,32 @@ impl Analysis {
             | Record::Clock(_)
             | Record::End(_) => false,
         };
-        self.summary.events = self.summary.events.saturating_add(u64::from(is_event));
-    }
-
-    fn lost(&self) -> u64 {
-        self.loss.ring.saturating_add(self.loss.tables)
-    }
-
-    fn context(&self) -> Context<'_> {
-        Context { header: self.header.as_ref(), clock: self.clock, lost: self.lost(), state: &self.state }
+        self.known.summary.events = self.known.summary.events.saturating_add(u64::from(is_event));
     }
 
     fn seed_process(&mut self, seed: &SeedProc) {
-        self.state.seed_process(seed);
+        self.known.state.seed_process(seed);
         if seed.role.as_deref() == Some("session") {
             self.seeds.insert(seed.pid, seed.clone());
         }
     }
 
     fn seed_fd(&mut self, seed: &SeedFd, updates: &mut Vec<Update>) {
-        self.state.seed_fd(seed);
+        self.known.state.seed_fd(seed);
         let Some(socket) = seed.socket.as_ref().filter(|_| seed.client) else { return };
         // The session's other descriptors of the same socket tell nothing new.
         let Some(process) = self.seeds.remove(&seed.pid) else { return };
         self.began += 1;
-        let live = Live::seeded(self.began, &process, socket, &self.context(), updates);
+        let live = Live::seeded(self.began, &process, socket, &self.known.context(), updates);
         self.live.push(live);
     }
 
     fn sys(&mut self, sys: &Sys, updates: &mut Vec<Update>) {
-        self.state.apply(sys);
+        self.known.state.apply(sys);
         if matches!(sys.call, Call::Accept | Call::Accept4) && sys.ret >= 0 {
             return self.accept(sys, updates);
         }
-        let context =
-            Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
+        let context = self.known.context();
         let inode = sys.socket.as_ref().map(|socket| socket.inode);
         let Some(at) = position(&self.live, sys.pid, inode) else { return };
         let Some(live) = self.live.get_mut(at) else { return };
@@ -165,18 +195,18 @@ impl Analysis {
     fn accept(&mut self, sys: &Sys, updates: &mut Vec<Update>) {
         let Some(peer) = sys.peer.as_ref() else { return };
         // What a session's own process accepts is no session.
-        if sys.matched != Some(true) && self.state.process(sys.pid).is_some_and(|process| process.role == Role::Traced) {
+        if sys.matched != Some(true) && self.known.state.process(sys.pid).is_some_and(|process| process.role == Role::Traced) {
             return;
         }
         if sys.matched == Some(false) {
             self.backlog.remove(&peer.to_string());
-            self.summary.unmatched = self.summary.unmatched.saturating_add(1);
+            self.known.summary.unmatched = self.known.summary.unmatched.saturating_add(1);
             updates.push(Update::Unmatched { client: peer.to_string() });
             return;
         }
         let Some(socket) = sys.socket.as_ref() else { return };
         self.began += 1;
-        let mut live = Live::accepted(self.began, sys, socket, peer, &self.context());
+        let mut live = Live::accepted(self.began, sys, socket, peer, &self.known.context());
         if let Some(waited) = self.backlog.remove(&peer.to_string()) {
             live.waited_in_backlog(waited);
         }
@@ -195,12 +225,11 @@ impl Analysis {
     }
 
     fn fork(&mut self, fork: &Fork, updates: &mut Vec<Update>) {
-        self.state.fork(fork);
+        self.known.state.fork(fork);
         if fork.child == fork.pid {
             return;
         }
-        let context =
-            Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
+        let context = self.known.context();
         if fork.traced
             && let Some(live) = self.live.iter_mut().rev().find(|live| live.is_awaiting_fork_of(fork.pid))
         {
@@ -215,8 +244,7 @@ impl Analysis {
     }
 
     fn block(&mut self, block: &Block, updates: &mut Vec<Update>) {
-        let context =
-            Context { header: self.header.as_ref(), clock: self.clock, lost: self.loss.ring.saturating_add(self.loss.tables), state: &self.state };
+        let context = self.known.context();
         if let Some(at) = position(&self.live, block.pid, None)
             && let Some(live) = self.live.get_mut(at)
         {
@@ -226,22 +254,22 @@ impl Analysis {
 
     fn exit(&mut self, exit: &Exit, updates: &mut Vec<Update>) {
         if exit.tid == exit.pid
-            && let Some(at) = self.live.iter().position(|live| live.is_served_by(exit.pid))
+            && let Some(at) = self.live.iter().position(|live| live.serves(exit.pid))
         {
             let mut live = self.live.remove(at);
-            live.exit(exit, &self.context());
+            live.exit(exit, &self.known.context());
             self.collect(live, updates);
         }
-        self.state.exit(exit);
+        self.known.state.exit(exit);
     }
 
     /// A session is over: its last updates, and its place in the report.
     fn collect(&mut self, live: Live, updates: &mut Vec<Update>) {
         let number = live.number();
-        let mut session = live.conclude(&self.context(), updates);
+        let mut session = live.conclude(&self.known.context(), updates);
         session.findings = crate::diagnosis::findings(&session);
         updates.push(Update::SessionEnded(Box::new(session.clone())));
-        self.ended.push((number, session));
+        self.ended.push(number, session);
     }
 }
 

@@ -5,14 +5,13 @@
 
 use super::{Explained, Match, Present};
 use crate::event::Proto;
-use crate::proto::dns::{Message, Question, is_answer, parse, parse_stream, rcode_name, type_name};
+use crate::proto::dns::{Message, PORT, Question, is_answer, rcode_name, type_name};
 use crate::report::{Cause, Dns, DnsServer, Outcome};
 use crate::session::{Mark, seconds};
 use crate::state::Socket;
 use crate::wait::Step;
 use mta_trace_common::syscalls::Call;
 
-const PORT: u16 = 53;
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
 
@@ -20,27 +19,20 @@ fn is_dns(socket: &Socket) -> bool {
     socket.peer_port() == Some(PORT)
 }
 
-fn message(step: &Step) -> Option<Message> {
-    let socket = step.socket().filter(|socket| is_dns(socket))?;
-    let data = step.data.as_ref()?;
-    if socket.proto == Proto::Tcp { parse_stream(data) } else { parse(data) }
-}
-
 /// The question that a step sends.
-fn asked(step: &Step) -> Option<(u16, Question)> {
-    if !step.is_send() {
-        return None;
-    }
-    let message = message(step).filter(|message| !message.is_response)?;
-    Some((message.id, message.question?))
+fn asked(step: &Step) -> Option<(u16, &Question)> {
+    let message = step.dns.as_ref().filter(|message| step.is_send() && !message.is_response)?;
+    Some((message.id, message.question.as_ref()?))
 }
 
 /// The answer that a step receives.
-fn answered(step: &Step) -> Option<Message> {
-    if !step.is_receive() {
-        return None;
-    }
-    message(step).filter(|message| message.is_response)
+fn answered(step: &Step) -> Option<&Message> {
+    step.dns.as_ref().filter(|message| step.is_receive() && message.is_response)
+}
+
+/// Whether a step brings an answer that answers nothing: only another query goes on from there.
+pub(super) fn has_failed(step: &Step) -> bool {
+    answered(step).is_some_and(|answer| !is_final(answer))
 }
 
 /// Whether a step sends to a name server.
@@ -64,10 +56,10 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
         return Match::Continues;
     }
     if is_begun && let Some(answer) = answered(step) {
-        return if is_final(&answer) { Match::Completes } else { Match::Continues };
+        return if is_final(answer) { Match::Completes } else { Match::Continues };
     }
     if let Some(query) = asked(step) {
-        let is_same = lookup.is_some_and(|lookup| repeats(&lookup.steps, &query) || joins(&lookup.steps, &query.1));
+        let is_same = lookup.is_some_and(|lookup| repeats(&lookup.steps, query) || joins(&lookup.steps, query.1));
         return if is_same { Match::Continues } else { Match::Begins };
     }
     let Some(lookup) = lookup else { return Match::No };
@@ -81,8 +73,8 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
 }
 
 /// The same question with the same id: the next try of the look-up (glibc keeps the id, also for the next server).
-fn repeats(steps: &[Step], (id, question): &(u16, Question)) -> bool {
-    steps.iter().filter_map(asked).any(|(known_id, known)| known_id == *id && known.is_same(question))
+fn repeats(steps: &[Step], (id, question): (u16, &Question)) -> bool {
+    steps.iter().filter_map(asked).any(|(known_id, known)| known_id == id && known.is_same(question))
 }
 
 /// The other address type of the same name, asked before anything was waited for: one look-up (`getaddrinfo`).
@@ -90,7 +82,7 @@ fn joins(steps: &[Step], question: &Question) -> bool {
     let is_address = |qtype| qtype == TYPE_A || qtype == TYPE_AAAA;
     let has_waited = steps.iter().any(|step| step.is_blocked && !step.is_send() || step.is_receive());
     let is_pair = |known: &Question| is_address(known.qtype) && known.qtype != question.qtype && known.qname.eq_ignore_ascii_case(&question.qname);
-    !has_waited && is_address(question.qtype) && steps.iter().filter_map(asked).any(|(_, known)| is_pair(&known))
+    !has_waited && is_address(question.qtype) && steps.iter().filter_map(asked).any(|(_, known)| is_pair(known))
 }
 
 fn is_tcp_connect(step: &Step) -> bool {
@@ -100,11 +92,11 @@ fn is_tcp_connect(step: &Step) -> bool {
 /// Whether nothing more is to be expected after this answer.
 fn is_complete(steps: &[Step], last: &Step) -> bool {
     let answers = answers(steps).into_iter().chain(answered(last).filter(|answer| is_to(steps, answer)));
-    answers.filter(is_final).count() >= distinct_questions(steps)
+    answers.filter(|answer| is_final(answer)).count() >= distinct_questions(steps)
 }
 
 /// The answers to what was asked: a late one to an earlier look-up is none.
-fn answers(steps: &[Step]) -> Vec<Message> {
+fn answers(steps: &[Step]) -> Vec<&Message> {
     steps.iter().filter_map(answered).filter(|answer| is_to(steps, answer)).collect()
 }
 
@@ -133,6 +125,8 @@ fn hidden_questions(steps: &[Step]) -> usize {
 
 pub(super) fn explain(steps: &[Step]) -> Explained {
     let mut explained = Explained::of(steps);
+    // A look-up has several connections, of several kinds: `servers` tells of them.
+    explained.connected = None;
     let servers = servers(steps);
     let attempts = servers.iter().map(|server| server.attempts).fold(0, u32::saturating_add);
     let slowest = servers.iter().max_by(|a, b| a.waited_s.unwrap_or(0.0).total_cmp(&b.waited_s.unwrap_or(0.0)));
@@ -143,21 +137,31 @@ pub(super) fn explain(steps: &[Step]) -> Explained {
     if explained.outcome != Outcome::Timeout {
         explained.timer_ns = None;
     }
-    let question = steps.iter().find_map(asked).map(|(_, question)| question).or_else(|| answers.iter().find_map(|answer| answer.question.clone()));
+    let question = steps.iter().find_map(asked).map(|(_, question)| question).or_else(|| answers.iter().find_map(|answer| answer.question.as_ref()));
     explained.dns = Some(Dns {
-        qname: question.map(|question| question.qname).unwrap_or_default(),
+        qname: question.map(|question| question.qname.clone()).unwrap_or_default(),
         qtype: qtype(steps, &answers),
         rcode: answers.last().map(|answer| rcode_name(answer.rcode)),
         servers,
+        unanswered: unanswered(steps),
     });
     explained
+}
+
+/// Of several questions asked at once, of which some were answered, be it by an error: how many were not.
+fn unanswered(steps: &[Step]) -> Option<u32> {
+    let mut answered: Vec<u16> = answers(steps).iter().filter(|answer| !answer.is_truncated).map(|answer| answer.id).collect();
+    answered.sort_unstable();
+    answered.dedup();
+    let missing = distinct_questions(steps).saturating_sub(answered.len());
+    u32::try_from(missing).ok().filter(|&missing| !answered.is_empty() && missing > 0)
 }
 
 fn is_all_answered(steps: &[Step]) -> bool {
     answers(steps).iter().filter(|answer| is_final(answer)).count() >= distinct_questions(steps)
 }
 
-fn outcome(answers: &[Message], by_call: Outcome, is_all_answered: bool) -> Outcome {
+fn outcome(answers: &[&Message], by_call: Outcome, is_all_answered: bool) -> Outcome {
     match answers.last() {
         _ if is_all_answered => Outcome::Ok,
         Some(last) if !is_answer(last.rcode) && matches!(by_call, Outcome::Ok) => Outcome::Error,
@@ -167,7 +171,7 @@ fn outcome(answers: &[Message], by_call: Outcome, is_all_answered: bool) -> Outc
     }
 }
 
-fn qtype(steps: &[Step], answers: &[Message]) -> String {
+fn qtype(steps: &[Step], answers: &[&Message]) -> String {
     let mut types: Vec<u16> = steps.iter().filter_map(asked).map(|(_, question)| question.qtype).collect();
     types.extend(answers.iter().filter_map(|answer| answer.question.as_ref()).map(|question| question.qtype));
     types.sort_unstable();
@@ -179,7 +183,9 @@ fn qtype(steps: &[Step], answers: &[Message]) -> String {
 struct Asked {
     address: String,
     attempts: u32,
+    tcp_attempts: u32,
     is_answered: bool,
+    is_truncated: bool,
     waited_ns: i64,
 }
 
@@ -194,7 +200,7 @@ fn servers(steps: &[Step]) -> Vec<DnsServer> {
         current = Some((index_of(&mut servers, peer.to_string()), first.from));
     }
     for step in steps {
-        let Some(peer) = step.socket().and_then(|socket| socket.peer.as_ref()) else { continue };
+        let Some((proto, peer)) = step.socket().and_then(|socket| Some((socket.proto, socket.peer.as_ref()?))) else { continue };
         let address = peer.to_string();
         let is_failed_connect = is_tcp_connect(step) && step.ret.is_none_or(|ret| ret < 0 && ret != -115);
         if is_query(step) || is_tcp_connect(step) {
@@ -204,11 +210,13 @@ fn servers(steps: &[Step]) -> Vec<DnsServer> {
             let sent = if is_query(step) { queries(step) } else { u32::from(is_failed_connect) };
             if let Some(server) = servers.get_mut(index) {
                 server.attempts = server.attempts.saturating_add(sent);
+                server.tcp_attempts = server.tcp_attempts.saturating_add(if proto == Proto::Tcp { sent } else { 0 });
             }
-        } else if answered(step).is_some_and(|answer| is_to(steps, &answer)) {
+        } else if let Some(answer) = answered(step).filter(|answer| is_to(steps, answer)) {
             let index = index_of(&mut servers, address);
             if let Some(server) = servers.get_mut(index) {
                 server.is_answered = true;
+                server.is_truncated |= answer.is_truncated;
             }
         }
     }
@@ -217,11 +225,13 @@ fn servers(steps: &[Step]) -> Vec<DnsServer> {
     }
     servers
         .into_iter()
-        .map(|Asked { address, attempts, is_answered, waited_ns }| DnsServer {
+        .map(|Asked { address, attempts, tcp_attempts, is_answered, is_truncated, waited_ns }| DnsServer {
             address,
             attempts: attempts.max(1),
             answered: is_answered,
             waited_s: Some(seconds(waited_ns)),
+            tcp_attempts: Some(tcp_attempts).filter(|&attempts| attempts > 0),
+            truncated: is_truncated,
         })
         .collect()
 }
@@ -230,7 +240,7 @@ fn index_of(servers: &mut Vec<Asked>, address: String) -> usize {
     if let Some(index) = servers.iter().position(|server| server.address == address) {
         return index;
     }
-    servers.push(Asked { address, attempts: 0, is_answered: false, waited_ns: 0 });
+    servers.push(Asked { address, attempts: 0, tcp_attempts: 0, is_answered: false, is_truncated: false, waited_ns: 0 });
     servers.len() - 1
 }
 

@@ -1,6 +1,6 @@
 //! `milter`: a mail filter has been told a stage of the dialogue and has not said what to do.
 //!
-//! A wait goes from the packet that asks to the packet that answers. That a connection is a milter's is told by its first
+//! A wait goes from the packet that asks (or the macros that are sent for it) to the packet that answers. That a connection is a milter's is told by its first
 //! packet; a wait for the connection itself, before it, is one because that endpoint has spoken milter before, or speaks it then.
 
 use super::{Explained, Match, Present, outcome};
@@ -13,10 +13,24 @@ use mta_trace_common::syscalls::Call;
 /// Bytes of a packet's head: sendmail reads them apart from the rest.
 const HEAD_BYTES: i64 = 5;
 
+/// `SMFIC_MACRO`.
+const MACROS: u8 = b'D';
+
 /// The stage that a step asks for.
 fn asked(step: &Step) -> Option<&'static str> {
     let is_packet = step.is_milter && step.is_send();
     stage(parse(step.data.as_ref().filter(|_| is_packet)?)?.command)
+}
+
+/// It sends the macros of the command that follows at once, to which there is no answer.
+fn is_macros(step: &Step) -> bool {
+    step.is_milter && step.is_send() && step.data.as_ref().and_then(|data| parse(data)).is_some_and(|head| head.command == MACROS)
+}
+
+/// In how many writes the request left: up to the first packet that comes back.
+fn writes(steps: &[Step]) -> Option<u32> {
+    let until_answer = steps.iter().take_while(|step| !step.is_receive());
+    u32::try_from(until_answer.filter(|step| step.is_milter && step.is_send()).count()).ok().filter(|&writes| writes > 0)
 }
 
 /// The reply that a step reads.
@@ -30,7 +44,7 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     let inode = step.socket().map(|socket| socket.inode);
     let is_connected_here =
         present.is_some_and(|present| present.steps.iter().all(|step| asked(step).is_none()) && inode.is_some_and(|inode| present.knows(inode)));
-    if asked(step).is_some() {
+    if asked(step).is_some() || is_macros(step) {
         return if is_connected_here { Match::Continues } else { Match::Begins };
     }
     if step.call == Some(Call::Connect) && step.is_known_milter {
@@ -56,8 +70,9 @@ pub(super) fn explain(steps: &[Step]) -> Explained {
     if answer.is_some_and(|(_, denied)| denied) {
         explained.outcome = Outcome::Denied;
     }
-    let asked_stage = steps.iter().find_map(asked).unwrap_or("negotiate");
-    explained.milter = Some(Milter { stage: asked_stage.to_owned(), reply: answer.map(|(name, _)| name.to_owned()) });
+    let first = if steps.iter().any(is_macros) { "macros" } else { "negotiate" };
+    let asked_stage = steps.iter().find_map(asked).unwrap_or(first);
+    explained.milter = Some(Milter { stage: asked_stage.to_owned(), reply: answer.map(|(name, _)| name.to_owned()), writes: writes(steps) });
     explained.attempts = outcome::connects(steps);
     explained
 }

@@ -12,6 +12,7 @@ mod ident;
 mod milter;
 mod network;
 mod outcome;
+mod outstanding;
 mod sasl;
 mod sleep;
 mod spool_sync;
@@ -71,6 +72,7 @@ struct Explained {
     dns: Option<Dns>,
     milter: Option<Milter>,
     timer_ns: Option<u64>,
+    connected: Option<bool>,
     descriptor: Option<String>,
 }
 
@@ -79,11 +81,22 @@ struct Explained {
 struct Present {
     row: &'static Row,
     steps: Vec<Step>,
+    /// Nothing is left open of its sockets.
+    is_closed: bool,
 }
 
 impl Present {
     fn is(&self, cause: Cause) -> bool {
         self.row.cause == cause
+    }
+
+    fn push(&mut self, step: Step) {
+        let most = if self.is(Cause::Dns) { MAX_DNS_STEPS } else { MAX_STEPS };
+        if self.steps.len() >= most {
+            self.steps.remove(most / 2);
+        }
+        self.is_closed &= step.sockets().next().is_none();
+        self.steps.push(step);
     }
 
     fn last_to(&self) -> Option<Mark> {
@@ -101,8 +114,11 @@ impl Present {
     }
 }
 
-/// How many steps of one wait are kept; a wait of more goes on with its last ones.
+/// How many steps of one wait are kept; a wait of more goes on with its first and last ones.
 const MAX_STEPS: usize = 4096;
+
+/// The same for `dns`, where each step is compared with all others: more than any resolver makes of one question.
+const MAX_DNS_STEPS: usize = 64;
 
 /// Puts steps together to named waits.
 #[derive(Clone, Debug)]
@@ -110,6 +126,8 @@ pub struct Namer {
     start: Mark,
     min_wait_ns: u64,
     present: Option<Present>,
+    /// What blocked since the present wait's last step: inside it if it goes on, behind it if not.
+    aside: Vec<Step>,
     /// End of the last wait: none begins before it.
     end: Mark,
 }
@@ -117,7 +135,7 @@ pub struct Namer {
 impl Namer {
     /// For a session that begins here; waits below the threshold are not named.
     pub fn new(start: Mark, min_wait_ns: u64) -> Self {
-        Self { start, min_wait_ns, present: None, end: start }
+        Self { start, min_wait_ns, present: None, aside: Vec::new(), end: start }
     }
 
     /// The session is counted from here: what began before is counted from here too.
@@ -127,25 +145,35 @@ impl Namer {
 
     /// Takes the next step; gives the waits that ended with it.
     pub fn step(&mut self, step: Step) -> Vec<Named> {
+        if self.present.as_ref().is_some_and(|present| outstanding::may_be_inside(&step, present)) && self.aside.len() < MAX_STEPS {
+            self.aside.push(step);
+            return Vec::new();
+        }
         let Some((row, matched)) = classify(&step, self.present.as_ref()) else { return Vec::new() };
         let mut ended = Vec::new();
         if matched == Match::Begins {
             ended.extend(self.finish());
-            self.present = Some(Present { row, steps: Vec::new() });
+            self.present = Some(Present { row, steps: Vec::new(), is_closed: false });
         }
         if let Some(present) = &mut self.present {
             if !unknown::keeps_name(row.cause, matched) {
                 present.row = row;
             }
-            if present.steps.len() >= MAX_STEPS {
-                present.steps.remove(MAX_STEPS / 2);
-            }
-            present.steps.push(step);
+            self.aside.drain(..).for_each(|inside| present.push(inside));
+            present.push(step);
         }
         if matched == Match::Completes {
             ended.extend(self.finish());
         }
         ended
+    }
+
+    /// Descriptors were closed; `is_open` tells whether a socket still has one.
+    pub fn closed(&mut self, is_open: impl Fn(u64) -> bool) {
+        if let Some(present) = &mut self.present {
+            let mut sockets = present.steps.iter().flat_map(Step::sockets).peekable();
+            present.is_closed = sockets.peek().is_some() && !sockets.any(|socket| is_open(socket.inode));
+        }
     }
 
     /// The process was killed: what the present wait was interrupted in did not end.
@@ -155,9 +183,20 @@ impl Namer {
         }
     }
 
-    /// The present wait ends, if there is one.
-    pub fn finish(&mut self) -> Option<Named> {
-        let Present { row, steps } = self.present.take()?;
+    /// The present wait ends, if there is one, and what was kept aside is no part of it.
+    pub fn finish(&mut self) -> Vec<Named> {
+        let mut ended: Vec<Named> = self.finish_present().into_iter().collect();
+        for step in std::mem::take(&mut self.aside) {
+            if let Some((row, _)) = classify(&step, None) {
+                self.present = Some(Present { row, steps: vec![step], is_closed: false });
+                ended.extend(self.finish_present());
+            }
+        }
+        ended
+    }
+
+    fn finish_present(&mut self) -> Option<Named> {
+        let Present { row, steps, is_closed: _ } = self.present.take()?;
         let from = self.end.max(steps.first()?.from);
         let to = steps.last()?.to;
         let elapsed = to.since(&from).elapsed;
@@ -173,24 +212,16 @@ impl Namer {
     pub fn preview(&self, step: Step) -> Option<Named> {
         let mut copy = self.clone();
         copy.step(step);
-        copy.finish()
+        copy.finish().pop()
     }
 }
 
 fn classify(step: &Step, present: Option<&Present>) -> Option<(&'static Row, Match)> {
-    // What blocks while an answer is outstanding, without being a call of its own, is inside that wait.
-    if let Some(present) = present.filter(|present| step.is_file_system && is_outstanding(present)) {
-        return Some((present.row, Match::Continues));
-    }
     TABLE.iter().map(|row| (row, (row.recognise)(step, present))).find(|(_, matched)| *matched != Match::No)
 }
 
-fn is_outstanding(present: &Present) -> bool {
-    matches!(present.row.cause, Cause::Dns | Cause::Milter | Cause::Ident | Cause::Sasl)
-}
-
 fn report(row: &Row, steps: &[Step], from: &Mark, to: &Mark, start: &Mark) -> Wait {
-    let Explained { target, outcome, attempts, dns, milter, timer_ns, descriptor } = (row.explain)(steps);
+    let Explained { target, outcome, attempts, dns, milter, timer_ns, connected, descriptor } = (row.explain)(steps);
     let mut syscalls: Vec<String> = Vec::new();
     for step in steps.iter().filter(|step| step.is_blocked) {
         if !syscalls.contains(&step.name) {
@@ -207,6 +238,7 @@ fn report(row: &Row, steps: &[Step], from: &Mark, to: &Mark, start: &Mark) -> Wa
         dns,
         milter,
         timer_s: timer_ns.map(|ns| seconds(ns.cast_signed())),
+        connected,
         syscalls,
         descriptor,
         peer: None,

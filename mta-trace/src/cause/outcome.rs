@@ -6,12 +6,13 @@ use crate::wait::Step;
 use mta_trace_common::syscalls::Call;
 
 impl Explained {
-    /// What the last step that blocked (else the last one) tells.
+    /// What the last step that blocked (else the last one) tells. A page fault in between decides nothing.
     pub(super) fn of(steps: &[Step]) -> Self {
-        let deciding = steps.iter().rfind(|step| step.is_blocked).or(steps.last());
+        let own = || steps.iter().filter(|step| !step.is_file_system);
+        let deciding = own().rfind(|step| step.is_blocked).or(steps.last());
         let (outcome, timer_ns) = deciding.map_or((Outcome::Ok, None), outcome);
         // An error that a later call reports without blocking is how it ended (a refused UDP datagram).
-        let after = steps.last().map_or(Outcome::Ok, outcome_of);
+        let after = own().next_back().map_or(Outcome::Ok, outcome_of);
         let is_late = outcome == Outcome::Ok && after != Outcome::Ok && after != Outcome::Timeout;
         Self {
             target: None,
@@ -20,6 +21,7 @@ impl Explained {
             dns: None,
             milter: None,
             timer_ns,
+            connected: is_connected(steps),
             descriptor: deciding.and_then(Step::descriptor),
         }
     }
@@ -36,7 +38,7 @@ fn outcome_of(step: &Step) -> Outcome {
 /// How a step ended, and the process's own timer that ended it.
 pub(super) fn outcome(step: &Step) -> (Outcome, Option<u64>) {
     let Some(ret) = step.ret else { return (Outcome::Unfinished, None) };
-    if ret == 0 && step.is_poll() {
+    if step.has_timed_out() {
         return (Outcome::Timeout, step.timeout_ns);
     }
     let outcome = match ret {
@@ -56,6 +58,19 @@ pub(super) fn outcome(step: &Step) -> (Outcome, Option<u64>) {
         _ => Outcome::Error,
     };
     (outcome, None)
+}
+
+/// Whether a connection that was attempted came about: by the call itself, or since bytes went over it.
+fn is_connected(steps: &[Step]) -> Option<bool> {
+    steps.iter().fold(None, |connected, step| {
+        let is_transfer = (step.is_send() || step.is_receive()) && step.ret.is_some_and(|ret| ret > 0);
+        match (connected, step.call == Some(Call::Connect)) {
+            (Some(true), _) => connected,
+            (_, true) => Some(step.ret == Some(0)),
+            (Some(false), false) => Some(is_transfer),
+            (None, false) => None,
+        }
+    })
 }
 
 /// How often a connection was attempted.

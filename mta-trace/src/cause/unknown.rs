@@ -1,6 +1,6 @@
 //! `unknown`: it blocked, and nothing says for what. The call and the descriptor are all there is to say.
 
-use super::{Explained, Match, Present};
+use super::{Explained, Match, Present, outstanding::is_outstanding};
 use crate::report::Cause;
 use crate::wait::Step;
 
@@ -11,7 +11,7 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     // A process that ended inside a call does not tell its arguments: what was outstanding went on.
     let is_unnamed = step.is_unnamed_poll() || step.ret.is_none() && step.is_receive() && step.object.is_none();
     match present {
-        Some(present) if is_unnamed && super::is_outstanding(present) => Match::Continues,
+        Some(present) if is_unnamed && is_outstanding(present) => Match::Continues,
         _ => Match::Begins,
     }
 }

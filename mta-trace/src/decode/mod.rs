@@ -52,7 +52,7 @@ fn comm(bytes: &[u8; 16]) -> String {
 /// Name and arguments of a call known by number, as far as registers tell them.
 fn call_of(nr: i64, registers: &[u64; 6]) -> (Option<String>, Option<Args>) {
     match Call::by_number(nr) {
-        Some(call) => (Some(call.name().to_owned()), Some(sys::arguments(call, registers, &[], 0))),
+        Some(call) => (Some(call.name().to_owned()), Some(sys::arguments(call, registers, &[]))),
         None => (None, None),
     }
 }

@@ -35,6 +35,9 @@ pub const OPEN: Bits = &[
     (0x8_0000, "O_CLOEXEC"),
 ];
 
+/// `close_range(2)` flags.
+pub const CLOSE_RANGE: Bits = &[(0x2, "CLOSE_RANGE_UNSHARE"), (0x4, "CLOSE_RANGE_CLOEXEC")];
+
 /// `poll(2)` events.
 pub const POLL: Bits = &[
     (0x1, "POLLIN"),

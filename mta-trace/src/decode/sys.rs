@@ -48,11 +48,7 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         pid: head.tgid,
         tid: head.tid,
         call,
-        args: if is(FLAG_PATH) {
-            Args { path: path_of_file(data), ..arguments(call, registers, &[], *ret) }
-        } else {
-            arguments(call, registers, data, *ret)
-        },
+        args: if is(FLAG_PATH) { Args { path: path_of_file(data), ..arguments(call, registers, &[]) } } else { arguments(call, registers, data) },
         ret: *ret,
         start: (*since != 0).then_some(*since),
         at: super::counters(head),
@@ -105,7 +101,7 @@ pub fn int(register: u64) -> i32 {
 }
 
 /// Arguments by their meaning. Without `data` (a call that has not returned) what stands in memory is absent.
-pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8], ret: i64) -> Args {
+pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8]) -> Args {
     let [a, b, c, d, ..] = *registers;
     let mut args = Args { fd: call.row().fd0.then(|| int(a)), ..Args::default() };
     match call {
@@ -119,7 +115,12 @@ pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8], ret: i64) -> Arg
         Call::Connect => args.addr = socket::address(data),
         Call::Accept4 => args.flags = names::bits(d & 0xffff_ffff, names::SOCK),
         Call::Close => args.fd = Some(int(a)),
-        Call::CloseRange | Call::Dup2 | Call::Dup3 => {
+        Call::CloseRange => {
+            args.fd = Some(int(a));
+            args.fd2 = Some(int(b));
+            args.flags = names::bits(c & 0xffff_ffff, names::CLOSE_RANGE);
+        }
+        Call::Dup2 | Call::Dup3 => {
             args.fd = Some(int(a));
             args.fd2 = Some(int(b));
         }
@@ -177,7 +178,6 @@ pub fn arguments(call: Call, registers: &[u64; 6], data: &[u8], ret: i64) -> Arg
         | Call::Sync
         | Call::RestartSyscall => {}
     }
-    let _ = ret;
     args
 }
 

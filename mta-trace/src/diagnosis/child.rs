@@ -3,9 +3,9 @@
 //! In: the `child` waits of one command on one process. Out: one finding.
 
 use super::{Case, Text, mta::Topic};
-use crate::report::{Command, Wait};
+use crate::report::{Command, Session, Wait};
 
-pub fn rule(_: &Command, _: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, _: &Wait) -> &'static str {
     "child"
 }
 
@@ -17,6 +17,6 @@ pub fn explain(case: &Case) -> Text {
         summary: format!("{} for {child}{inner}", case.opening()),
         evidence: format!("the server did nothing until the child had ended or written to its pipe{}", case.traces()),
         remedy: (case.advice)(Topic::Child).to_owned(),
-        check: None,
+        check: Some(format!("ps -o pid,stat,wchan:32,args --ppid {}", case.session.pid)),
     }
 }

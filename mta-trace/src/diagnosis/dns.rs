@@ -1,18 +1,21 @@
 //! Findings of name look-ups: silent, slow, failing name servers.
 //!
 //! In: the `dns` waits of one command on one server. Out: one finding with all their names. A server is called
-//! silent only if it answered none of these questions. Not here: which look-ups a mail server makes (`mta/`).
+//! silent only if it answered none of these questions; what it answered in part is a rule of its own. Not here: which look-ups a mail server makes (`mta/`).
 
 use super::{
     Case, Text,
     mta::Topic,
-    text::{count, host_port, list, seconds, shell},
+    text::{count, ended, host_port, list, seconds, shell},
 };
-use crate::report::{Command, Dns, Outcome, Verb, Wait};
+use crate::report::{Command, Dns, DnsServer, Outcome, Session, Verb, Wait};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const TIMEOUT: &str = "dns-timeout";
+const UNFINISHED: &str = "dns-unfinished";
 const SERVER_SILENT: &str = "dns-server-silent";
+const TRUNCATED: &str = "dns-truncated";
+const PARTIAL: &str = "dns-partial";
 const UNREACHABLE: &str = "dns-unreachable";
 const ERROR: &str = "dns-error";
 const SLOW: &str = "dns-slow";
@@ -20,23 +23,27 @@ const SLOW: &str = "dns-slow";
 /// Names of one question type are spelled out up to this many.
 const NAMES: usize = 4;
 
-pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
+    let is_truncated = target_server(wait).is_some_and(|server| server.truncated);
+    let is_unanswered = wait.dns.as_ref().is_some_and(|dns| dns.unanswered.is_some());
+    let is_answered = target_server(wait).is_some_and(|server| server.answered);
     match wait.outcome {
+        Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,
+        Outcome::Timeout | Outcome::Refused | Outcome::Unreachable | Outcome::Reset if is_truncated => TRUNCATED,
+        Outcome::Timeout if is_unanswered => PARTIAL,
+        // It answered SERVFAIL or the like, and was asked again in vain.
+        Outcome::Timeout if is_answered => ERROR,
+        Outcome::Timeout => TIMEOUT,
         Outcome::Refused | Outcome::Unreachable | Outcome::Reset => UNREACHABLE,
-        Outcome::Timeout | Outcome::Unfinished | Outcome::Interrupted => TIMEOUT,
-        Outcome::Ok | Outcome::Denied | Outcome::Error => {
-            let silent = wait.dns.as_ref().is_some_and(|dns| is_silent(dns, wait.target.as_deref()));
-            match (silent, wait.outcome == Outcome::Error) {
-                (true, _) => SERVER_SILENT,
-                (false, true) => ERROR,
-                (false, false) => SLOW,
-            }
-        }
+        Outcome::Ok | Outcome::Denied | Outcome::Error if target_server(wait).is_some_and(|server| !server.answered) => SERVER_SILENT,
+        Outcome::Error => ERROR,
+        Outcome::Ok | Outcome::Denied => SLOW,
     }
 }
 
-fn is_silent(dns: &Dns, target: Option<&str>) -> bool {
-    dns.servers.iter().any(|server| Some(server.address.as_str()) == target && !server.answered)
+/// The server on which most of the time was spent.
+fn target_server(wait: &Wait) -> Option<&DnsServer> {
+    wait.dns.as_ref()?.servers.iter().find(|server| Some(server.address.as_str()) == wait.target.as_deref())
 }
 
 pub fn explain(case: &Case) -> Text {
@@ -44,20 +51,33 @@ pub fn explain(case: &Case) -> Text {
     let target = case.target_text();
     let opening = case.opening();
     let attempts = attempts(case.waits);
-    let unfinished = case.waits.iter().all(|wait| wait.outcome == Outcome::Unfinished);
+    let tried = format!("{opening} for DNS: {questions}, {attempts}");
     let summary = match case.rule {
-        TIMEOUT if unfinished => {
-            format!("{opening} for DNS: {questions}, {attempts}, not answered by {target} when the trace of it ended")
-        }
-        TIMEOUT => format!("{opening} for DNS: {questions}, {attempts}, never answered by {}", asked(case)),
+        UNFINISHED => format!("{tried}, not answered by {target} {}", case.when_left()),
+        TIMEOUT => format!("{tried}, never answered by {}", asked(case)),
         SERVER_SILENT => {
             format!("{opening} for DNS: {questions} not answered by {target}, which is asked before {} that answered", list(&answering(case)))
         }
-        UNREACHABLE => format!("{opening} for DNS: {questions}, {attempts}, {target} could not be reached"),
-        ERROR => format!("{opening} for DNS: {questions}, answered {} by {target}", rcodes(case)),
-        _ => format!("{opening} for DNS: {questions}, answered by {target} only after {}", seconds(slowest(case))),
+        TRUNCATED => {
+            let tcp = if case.waits.iter().all(|wait| wait.outcome == Outcome::Timeout) { "never answered" } else { "could not be reached" };
+            format!("{opening} for DNS: {questions}, answered by {target} over UDP, but truncated; over TCP it {tcp}")
+        }
+        PARTIAL => format!("{opening} for DNS: {questions} and what was asked at once with it, {attempts}, answered only in part by {target}"),
+        UNREACHABLE => format!("{tried}, {target} could not be reached"),
+        ERROR => match rcodes(case) {
+            codes if codes.is_empty() => format!("{opening} for DNS: {questions}, which failed with an error, without an answer of {target}"),
+            codes => format!("{opening} for DNS: {questions}, answered {} by {target}", list(&codes)),
+        },
+        _ => {
+            let tcp = if case.waits.iter().any(|wait| is_tcp_after_truncated(wait)) { ", over TCP after a truncated answer" } else { "" };
+            format!("{opening} for DNS: {questions}, answered by {target} only after {}{tcp}", seconds(slowest(case)))
+        }
     };
-    Text { summary, evidence: evidence(case), remedy: remedy(case), check: check(case) }
+    Text { summary, evidence: evidence(case), remedy: remedy(case), check: check(case).or_else(|| Some("cat /etc/resolv.conf".to_owned())) }
+}
+
+fn is_tcp_after_truncated(wait: &Wait) -> bool {
+    target_server(wait).is_some_and(|server| server.truncated && server.tcp_attempts.is_some())
 }
 
 /// `AAAA and A of example.com`; several names: `PTR of x, A of y`.
@@ -100,8 +120,8 @@ fn attempts(waits: &[&Wait]) -> String {
 
 /// Every server that was asked in vain.
 fn asked(case: &Case) -> String {
-    let servers = servers(case, |answered| !answered);
-    if servers.is_empty() { case.target_text().to_owned() } else { list(&servers) }
+    let is_told = case.waits.iter().any(|wait| wait.dns.is_some());
+    if is_told { list(&servers(case, |answered| !answered)) } else { case.target_text().to_owned() }
 }
 
 fn answering<'a>(case: &Case<'a>) -> Vec<&'a str> {
@@ -118,14 +138,14 @@ fn servers<'a>(case: &Case<'a>, wanted: impl Fn(bool) -> bool) -> Vec<&'a str> {
     found
 }
 
-fn rcodes(case: &Case) -> String {
+fn rcodes<'a>(case: &Case<'a>) -> Vec<&'a str> {
     let mut found: Vec<&str> = Vec::new();
     for rcode in case.waits.iter().filter_map(|wait| wait.dns.as_ref()?.rcode.as_deref()) {
         if !found.contains(&rcode) {
             found.push(rcode);
         }
     }
-    if found.is_empty() { "with an error".to_owned() } else { list(&found) }
+    found
 }
 
 fn slowest(case: &Case) -> f64 {
@@ -138,12 +158,13 @@ fn evidence(case: &Case) -> String {
         .iter()
         .filter_map(|wait| {
             let dns = wait.dns.as_ref()?;
-            let answer = dns.rcode.as_deref().unwrap_or("no answer");
+            let answer = answer(wait, dns);
             let name = shown(&dns.qname);
             if let [server] = dns.servers.as_slice() {
                 let attempts = count(u64::from(server.attempts), "attempt");
                 let (address, elapsed) = (&server.address, seconds(wait.elapsed_s));
-                return Some(format!("{} {name}: {answer} from {address}, {attempts}, {elapsed}", dns.qtype));
+                let tcp = server.tcp_attempts.map(|n| format!(" ({n} over TCP)")).unwrap_or_default();
+                return Some(format!("{} {name}: {answer} from {address}, {attempts}{tcp}, {elapsed}", dns.qtype));
             }
             let servers: Vec<String> = dns
                 .servers
@@ -169,6 +190,17 @@ fn evidence(case: &Case) -> String {
     format!("{number}{colon}{}{stub}{}", look_ups.join("; "), case.traces())
 }
 
+/// What came back.
+fn answer(wait: &Wait, dns: &Dns) -> String {
+    let rcode = dns.rcode.as_deref().unwrap_or("no answer");
+    let is_truncated = target_server(wait).is_some_and(|server| server.truncated);
+    match dns.unanswered {
+        _ if is_truncated && wait.outcome != Outcome::Ok => format!("a truncated answer and then nothing ({})", ended(wait.outcome)),
+        Some(n) => format!("{rcode}, and no answer to {}", count(u64::from(n), "more question")),
+        None => rcode.to_owned(),
+    }
+}
+
 /// Where `systemd-resolved` listens (systemd-resolved.service(8)).
 const STUBS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54))];
 
@@ -186,6 +218,10 @@ fn remedy(case: &Case) -> String {
         (Some(address), _) => format!("find out what the name server on this machine ({address}) waits for: its log, its forwarders"),
         (None, Some((host, _))) => match case.rule {
             ERROR => format!("find out why {host} fails for this name (its zone, its forwarder, DNSSEC)"),
+            TRUNCATED => format!(
+                "let TCP port 53 of {host} through: an answer that does not fit into UDP comes that way (RFC 7766), and some firewalls drop it"
+            ),
+            PARTIAL => format!("find out why {host} answers only one of the two questions (A and AAAA) that are asked at once"),
             SLOW => format!("find out why {host} is slow for this name (its forwarder, the zone's own servers)"),
             _ => format!("repair the name server {host} or take it out of /etc/resolv.conf"),
         },
@@ -227,6 +263,7 @@ fn topic(case: &Case, dns: &Dns) -> Option<Topic> {
         return Some(Topic::Blocklist);
     }
     match case.command.verb {
+        _ if case.is_behind => None,
         Verb::Connect => Some(Topic::ForwardOfClient),
         Verb::Mail | Verb::Rcpt if dns.qtype == "MX" => Some(Topic::MailExchanger),
         Verb::Mail | Verb::Rcpt if dns.qtype.split('+').all(|it| it == "A" || it == "AAAA") => Some(Topic::Canonify),
@@ -255,7 +292,8 @@ fn check(case: &Case) -> Option<String> {
     // dig takes a word that begins like this for an option, a server or a switch.
     let quoted = if name.starts_with(['-', '+', '@']) { format!("-q {}", shell(name)) } else { shell(name) };
     let port = if port == 53 { String::new() } else { format!(" -p {port}") };
-    Some(format!("dig @{host}{port} {quoted} {} +tries=1 +time=5", shell(qtype)))
+    let tcp = if target_server(slowest).is_some_and(|server| server.truncated) { " +tcp" } else { "" };
+    Some(format!("dig @{host}{port} {quoted} {}{tcp} +tries=1 +time=5", shell(qtype)))
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use super::{
     mta::Topic,
     text::{count, shell},
 };
-use crate::report::{Command, Wait};
+use crate::report::{Command, Session, Wait};
 
-pub fn rule(_: &Command, _: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, _: &Wait) -> &'static str {
     "file-io"
 }
 
@@ -20,6 +20,6 @@ pub fn explain(case: &Case) -> Text {
         summary: format!("{} for the file system: {path}", case.opening()),
         evidence: format!("{}{}", count(number, "wait"), case.traces()),
         remedy: (case.advice)(Topic::FileIo).to_owned(),
-        check: case.target.map(|path| format!("findmnt -T {}; iostat -x 1 5", shell(path))),
+        check: Some(case.target.map_or_else(|| "iostat -x 1 5".to_owned(), |path| format!("findmnt -T {}; iostat -x 1 5", shell(path)))),
     }
 }

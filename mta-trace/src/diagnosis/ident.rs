@@ -8,25 +8,28 @@ use super::{
     mta::Topic,
     text::{connect, ended, seconds},
 };
-use crate::report::{Command, Outcome, Wait};
+use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "ident-timeout";
+const UNFINISHED: &str = "ident-unfinished";
 const SLOW: &str = "ident-slow";
 
-pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
     match wait.outcome {
-        Outcome::Timeout | Outcome::Unfinished | Outcome::Interrupted => TIMEOUT,
+        Outcome::Timeout => TIMEOUT,
+        Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,
         Outcome::Ok | Outcome::Refused | Outcome::Unreachable | Outcome::Reset | Outcome::Denied | Outcome::Error => SLOW,
     }
 }
 
 pub fn explain(case: &Case) -> Text {
     let target = case.target_text();
-    let in_connect = case.waits.iter().any(|wait| wait.syscalls.iter().any(|call| call == "connect"));
-    let how = match (case.rule, in_connect) {
-        (TIMEOUT, true) => "which never answered the connection attempt",
-        (TIMEOUT, false) => "which accepted the connection and never answered the query",
-        _ => "which answered late",
+    let how = match (case.rule, case.connected()) {
+        (TIMEOUT, Some(false)) => "which never answered the connection attempt".to_owned(),
+        (TIMEOUT, Some(true)) => "which accepted the connection and never answered the query".to_owned(),
+        (TIMEOUT, None) => "which never answered".to_owned(),
+        (UNFINISHED, _) => format!("which had not answered {}", case.when_left()),
+        _ => "which answered late".to_owned(),
     };
     let outcome = case.waits.first().map_or("", |wait| ended(wait.outcome));
     let timer = case.waits.iter().find_map(|wait| wait.timer_s);

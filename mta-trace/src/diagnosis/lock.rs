@@ -8,9 +8,9 @@ use super::{
     mta::Topic,
     text::{count, shell},
 };
-use crate::report::{Command, Wait};
+use crate::report::{Command, Session, Wait};
 
-pub fn rule(_: &Command, _: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, _: &Wait) -> &'static str {
     "file-lock"
 }
 
@@ -21,6 +21,6 @@ pub fn explain(case: &Case) -> Text {
         summary: format!("{} for a lock on {path} that another process held", case.opening()),
         evidence: format!("{} for the lock{}", count(number, "wait"), case.traces()),
         remedy: (case.advice)(Topic::Lock).to_owned(),
-        check: case.target.map(|path| format!("fuser -v {}; lslocks", shell(path))),
+        check: Some(case.target.map_or_else(|| "lslocks".to_owned(), |path| format!("fuser -v {}; lslocks", shell(path)))),
     }
 }

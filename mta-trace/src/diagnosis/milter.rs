@@ -8,15 +8,17 @@ use super::{
     mta::Topic,
     text::{connect, count, ended, list, seconds},
 };
-use crate::report::{Command, Outcome, Wait};
+use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "milter-timeout";
+const UNFINISHED: &str = "milter-unfinished";
 const UNREACHABLE: &str = "milter-unreachable";
 const SLOW: &str = "milter-slow";
 
-pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
     match wait.outcome {
-        Outcome::Timeout | Outcome::Unfinished | Outcome::Interrupted => TIMEOUT,
+        Outcome::Timeout => TIMEOUT,
+        Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,
         Outcome::Refused | Outcome::Unreachable | Outcome::Reset => UNREACHABLE,
         Outcome::Ok | Outcome::Denied | Outcome::Error => SLOW,
     }
@@ -33,6 +35,7 @@ pub fn explain(case: &Case) -> Text {
     let at = if stages.is_empty() { String::new() } else { format!(" at {}", list(&stages)) };
     let how = match case.rule {
         TIMEOUT => format!("never answered{at}"),
+        UNFINISHED => format!("had not answered{at} {}", case.when_left()),
         UNREACHABLE => format!("could not be reached{at}"),
         _ => format!("answered late{at}"),
     };

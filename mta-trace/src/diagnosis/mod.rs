@@ -19,8 +19,8 @@ mod spool;
 mod text;
 mod unknown;
 
-use crate::report::{Cause, Command, Finding, Session, Severity, Wait};
-use mta::Advice;
+use crate::report::{Cause, Command, Finding, Outcome, Session, Severity, Wait};
+use mta::{Advice, Check};
 
 /// Waits of one command with the same rule and target.
 struct Case<'a> {
@@ -30,7 +30,10 @@ struct Case<'a> {
     target: Option<&'a str>,
     waits: &'a [&'a Wait],
     elapsed_s: f64,
+    /// They lie behind this command, not in it.
+    is_behind: bool,
     advice: Advice,
+    check: Check,
 }
 
 /// What a rule says about a case.
@@ -45,7 +48,7 @@ struct Text {
 struct Family {
     cause: Cause,
     /// Name of the rule for a wait.
-    rule: fn(&Command, &Wait) -> &'static str,
+    rule: fn(&Session, &Command, &Wait) -> &'static str,
     /// What the wait is counted for: its own target, or what several targets have in common.
     target: fn(&Command, &Wait) -> Option<String>,
     explain: fn(&Case) -> Text,
@@ -77,17 +80,20 @@ const FLOOR_S: f64 = 0.1;
 /// The findings of a session, worst first.
 pub fn findings(session: &Session) -> Vec<Finding> {
     let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
-    let advice = mta::advice_for(&session.mta);
+    let (advice, check) = mta::advice_for(&session.mta);
     let nagle = nagle::find(session);
+    let behind = behind(session);
     let mut found: Vec<Finding> = Vec::new();
-    for command in &session.commands {
-        for group in groups(command, |wait| nagle.iter().any(|pattern| pattern.has(wait))) {
+    for (command, is_behind) in session.commands.iter().map(|it| (it, false)).chain(behind.iter().map(|it| (it, true))) {
+        for group in groups(session, command, |wait| nagle.iter().any(|pattern| pattern.has(wait))) {
             let elapsed_s: f64 = group.waits.iter().map(|wait| wait.elapsed_s).sum();
             if elapsed_s < FLOOR_S {
                 continue;
             }
-            let case = Case { session, command, rule: group.rule, target: group.target.as_deref(), waits: &group.waits, elapsed_s, advice };
-            let text = (group.family.explain)(&case);
+            let Group { rule, ref target, ref waits, .. } = group;
+            let case = Case { session, command, rule, target: target.as_deref(), waits, elapsed_s, is_behind, advice, check };
+            let mut text = (group.family.explain)(&case);
+            text.check = text.check.or_else(|| Some(case.look()));
             found.push(finding(command.index, group.rule, group.cause, group.target.clone(), elapsed_s, server_s, text));
         }
     }
@@ -104,6 +110,19 @@ pub fn findings(session: &Session) -> Vec<Finding> {
     found
 }
 
+/// The waits between commands, each with the command behind which it lies, without that one's own.
+fn behind(session: &Session) -> Vec<Command> {
+    let mut behind: Vec<Command> = Vec::new();
+    for wait in &session.between {
+        let Some(command) = session.commands.iter().rev().find(|it| it.start_s <= wait.start_s).or(session.commands.first()) else { continue };
+        match behind.iter_mut().find(|it| it.index == command.index) {
+            Some(known) => known.waits.push(wait.clone()),
+            None => behind.push(Command { waits: vec![wait.clone()], absent: Vec::new(), ..command.clone() }),
+        }
+    }
+    behind
+}
+
 struct Group<'a> {
     family: &'static Family,
     cause: Cause,
@@ -113,14 +132,14 @@ struct Group<'a> {
 }
 
 /// The waits of a command by cause, rule and target, in the order in which they began.
-fn groups<'a>(command: &'a Command, explained: impl Fn(&Wait) -> bool) -> Vec<Group<'a>> {
+fn groups<'a>(session: &Session, command: &'a Command, explained: impl Fn(&Wait) -> bool) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     for wait in &command.waits {
         if wait.cause == Cause::Client || explained(wait) {
             continue;
         }
         let family = FAMILIES.iter().find(|family| family.cause == wait.cause).unwrap_or(&OTHER);
-        let rule = (family.rule)(command, wait);
+        let rule = (family.rule)(session, command, wait);
         let target = (family.target)(command, wait);
         match groups.iter_mut().find(|it| it.cause == wait.cause && it.rule == rule && it.target == target) {
             Some(group) => group.waits.push(wait),
@@ -172,7 +191,26 @@ fn severity(rule: &str, elapsed_s: f64, share: f64) -> Severity {
 impl Case<'_> {
     /// `MAIL waited 20.02 s`.
     fn opening(&self) -> String {
-        format!("{} waited {}", self.command.verb.name(), text::seconds(self.elapsed_s))
+        let (verb, elapsed) = (self.command.verb.name(), text::seconds(self.elapsed_s));
+        if self.is_behind { format!("after {verb} the server itself waited {elapsed}") } else { format!("{verb} waited {elapsed}") }
+    }
+
+    /// Where nothing better is known: what the serving processes do while it lasts.
+    fn look(&self) -> String {
+        let Session { pid, daemon_pid, .. } = self.session;
+        let which = if pid == daemon_pid { format!("-p {pid}") } else { format!("--ppid {daemon_pid}") };
+        format!("ps -o pid,stat,wchan:32,args {which}")
+    }
+
+    /// Why nobody knows how it would have ended.
+    fn when_left(&self) -> &'static str {
+        let is_interrupted = self.waits.iter().all(|wait| wait.outcome == Outcome::Interrupted);
+        if is_interrupted { "when a signal interrupted it" } else { "when the trace of it ended" }
+    }
+
+    /// Whether the connection came about, where that is known.
+    fn connected(&self) -> Option<bool> {
+        self.waits.iter().find_map(|wait| wait.connected)
     }
 
     /// The target in a sentence.

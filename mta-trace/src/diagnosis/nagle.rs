@@ -1,7 +1,8 @@
 //! The finding `milter-nagle`: about 40 ms at each callback of a milter that answers at once.
 //!
 //! In: a whole session, since each wait for itself is too short for a finding. Out: at most one pattern per
-//! milter. Two small writes in a row on a TCP connection: Nagle's algorithm (RFC 1122, 4.2.3.4) holds the second
+//! milter. The evidence is the request's two writes in a row, without a read between: what left in one write has another
+//! reason. Two small writes in a row on a TCP connection: Nagle's algorithm (RFC 1122, 4.2.3.4) holds the second
 //! back until the first is acknowledged, and the peer delays its acknowledgement (4.2.3.2), 40 ms on Linux.
 
 use super::{
@@ -48,7 +49,7 @@ impl Pattern<'_> {
                 self.target
             ),
             evidence: format!(
-                "{} in {}, all answered, all between 30 and 60 ms, over TCP: each request leaves in two small writes, the \
+                "{} in {}, all answered, all between 30 and 60 ms, over TCP: each request left in two or more writes, the \
                  second waits for the acknowledgement of the first, which Linux delays by 40 ms",
                 count(number, "callback"),
                 count(commands, "command")
@@ -64,7 +65,8 @@ impl Pattern<'_> {
 
 fn fits(wait: &Wait) -> bool {
     let over_tcp = wait.target.as_deref().is_some_and(|target| host_port(target).is_some());
-    wait.cause == Cause::Milter && wait.outcome == Outcome::Ok && over_tcp && RANGE_S.contains(&wait.elapsed_s)
+    let in_several_writes = wait.milter.as_ref().and_then(|milter| milter.writes).is_some_and(|writes| writes > 1);
+    wait.cause == Cause::Milter && wait.outcome == Outcome::Ok && over_tcp && in_several_writes && RANGE_S.contains(&wait.elapsed_s)
 }
 
 /// One pattern for each milter that shows it.

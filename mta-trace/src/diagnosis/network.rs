@@ -7,15 +7,17 @@ use super::{
     mta::Topic,
     text::{connect, count, ended, host_port},
 };
-use crate::report::{Command, Outcome, Wait};
+use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "network-timeout";
+const UNFINISHED: &str = "network-unfinished";
 const UNREACHABLE: &str = "network-unreachable";
 const SLOW: &str = "network-slow";
 
-pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
     match wait.outcome {
-        Outcome::Timeout | Outcome::Unfinished | Outcome::Interrupted => TIMEOUT,
+        Outcome::Timeout => TIMEOUT,
+        Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,
         Outcome::Refused | Outcome::Unreachable | Outcome::Reset => UNREACHABLE,
         Outcome::Ok | Outcome::Denied | Outcome::Error => SLOW,
     }
@@ -23,14 +25,20 @@ pub fn rule(_: &Command, wait: &Wait) -> &'static str {
 
 pub fn explain(case: &Case) -> Text {
     let target = case.target_text();
-    let how = case.waits.first().map_or("", |wait| ended(wait.outcome));
+    let how = match (case.rule, case.connected()) {
+        (UNFINISHED, _) => format!("not over {}", case.when_left()),
+        (TIMEOUT, Some(false)) => "the connection attempt was never answered".to_owned(),
+        _ => case.waits.first().map_or("", |wait| ended(wait.outcome)).to_owned(),
+    };
     let number = u64::try_from(case.waits.len()).unwrap_or(u64::MAX);
     let who = case
         .target
         .and_then(host_port)
         .map_or_else(String::new, |(_, port)| format!("; `getent services {port}` names what usually listens on port {port}"));
+    // A unix socket is on this machine.
+    let over = if case.target.is_none_or(|target| host_port(target).is_some()) { " over the network" } else { "" };
     Text {
-        summary: format!("{} for {target} over the network: {how}", case.opening()),
+        summary: format!("{} for {target}{over}: {how}", case.opening()),
         evidence: format!("{}{}", count(number, "wait"), case.traces()),
         remedy: format!("{}{who}", (case.advice)(Topic::Network)),
         check: case.target.and_then(connect),

@@ -4,15 +4,17 @@
 //! is never read.
 
 use super::{Case, Text, mta::Topic, text::ended};
-use crate::report::{Command, Outcome, Wait};
+use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "sasl-timeout";
+const UNFINISHED: &str = "sasl-unfinished";
 const UNREACHABLE: &str = "sasl-unreachable";
 const SLOW: &str = "sasl-slow";
 
-pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
     match wait.outcome {
-        Outcome::Timeout | Outcome::Unfinished | Outcome::Interrupted => TIMEOUT,
+        Outcome::Timeout => TIMEOUT,
+        Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,
         Outcome::Refused | Outcome::Unreachable | Outcome::Reset => UNREACHABLE,
         Outcome::Ok | Outcome::Denied | Outcome::Error => SLOW,
     }
@@ -22,10 +24,11 @@ pub fn explain(case: &Case) -> Text {
     let target = case.target_text();
     let denied = case.waits.iter().any(|wait| wait.outcome == Outcome::Denied);
     let how = match case.rule {
-        TIMEOUT => "which did not answer",
-        UNREACHABLE => "which could not be reached",
-        _ if denied => "which said no after that time",
-        _ => "which answered late",
+        TIMEOUT => "which did not answer".to_owned(),
+        UNFINISHED => format!("which had not answered {}", case.when_left()),
+        UNREACHABLE => "which could not be reached".to_owned(),
+        _ if denied => "which said no after that time".to_owned(),
+        _ => "which answered late".to_owned(),
     };
     let outcomes = case.waits.first().map_or("", |wait| ended(wait.outcome));
     let delay = if denied { "; a refused password is often delayed on purpose (pam_faildelay, FAIL_DELAY)" } else { "" };

@@ -9,21 +9,29 @@ use super::{
     mta::Topic,
     text::{count, list, seconds},
 };
-use crate::report::{Command, Verb, Wait};
+use crate::report::{Command, Session, Verb, Wait};
 
 pub const GREET_PAUSE: &str = "greet-pause";
 pub const RCPT_THROTTLE: &str = "rcpt-throttle";
 pub const AUTH_THROTTLE: &str = "auth-throttle";
 const SLEEP: &str = "sleep";
 
-pub fn rule(command: &Command, wait: &Wait) -> &'static str {
+pub fn rule(session: &Session, command: &Command, wait: &Wait) -> &'static str {
     let nanosleep = wait.syscalls.iter().any(|call| call == "nanosleep" || call == "clock_nanosleep");
+    // Behind the greeting it is no pause before it.
+    let is_inside = wait.start_s <= command.start_s + command.elapsed_s;
     match command.verb {
-        Verb::Connect if !nanosleep => GREET_PAUSE,
-        Verb::Rcpt if nanosleep => RCPT_THROTTLE,
-        Verb::Auth if nanosleep => AUTH_THROTTLE,
+        Verb::Connect if !nanosleep && is_inside => GREET_PAUSE,
+        Verb::Rcpt if nanosleep && was_refused_before(session, command) => RCPT_THROTTLE,
+        Verb::Auth if nanosleep && was_refused_before(session, command) => AUTH_THROTTLE,
         _ => SLEEP,
     }
+}
+
+/// A throttle answers refusals: without one before it, the same sleep is the load's (`DelayLA`) or has another reason.
+fn was_refused_before(session: &Session, command: &Command) -> bool {
+    let mut earlier = session.commands.iter().filter(|it| it.index < command.index && it.verb == command.verb);
+    earlier.any(|it| it.reply_code.is_some_and(|code| code >= 400))
 }
 
 pub fn explain(case: &Case) -> Text {
@@ -40,6 +48,6 @@ pub fn explain(case: &Case) -> Text {
         summary,
         evidence: format!("{} of {}; the server waited for nothing but the time{}", count(number, "sleep"), list(&lengths), case.traces()),
         remedy: (case.advice)(topic).to_owned(),
-        check: None,
+        check: (case.check)(topic).map(str::to_owned),
     }
 }

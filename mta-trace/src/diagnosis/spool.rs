@@ -8,10 +8,10 @@ use super::{
     mta::Topic,
     text::{count, seconds, shell},
 };
-use crate::report::{Cause, Command, Wait};
+use crate::report::{Cause, Command, Session, Wait};
 use std::path::Path;
 
-pub fn rule(_: &Command, _: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, _: &Wait) -> &'static str {
     "spool-sync"
 }
 
@@ -42,6 +42,6 @@ pub fn explain(case: &Case) -> Text {
         summary: format!("{} for the disk: {} in {directory}", case.opening(), count(number, "fsync")),
         evidence: format!("{}, the slowest took {}{}", count(number, "fsync"), seconds(slowest), case.traces()),
         remedy: (case.advice)(Topic::Spool).to_owned(),
-        check: directory_check,
+        check: directory_check.or_else(|| Some("iostat -x 1 5".to_owned())),
     }
 }

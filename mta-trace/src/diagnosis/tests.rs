@@ -14,6 +14,7 @@ fn wait(cause: Cause, target: &str, elapsed_s: f64, outcome: Outcome) -> Wait {
         dns: None,
         milter: None,
         timer_s: None,
+        connected: None,
         syscalls: Vec::new(),
         descriptor: None,
         peer: None,
@@ -41,8 +42,11 @@ fn look_up(qtype: &str, qname: &str, elapsed_s: f64, rcode: Option<&str>, server
                 attempts: *attempts,
                 answered: *answered,
                 waited_s: None,
+                tcp_attempts: None,
+                truncated: false,
             })
             .collect(),
+        unanswered: None,
     });
     it
 }
@@ -87,6 +91,7 @@ fn session(commands: Vec<Command>) -> Session {
         queue_ids: Vec::new(),
         commands,
         findings: Vec::new(),
+        between: Vec::new(),
         before_accept_s: None,
         inherited_by: Vec::new(),
     }
@@ -166,7 +171,7 @@ fn ident_names_the_port() {
 fn forty_milliseconds_each_are_one_finding() {
     let callback = |stage: &str| {
         let mut it = wait(Cause::Milter, "127.0.0.1:7357", 0.044, Outcome::Ok);
-        it.milter = Some(Milter { stage: stage.to_owned(), reply: Some("continue".to_owned()) });
+        it.milter = Some(Milter { stage: stage.to_owned(), reply: Some("continue".to_owned()), writes: Some(2) });
         it
     };
     let commands = vec![
@@ -202,10 +207,13 @@ fn configured_delays_are_intended_and_come_last() {
     let mut throttle = wait(Cause::Sleep, "", 1.0, Outcome::Ok);
     throttle.syscalls = vec!["clock_nanosleep".to_owned()];
     let lock = wait(Cause::FileLock, "/etc/mail/access.db", 0.2, Outcome::Ok);
+    let mut refused = command(1, Verb::Rcpt, Vec::new());
+    refused.reply_code = Some(550);
     let found = findings(&session(vec![
         command(0, Verb::Connect, vec![pause]),
-        command(1, Verb::Rcpt, vec![throttle.clone(), lock]),
-        command(2, Verb::Noop, vec![throttle]),
+        refused,
+        command(2, Verb::Rcpt, vec![throttle.clone(), lock]),
+        command(3, Verb::Noop, vec![throttle]),
     ]));
     let rules: Vec<(&str, Severity)> = found.iter().map(|it| (it.rule.as_str(), it.severity)).collect();
     assert_eq!(
@@ -243,31 +251,33 @@ fn many_names_are_counted_and_hostile_ones_quoted() {
     assert_eq!(found[0].check.as_deref(), Some(r"dig @10.99.0.1 -q '-f/etc/x'\''$(id)' A +tries=1 +time=5"));
 }
 
+/// All that a finding can be about.
+const CAUSES: [Cause; 21] = [
+    Cause::Dns,
+    Cause::Ident,
+    Cause::Callback,
+    Cause::Relay,
+    Cause::Milter,
+    Cause::Sasl,
+    Cause::Ldap,
+    Cause::Sql,
+    Cause::Map,
+    Cause::Policy,
+    Cause::ContentFilter,
+    Cause::NameService,
+    Cause::Mta,
+    Cause::SpoolSync,
+    Cause::FileLock,
+    Cause::FileIo,
+    Cause::Child,
+    Cause::Sleep,
+    Cause::Tls,
+    Cause::Network,
+    Cause::Unknown,
+];
+
 #[test]
 fn every_cause_has_text() {
-    let causes = [
-        Cause::Dns,
-        Cause::Ident,
-        Cause::Callback,
-        Cause::Relay,
-        Cause::Milter,
-        Cause::Sasl,
-        Cause::Ldap,
-        Cause::Sql,
-        Cause::Map,
-        Cause::Policy,
-        Cause::ContentFilter,
-        Cause::NameService,
-        Cause::Mta,
-        Cause::SpoolSync,
-        Cause::FileLock,
-        Cause::FileIo,
-        Cause::Child,
-        Cause::Sleep,
-        Cause::Tls,
-        Cause::Network,
-        Cause::Unknown,
-    ];
     let outcomes = [
         Outcome::Ok,
         Outcome::Timeout,
@@ -279,13 +289,87 @@ fn every_cause_has_text() {
         Outcome::Interrupted,
         Outcome::Unfinished,
     ];
-    for cause in causes {
+    for cause in CAUSES {
         for outcome in outcomes {
             for target in ["", "10.99.0.1:9", "/run/x"] {
                 let found = findings(&session(vec![command(0, Verb::Data, vec![wait(cause, target, 1.0, outcome)])]));
                 assert_eq!(found.len(), 1);
                 let it = &found[0];
                 assert!(it.summary.starts_with("DATA waited 1.00 s") && !it.evidence.is_empty() && !it.remedy.is_empty(), "{it:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn regress_who_accepted_the_connection_did_not_refuse_to() {
+    for (connected, part) in [
+        (Some(false), "which never answered the connection attempt"),
+        (Some(true), "which accepted the connection and never answered the query"),
+        (None, "which never answered"),
+    ] {
+        let mut it = wait(Cause::Ident, "10.99.0.1:113", 4.999, Outcome::Timeout);
+        it.syscalls = vec!["connect".to_owned(), "read".to_owned()];
+        it.connected = connected;
+        let found = findings(&session(vec![command(0, Verb::Connect, vec![it])]));
+        assert!(found[0].summary.ends_with(part), "{}", found[0].summary);
+    }
+}
+
+#[test]
+fn regress_what_was_not_over_did_not_time_out() {
+    for (cause, target) in [
+        (Cause::Dns, "10.99.0.1:53"),
+        (Cause::Ident, "10.99.0.1:113"),
+        (Cause::Milter, "10.99.0.1:8891"),
+        (Cause::Sasl, "/run/saslauthd/mux"),
+        (Cause::Network, "10.99.0.1:389"),
+    ] {
+        for (outcome, part) in [(Outcome::Unfinished, "when the trace of it ended"), (Outcome::Interrupted, "when a signal interrupted it")] {
+            let found = findings(&session(vec![command(0, Verb::Connect, vec![wait(cause, target, 0.2, outcome)])]));
+            assert_eq!(found[0].rule, format!("{}-unfinished", cause.name()));
+            assert!(found[0].summary.ends_with(part), "{}", found[0].summary);
+            assert!(!found[0].summary.contains("never"), "{}", found[0].summary);
+        }
+    }
+}
+
+#[test]
+fn regress_a_throttle_needs_a_refusal_before_it() {
+    let throttled = |verb, code| {
+        let mut first = command(0, verb, Vec::new());
+        first.reply_code = Some(code);
+        let mut sleep = wait(Cause::Sleep, "", 1.0, Outcome::Ok);
+        sleep.syscalls = vec!["clock_nanosleep".to_owned()];
+        findings(&session(vec![first, command(1, verb, vec![sleep])]))[0].rule.clone()
+    };
+    assert_eq!(throttled(Verb::Rcpt, 550), "rcpt-throttle");
+    assert_eq!(throttled(Verb::Auth, 535), "auth-throttle");
+    // Above the load of DelayLA every RCPT sleeps, though none was refused.
+    assert_eq!(throttled(Verb::Rcpt, 250), "sleep");
+    assert_eq!(throttled(Verb::Auth, 235), "sleep");
+}
+
+#[test]
+fn regress_a_unix_socket_is_no_network_and_an_errno_no_answer() {
+    let found =
+        |target, outcome| findings(&session(vec![command(0, Verb::Rcpt, vec![wait(Cause::Network, target, 1.0, outcome)])]))[0].summary.clone();
+    assert_eq!(found("/var/run/nscd/socket", Outcome::Ok), "RCPT waited 1.00 s for /var/run/nscd/socket: answered");
+    assert_eq!(found("10.99.0.1:389", Outcome::Error), "RCPT waited 1.00 s for 10.99.0.1:389 over the network: failed with an error");
+    let mut failed = look_up("A", "example.com", 1.0, None, DEAD);
+    failed.outcome = Outcome::Error;
+    failed.dns.as_mut().expect("dns").servers[0].answered = true;
+    let found = findings(&session(vec![command(0, Verb::Rcpt, vec![failed])]));
+    assert!(!found[0].summary.contains("answered"), "{}", found[0].summary);
+}
+
+#[test]
+fn every_finding_has_a_check_by_hand() {
+    for cause in CAUSES {
+        for target in ["", "10.99.0.1:9", "/run/x", "@abstract", "relative"] {
+            for verb in [Verb::Connect, Verb::Rcpt, Verb::Auth, Verb::Data] {
+                let found = findings(&session(vec![command(0, verb, vec![wait(cause, target, 1.0, Outcome::Ok)])]));
+                assert!(found[0].check.is_some(), "{cause:?} {target:?}");
             }
         }
     }

@@ -42,7 +42,7 @@ pub fn ended(outcome: Outcome) -> &'static str {
         Outcome::Unreachable => "unreachable",
         Outcome::Reset => "reset by the peer",
         Outcome::Denied => "denied",
-        Outcome::Error => "answered with an error",
+        Outcome::Error => "failed with an error",
         Outcome::Interrupted => "interrupted by a signal",
         Outcome::Unfinished => "not over when the trace of it ended",
     }

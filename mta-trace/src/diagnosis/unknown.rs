@@ -7,9 +7,9 @@ use super::{
     mta::Topic,
     text::{connect, count, ended},
 };
-use crate::report::{Cause, Command, Wait};
+use crate::report::{Cause, Command, Session, Wait};
 
-pub fn rule(_: &Command, wait: &Wait) -> &'static str {
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
     wait.cause.name()
 }
 

@@ -88,7 +88,8 @@ impl<W: Write> View<W> {
     fn record(&mut self, record: &Record) -> io::Result<()> {
         match self {
             Self::Strace(strace) => strace.record(record),
-            Self::Timeline(_) | Self::None => Ok(()),
+            Self::Timeline(timeline) => timeline.record(record),
+            Self::None => Ok(()),
         }
     }
 

@@ -7,6 +7,9 @@
 
 use std::fmt::Write as _;
 
+/// Where name servers listen.
+pub const PORT: u16 = 53;
+
 /// Limit of a name on the wire (RFC 1035, 2.3.4).
 const MAX_NAME_BYTES: usize = 255;
 

@@ -4,6 +4,5 @@
 //! Not here: which descriptor the bytes came from, and what a fact means for a session (`session/`, `cause/`).
 
 pub mod dns;
-pub mod ident;
 pub mod milter;
 pub mod smtp;

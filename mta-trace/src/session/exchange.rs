@@ -2,7 +2,6 @@
 
 use super::mark::{Mark, Passed, seconds};
 use crate::report::{Boundary, Cause, Command, Outcome, Verb, Wait};
-use mta_trace_common::syscalls::{Call, Emit};
 
 /// A named wait with its marks.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,14 +84,16 @@ impl Exchange {
         sum
     }
 
-    /// Its account. `start` is the session's accept; `is_proven`: what was not seen did not happen.
-    pub fn account(&self, index: usize, start: &Mark, is_proven: bool) -> Command {
+    /// Its account. `start` is the session's accept; `is_proven`: what was not seen did not happen; `has_gap`: events were
+    /// lost, so that time blocked without an event may have been one wait of any length.
+    pub fn account(&self, index: usize, start: &Mark, is_proven: bool, has_gap: bool) -> Command {
         let passed = self.passed();
         let mut outside = passed;
         for wait in &self.waits {
             outside -= wait.to.since(&wait.from);
         }
         let rest = outside.elapsed.saturating_sub(outside.cpu).saturating_sub(outside.rq).saturating_sub(outside.blocked);
+        let (short, rest) = if has_gap { (0, rest.saturating_add(outside.blocked)) } else { (outside.blocked, rest) };
         let is_long = passed.elapsed >= 1_000_000_000;
         Command {
             index,
@@ -103,7 +104,7 @@ impl Exchange {
             reply: self.reply.clone(),
             start_s: seconds(self.from.since(start).elapsed),
             elapsed_s: seconds(passed.elapsed.max(0)),
-            short_waits_s: seconds(outside.blocked),
+            short_waits_s: seconds(short),
             cpu_s: seconds(outside.cpu),
             runqueue_s: seconds(outside.rq),
             // Below a microsecond it is the clocks' own noise.
@@ -134,12 +135,8 @@ impl Exchange {
 impl Seen {
     fn absent(self) -> Vec<String> {
         let Self { dns, connect, sync } = self;
-        // A call that is reported only when it was slow may have been there, and fast.
-        let is_told = |call: Call| call.row().emit != Emit::Slow;
-        [(dns, "dns", true), (connect, "connect", is_told(Call::Connect)), (sync, "fsync", is_told(Call::Fsync) && is_told(Call::Fdatasync))]
-            .into_iter()
-            .filter(|(is_seen, _, is_told)| !is_seen && *is_told)
-            .map(|(_, name, _)| name.to_owned())
-            .collect()
+        // All of them are reported however fast they were.
+        let absent = [(dns, "dns"), (connect, "connect"), (sync, "fsync")].into_iter().filter(|(is_seen, _)| !is_seen);
+        absent.map(|(_, name)| name.to_owned()).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! SMTP sessions: which bytes on the client's socket are which command, from when to when.
 //!
 //! Reads and writes of the serving process in, with marks; commands that begin and end out. Waits are
-//! handed in and stand in the command that is open. Not here: what the waits are (`wait.rs`, `cause/`).
+//! handed in and stand in the command that is open. Not here: what the waits are (`wait/`, `cause/`).
 //! Invariant: commands follow each other without overlap, whatever the bytes are.
 
 mod batch;
@@ -39,13 +39,24 @@ enum Phase {
     Closing,
 }
 
-/// A command began or ended; its index.
+/// A command began or ended; its index. Or a wait between commands is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// Began.
     Began(usize),
-    /// Ended: its account is final.
+    /// Ended: its account is final but for what a later loss or reply takes back.
     Ended(usize),
+    /// A wait of the server's own between two commands has delayed the client; its index among these.
+    Delayed(usize),
+    /// A wait turned out to belong to a command; their indices.
+    Waited(usize, usize),
+}
+
+/// What no command was open for.
+#[derive(Clone, Debug, Default)]
+struct Pending {
+    waits: Vec<Named>,
+    seen: Seen,
 }
 
 /// One SMTP dialogue.
@@ -60,6 +71,10 @@ pub struct Dialogue {
     replies: Replies,
     phase: Phase,
     told: Vec<Told>,
+    /// What the server waited for by itself while no command was open and the client's next line had come.
+    between: Vec<Named>,
+    /// What was waited for and seen since the last command, while it is not known to what it belongs.
+    pending: Pending,
     /// The last read in BODY: where the message ends if no final dot was seen.
     last_read: Option<Mark>,
     /// The server waited for the client since the last read.
@@ -80,6 +95,11 @@ impl Dialogue {
     /// All commands so far.
     pub fn commands(&self) -> &[Exchange] {
         &self.commands
+    }
+
+    /// What the server waited for by itself between commands, so that the client's next line had to wait.
+    pub fn between(&self) -> &[Named] {
+        &self.between
     }
 
     /// The command that has begun and not ended.
@@ -112,13 +132,26 @@ impl Dialogue {
         }
     }
 
+    /// Whether the greeting has not been written.
+    pub fn is_before_greeting(&self) -> bool {
+        self.open_verb() == Some(Verb::Connect)
+    }
+
     /// A wait ended; true: it stands in the open command, false: it lies between commands.
     pub fn attach(&mut self, named: Named, is_client: bool) -> Option<usize> {
         if is_client && self.awaits_client() {
             self.has_waited = true;
             self.idle_since = named.to;
         }
-        let open = self.open?;
+        let Some(open) = self.open else {
+            // Whoever ends the time between two commands has it (report-schema, `wait`): who that is tells the next read.
+            if is_client {
+                self.pending = Pending::default();
+            } else {
+                self.pending.waits.push(named);
+            }
+            return None;
+        };
         let index = open + self.queue_position(&named);
         self.commands.get_mut(open)?.waits.push(named);
         Some(index)
@@ -126,25 +159,38 @@ impl Dialogue {
 
     /// Something was seen in the open command.
     pub fn note(&mut self, note: impl FnOnce(&mut Seen)) {
-        if let Some(command) = self.open_mut() {
-            note(&mut command.seen);
-        }
+        let index = self.open;
+        let command = index.and_then(|index| self.commands.get_mut(index));
+        note(command.map_or(&mut self.pending.seen, |command| &mut command.seen));
     }
 
-    /// The server read `n` bytes of the client.
-    pub fn read(&mut self, mark: Mark, n: u64, smtp: Option<&Smtp>, data: &[u8]) {
+    /// The server read `n` bytes of the client; `is_cut`: more than are in `data`.
+    pub fn read(&mut self, mark: Mark, n: u64, smtp: Option<&Smtp>, data: &[u8], is_cut: bool) {
         let mode = smtp.map_or(SmtpMode::Unknown, |smtp| smtp.mode);
+        self.delay();
         self.resume(mode, mark);
         self.has_waited = false;
         self.idle_since = mark;
         match self.phase {
-            Phase::Command => self.read_lines(mark, smtp, data, n),
+            Phase::Command => self.read_lines(mark, smtp, data),
             Phase::Body => self.read_body(mark, n, smtp.is_some_and(|smtp| smtp.dot)),
             Phase::Auth | Phase::Tls => self.has_spoken = true,
             Phase::Opaque | Phase::Unknown => self.read_opaque(mark),
             Phase::Closing => {}
         }
+        if is_cut {
+            // The end of the line is not seen, so its beginning must not stand before another one.
+            self.lines.clear();
+        }
         self.last_read = Some(mark);
+    }
+
+    /// The client's bytes were there before the server looked: what it waited for has delayed the client.
+    fn delay(&mut self) {
+        for named in std::mem::take(&mut self.pending).waits {
+            self.told.push(Told::Delayed(self.between.len()));
+            self.between.push(named);
+        }
     }
 
     /// The client has closed its side, or reset the connection.
@@ -200,9 +246,15 @@ impl Dialogue {
     fn begin(&mut self, verb: Verb, mark: Mark) {
         self.finish_open(mark);
         let index = self.commands.len();
-        self.commands.push(Exchange::new(verb, mark));
+        let mut command = Exchange::new(verb, mark);
         self.open = Some(index);
         self.told.push(Told::Began(index));
+        // It may have begun some time ago, unseen: then what was waited for and seen since is its own.
+        let Pending { waits, seen } = std::mem::take(&mut self.pending);
+        command.seen = seen;
+        command.waits = waits.into_iter().filter(|named| named.from.t >= mark.t).collect();
+        self.told.extend((0..command.waits.len()).map(|wait| Told::Waited(index, wait)));
+        self.commands.push(command);
     }
 
     fn finish_open(&mut self, mark: Mark) {
@@ -250,12 +302,10 @@ impl Dialogue {
         }
     }
 
-    fn read_lines(&mut self, mark: Mark, smtp: Option<&Smtp>, data: &[u8], n: u64) {
+    fn read_lines(&mut self, mark: Mark, smtp: Option<&Smtp>, data: &[u8]) {
         if data.is_empty() && !smtp.is_some_and(|smtp| smtp.mode == SmtpMode::Command) {
-            if self.open.is_none() && n > 0 {
-                self.begin(Verb::Opaque, mark);
-            }
-            return;
+            self.lines.clear();
+            return self.read_opaque(mark);
         }
         let carry = smtp.and_then(|smtp| smtp.carry.as_ref()).map_or(&[][..], |carry| carry);
         for line in self.lines.push(carry, data) {

@@ -1,6 +1,6 @@
 //! How a dialogue begins: with its accept, or in the middle.
 
-use super::{Dialogue, Exchange, Mark, Phase, Told};
+use super::{Dialogue, Exchange, Mark, Pending, Phase, Told};
 use crate::proto::smtp::{Lines, Replies};
 use crate::report::Verb;
 use std::collections::VecDeque;
@@ -25,6 +25,8 @@ impl Dialogue {
             replies: Replies::default(),
             phase: Phase::Command,
             told: Vec::new(),
+            between: Vec::new(),
+            pending: Pending::default(),
             last_read: None,
             has_waited: false,
             idle_since: mark,

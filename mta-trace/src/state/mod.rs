@@ -172,7 +172,7 @@ impl State {
 
 impl Proc {
     fn learn_socket(&mut self, sys: &Sys) {
-        if let (Some(fd), Some(id)) = (sys.args.fd, &sys.socket) {
+        if let (Some(fd), Some(id), true) = (sys.args.fd, &sys.socket, sys.call.row().fd0) {
             let peer = sys.peer.as_ref().or(sys.args.addr.as_ref());
             self.fds.set(fd, Object::Socket(Socket::new(id, peer)));
         }
@@ -199,18 +199,24 @@ impl Proc {
                     self.fds.set(fd, Object::File(path));
                 }
             }
-            Call::Dup | Call::Dup2 | Call::Dup3 => self.duplicate(args.fd, returned),
-            Call::Fcntl if args.op.as_deref().is_some_and(|op| op.starts_with("F_DUPFD")) => self.duplicate(args.fd, returned),
+            _ if is_duplicate(*call, args) => self.duplicate(args.fd, returned),
+            Call::Pipe | Call::Pipe2 if returned.is_some() => {
+                if let Some((ends, name)) = pipe(args) {
+                    for fd in ends {
+                        self.fds.set(fd, Object::File(name.clone()));
+                    }
+                }
+            }
             // Also a close that reports an error has closed (close(2), NOTES).
             Call::Close => {
                 if let Some(fd) = args.fd {
                     self.fds.close(fd, fd);
                 }
             }
-            Call::CloseRange if returned.is_some() && !args.flags.iter().any(|flag| flag == "CLOSE_RANGE_CLOEXEC") => {
-                // The last descriptor is an unsigned number: ~0 means all.
-                let last = args.fd2.filter(|&last| last >= 0).unwrap_or(i32::MAX);
-                self.fds.close(args.fd.unwrap_or(0), last);
+            Call::CloseRange if returned.is_some() => {
+                if let Some((first, last)) = closed_range(args) {
+                    self.fds.close(first, last);
+                }
             }
             Call::Chdir if returned.is_some() => self.cwd = args.path.as_deref().and_then(|path| self.absolute(path)),
             Call::Alarm | Call::Setitimer => {
@@ -245,6 +251,31 @@ impl Proc {
         }
         self.cwd.as_deref().map(|cwd| join(cwd, path))
     }
+}
+
+/// Whether a call returns another descriptor of what is behind the one that it was given.
+pub fn is_duplicate(call: Call, args: &Args) -> bool {
+    match call {
+        Call::Dup | Call::Dup2 | Call::Dup3 => true,
+        Call::Fcntl => args.op.as_deref().is_some_and(|op| op.starts_with("F_DUPFD")),
+        _ => false,
+    }
+}
+
+/// The descriptors of a new pipe and a name for it: its inode, as in `/proc`, is not told.
+pub fn pipe(args: &Args) -> Option<([i32; 2], String)> {
+    let (read, write) = args.fd.zip(args.fd2)?;
+    Some(([read, write], format!("pipe:[{write}->{read}]")))
+}
+
+/// First and last descriptor that `close_range` closes now; none: it only marks them for exec.
+pub fn closed_range(args: &Args) -> Option<(i32, i32)> {
+    if args.flags.iter().any(|flag| flag == "CLOSE_RANGE_CLOEXEC") {
+        return None;
+    }
+    // The last one is an unsigned number: ~0 means all.
+    let last = args.fd2.filter(|&last| last >= 0).unwrap_or(i32::MAX);
+    Some((args.fd.unwrap_or(0), last))
 }
 
 fn join(directory: &str, path: &str) -> String {

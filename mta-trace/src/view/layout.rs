@@ -1,4 +1,4 @@
-//! Lines of 80 columns: a time, what, how long, why.
+//! Lines of at most 80 columns: a time, what, how long, why.
 //!
 //! In: pieces of text that are escaped already. Out: lines without their ends. A row whose parts do not fit beside each
 //! other goes on in the next line. Not here: colours, and what the parts say.
@@ -29,20 +29,20 @@ pub struct Row {
     pub detail: String,
 }
 
-/// The row as lines.
-pub fn row(row: &Row) -> Vec<String> {
+/// The row as lines of at most `limit` columns.
+pub fn row(row: &Row, limit: usize) -> Vec<String> {
     let time = row.at_s.map_or_else(|| " ".repeat(TEXT_AT), |at_s| format!("{at_s:8.3}  "));
     let Some(elapsed_s) = row.elapsed_s else {
-        return hanging(&time, &row.text, TEXT_AT + 2);
+        return hanging(&time, &row.text, TEXT_AT + 2, limit);
     };
     let duration = format!("{elapsed_s:9.3} s");
     // What is longer than its column has the whole line, with the duration at its end.
     let is_wide = row.detail.is_empty() && columns(&row.text) > TEXT;
-    let head = format!("{time}{:<width$}{duration}", row.text, width = if is_wide { TEXT_WIDE } else { TEXT });
-    let mut lines = if columns(&head) <= WIDTH {
+    let head = format!("{time}{:<width$}{duration}", row.text, width = if is_wide { limit.saturating_sub(TEXT_AT + DURATION) } else { TEXT });
+    let mut lines = if columns(&head) <= limit {
         vec![head]
     } else {
-        let mut lines = hanging(&time, &row.text, TEXT_AT + 2);
+        let mut lines = hanging(&time, &row.text, TEXT_AT + 2, limit);
         lines.push(format!("{:width$}{duration}", "", width = TEXT_AT + TEXT));
         lines
     };
@@ -50,39 +50,39 @@ pub fn row(row: &Row) -> Vec<String> {
         return lines;
     }
     let used = lines.last().map_or(0, |line| columns(line));
-    if used + 2 + columns(&row.detail) <= WIDTH {
+    if used + 2 + columns(&row.detail) <= limit {
         if let Some(last) = lines.last_mut() {
             last.push_str("  ");
             last.push_str(&row.detail);
         }
         return lines;
     }
-    let at = WIDTH.saturating_sub(columns(&row.detail)).clamp(TEXT_AT + 6, DETAIL_AT);
-    lines.extend(hanging(&" ".repeat(at), &row.detail, at));
+    let at = limit.saturating_sub(columns(&row.detail)).clamp(TEXT_AT + 6, DETAIL_AT);
+    lines.extend(hanging(&" ".repeat(at), &row.detail, at, limit));
     lines
 }
 
-/// Text behind a label, wrapped with the next lines under its beginning.
-pub fn labelled(indent: usize, label: &str, text: &str) -> Vec<String> {
+/// Text behind a label, wrapped at `limit` columns with the next lines under its beginning.
+pub fn labelled(indent: usize, label: &str, text: &str, limit: usize) -> Vec<String> {
     let first = format!("{:indent$}{label}", "");
     let hang = columns(&first);
-    hanging(&first, text, hang)
+    hanging(&first, text, hang, limit)
 }
 
 /// `first` and the words of `text`; further lines begin at column `hang`. A word that is longer than a line is broken.
-fn hanging(first: &str, text: &str, hang: usize) -> Vec<String> {
+fn hanging(first: &str, text: &str, hang: usize, limit: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = first.to_owned();
     let mut is_fresh = true;
     let blank = " ".repeat(hang);
     for word in text.split_inclusive(' ') {
         let width = columns(word.trim_end_matches(' '));
-        if !is_fresh && columns(&line) + width > WIDTH && hang + width <= WIDTH {
+        if !is_fresh && columns(&line) + width > limit && hang + width <= limit {
             lines.push(line.trim_end().to_owned());
             line.clone_from(&blank);
         }
         for c in word.chars() {
-            if columns(&line) >= WIDTH && c != ' ' {
+            if columns(&line) >= limit && c != ' ' {
                 lines.push(line.trim_end().to_owned());
                 line.clone_from(&blank);
             }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn wait(text: &str, detail: &str) -> Vec<String> {
-        row(&Row { at_s: Some(0.004), text: text.to_owned(), elapsed_s: Some(10.01), detail: detail.to_owned() })
+        row(&Row { at_s: Some(0.004), text: text.to_owned(), elapsed_s: Some(10.01), detail: detail.to_owned() }, WIDTH)
     }
 
     #[test]
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn words_are_wrapped_and_long_ones_broken() {
-        let lines = labelled(4, "check: ", &format!("one {} two", "y".repeat(200)));
+        let lines = labelled(4, "check: ", &format!("one {} two", "y".repeat(200)), WIDTH);
         assert!(lines.iter().all(|line| columns(line) <= WIDTH));
         assert!(lines.iter().skip(1).all(|line| line.starts_with("           ")));
         assert_eq!(lines.concat().matches('y').count(), 200);
-        assert_eq!(labelled(2, "", ""), [""]);
+        assert_eq!(labelled(2, "", "", WIDTH), [""]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub fn report(sessions: Vec<Session>) -> Report {
         tool: Tool { version: "0.1.0".to_owned(), kernel: "6.1.0".to_owned(), hooks: "tracepoint".to_owned() },
         log: LogSummary { events: 812, ..LogSummary::default() },
         sessions,
+        left_out: None,
     }
 }
 
@@ -32,6 +33,7 @@ pub fn wait(cause: Cause, target: &str, start_s: f64, elapsed_s: f64, outcome: O
         dns: None,
         milter: None,
         timer_s: None,
+        connected: None,
         syscalls: vec!["poll".to_owned()],
         descriptor: None,
         peer: None,
@@ -40,10 +42,11 @@ pub fn wait(cause: Cause, target: &str, start_s: f64, elapsed_s: f64, outcome: O
 }
 
 pub fn silent(qtype: &str, qname: &str, start_s: f64) -> Wait {
-    let server = DnsServer { address: "10.99.0.1:53".to_owned(), attempts: 2, answered: false, waited_s: Some(10.01) };
+    let server =
+        DnsServer { address: "10.99.0.1:53".to_owned(), attempts: 2, answered: false, waited_s: Some(10.01), tcp_attempts: None, truncated: false };
     Wait {
         attempts: Some(2),
-        dns: Some(Dns { qname: qname.to_owned(), qtype: qtype.to_owned(), rcode: None, servers: vec![server] }),
+        dns: Some(Dns { qname: qname.to_owned(), qtype: qtype.to_owned(), rcode: None, servers: vec![server], unanswered: None }),
         ..wait(Cause::Dns, "10.99.0.1:53", start_s, 10.01, Outcome::Timeout)
     }
 }
@@ -90,6 +93,7 @@ fn session(commands: Vec<Command>) -> Session {
         queue_ids: vec!["6AO4hfnA018762".to_owned()],
         commands,
         findings: Vec::new(),
+        between: Vec::new(),
         before_accept_s: None,
         inherited_by: Vec::new(),
     };
@@ -102,6 +106,7 @@ pub fn slow_session() -> Session {
     let mut ident = wait(Cause::Ident, "10.99.0.1:113", 10.019, 4.999, Outcome::Timeout);
     ident.syscalls = vec!["connect".to_owned()];
     ident.timer_s = Some(5.0);
+    ident.connected = Some(false);
     ident.attempts = Some(1);
     session(vec![
         command(

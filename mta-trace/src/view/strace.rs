@@ -11,6 +11,7 @@ use super::{
     words::{LINE, answered, breakdown, said},
 };
 use crate::event::{Block, Exit, Proto, Record, SocketId, Sys};
+use crate::state::{closed_range, is_duplicate, pipe};
 use crate::update::Update;
 use mta_trace_common::syscalls::Call;
 use std::{
@@ -128,7 +129,7 @@ impl<W: Write> Strace<W> {
             let unknown = if errno::is_restart(errno) { "?" } else { "-1" };
             return format!("{unknown} {}", errno::text(errno));
         }
-        match returns_descriptor(sys.call).then(|| i32::try_from(sys.ret).ok()).flatten() {
+        match returns_descriptor(sys).then(|| i32::try_from(sys.ret).ok()).flatten() {
             Some(number) => fd(sys.pid, number, &self.descriptors),
             None => sys.ret.to_string(),
         }
@@ -212,14 +213,20 @@ impl<W: Write> Strace<W> {
                     self.name(sys.pid, number, Some(path.clone()));
                 }
             }
-            Call::Dup | Call::Dup2 | Call::Dup3 => {
+            call if is_duplicate(call, &sys.args) => {
                 if let (Some(number), Some(old)) = (returned, sys.args.fd) {
                     let text = socket_text.or_else(|| self.descriptors.get(&(sys.pid, old)).cloned());
                     self.name(sys.pid, number, text);
                 }
             }
+            Call::Pipe | Call::Pipe2 if returned.is_some() => {
+                let Some((ends, name)) = pipe(&sys.args) else { return };
+                for number in ends {
+                    self.name(sys.pid, number, Some(name.clone()));
+                }
+            }
             _ => {
-                if let (Some(number), Some(_)) = (sys.args.fd, &socket_text) {
+                if let (Some(number), Some(_), true) = (sys.args.fd, &socket_text, sys.call.row().fd0) {
                     self.name(sys.pid, number, socket_text);
                 }
             }
@@ -235,8 +242,8 @@ impl<W: Write> Strace<W> {
             (Call::Close, Some(number)) => {
                 self.descriptors.remove(&(sys.pid, number));
             }
-            (Call::CloseRange, Some(first)) => {
-                let last = sys.args.fd2.unwrap_or(i32::MAX);
+            (Call::CloseRange, _) => {
+                let Some((first, last)) = closed_range(&sys.args) else { return };
                 self.descriptors.retain(|(pid, fd), _| *pid != sys.pid || *fd < first || *fd > last);
             }
             _ => {}
@@ -244,8 +251,8 @@ impl<W: Write> Strace<W> {
     }
 }
 
-fn returns_descriptor(call: Call) -> bool {
-    matches!(call, Call::Accept | Call::Accept4 | Call::Open | Call::Openat | Call::Dup | Call::Dup2 | Call::Dup3)
+fn returns_descriptor(sys: &Sys) -> bool {
+    matches!(sys.call, Call::Accept | Call::Accept4 | Call::Open | Call::Openat) || is_duplicate(sys.call, &sys.args)
 }
 
 /// As `-yy`: `TCP:[127.0.0.1:1->127.0.0.1:2]`, `UNIX:[inode->"/path"]`.

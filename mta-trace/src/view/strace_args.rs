@@ -25,7 +25,12 @@ pub fn arguments(pid: u32, call: Call, args: &Args, descriptors: &Descriptors) -
     if let Some(process) = process {
         parts.push(process.to_string());
     }
-    parts.extend(first.iter().chain(fd2).map(|number| fd(pid, *number, descriptors)));
+    let numbers: Vec<String> = first.iter().chain(fd2).map(|number| fd(pid, *number, descriptors)).collect();
+    if matches!(call, Call::Pipe | Call::Pipe2) {
+        parts.push(format!("[{}]", numbers.join(", ")));
+    } else {
+        parts.extend(numbers);
+    }
     if is_poll(call) {
         let entries: Vec<String> = fds.iter().map(|entry| poll_fd(pid, entry, descriptors)).collect();
         parts.push(format!("[{}]", entries.join(", ")));

@@ -147,3 +147,38 @@ fn sets_and_hostile_paths() {
         ]
     );
 }
+
+#[test]
+fn regress_closed_duplicated_and_piped_descriptors_are_followed() {
+    let open = |fd| sys(Call::Openat, Args { path: Some(format!("/f{fd}")), ..Args::default() }, fd);
+    let duplicate = sys(Call::Fcntl, Args { fd: Some(4), op: Some("F_DUPFD_CLOEXEC".to_owned()), ..Args::default() }, 6);
+    let pipe = sys(Call::Pipe2, Args { fd: Some(7), fd2: Some(8), ..Args::default() }, 0);
+    let on_exec = Args { fd: Some(3), fd2: Some(-1), flags: vec!["CLOSE_RANGE_CLOEXEC".to_owned()], ..Args::default() };
+    let all = Args { fd: Some(3), fd2: Some(-1), ..Args::default() };
+    let calls = [
+        open(2),
+        open(4),
+        duplicate,
+        pipe,
+        sys(Call::CloseRange, on_exec, 0),
+        sys(Call::Read, with_fd(6), 0),
+        sys(Call::Read, with_fd(7), 0),
+        sys(Call::CloseRange, all, 0),
+        sys(Call::Read, with_fd(6), 0),
+        sys(Call::Read, with_fd(2), 0),
+    ];
+    let lines = shown(&calls.map(|it| Record::Sys(Box::new(it))));
+    let expected = [
+        "fcntl(4</f4>, F_DUPFD_CLOEXEC) = 6</f4>",
+        "pipe2([7<pipe:[8->7]>, 8<pipe:[8->7]>]) = 0",
+        "close_range(3, -1, CLOSE_RANGE_CLOEXEC) = 0",
+        "read(6</f4>) = 0",
+        "read(7<pipe:[8->7]>) = 0",
+        "close_range(3, -1) = 0",
+        "read(6) = 0",
+        "read(2</f2>) = 0",
+    ];
+    for (line, expected) in lines.iter().skip(2).zip(expected) {
+        assert_eq!(line.strip_prefix("14811 2.000000 "), Some(expected));
+    }
+}

@@ -6,11 +6,20 @@
 use super::{
     accepted::Accepted,
     escape::escape,
-    layout::{Row, labelled, row},
-    words::{answer_row, ended, said, wait_row},
+    layout::{Row, WIDTH},
+    words::{answer_row, between_row, ended, said, wait_row},
 };
 use crate::report::{Began, Boundary, Cause, Command, Finding, LogSummary, Report, Session, Severity, Verb, Wait};
 use std::fmt::Write;
+
+/// A row over the whole width.
+fn row(it: &Row) -> Vec<String> {
+    super::layout::row(it, WIDTH)
+}
+
+fn labelled(indent: usize, label: &str, text: &str) -> Vec<String> {
+    super::layout::labelled(indent, label, text, WIDTH)
+}
 
 /// The whole report.
 pub fn text(report: &Report, accepted: &Accepted) -> String {
@@ -29,9 +38,9 @@ pub fn text(report: &Report, accepted: &Accepted) -> String {
         for line in labelled(0, "", &accepted.sentence()) {
             push(&mut out, &line);
         }
-    } else if report.sessions.len() > 1 {
+    } else if report.session_count() > 1 {
         push(&mut out, "");
-        for line in overview(&report.sessions) {
+        for line in overview(report) {
             push(&mut out, &line);
         }
     }
@@ -46,16 +55,23 @@ fn push(out: &mut String, line: &str) {
 /// What recorded it, and first of all what is missing.
 fn head(report: &Report) -> Vec<String> {
     let mut lines = gaps(&report.log, !report.sessions.is_empty());
+    if report.left_out.is_some() {
+        let (all, kept) = (report.session_count(), report.sessions.len());
+        let are = if kept == 1 { "is" } else { "are" };
+        let text = format!("of {all} sessions the worst {kept} {are} shown; of the others, the sums below; `report --format json` of a log has all");
+        lines.extend(labelled(0, "note: ", &text));
+    }
     let tool = &report.tool;
-    let sessions = u64::try_from(report.sessions.len()).unwrap_or(u64::MAX);
-    lines.push(format!(
+    let sessions = report.session_count();
+    let what = format!(
         "mta-trace {}, Linux {}, {} hooks: {}, {}",
         escape(&tool.version),
         escape(&tool.kernel),
         escape(&tool.hooks),
         counted(sessions, "session", "sessions"),
         counted(report.log.events, "event", "events"),
-    ));
+    );
+    lines.extend(labelled(0, "", &what));
     lines
 }
 
@@ -94,7 +110,11 @@ fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
 
 fn session_lines(session: &Session) -> Vec<String> {
     let mut lines = session_head(session);
+    let mut between = session.between.iter().peekable();
     for command in &session.commands {
+        while let Some(wait) = between.next_if(|wait| wait.start_s < command.start_s) {
+            lines.extend(row(&between_row(wait)));
+        }
         lines.extend(command_lines(command));
     }
     for (index, finding) in session.findings.iter().enumerate() {
@@ -104,9 +124,15 @@ fn session_lines(session: &Session) -> Vec<String> {
     }
     if session.findings.is_empty() {
         lines.push(String::new());
-        lines.push("  nothing to report: no command waited for 0.1 s or longer".to_owned());
+        lines.push(format!("  {}", nothing_found(session)));
     }
     lines
+}
+
+/// That nothing was slow is said only where all was seen, and nothing was.
+fn nothing_found(session: &Session) -> &'static str {
+    let is_fast = session.commands.iter().all(|command| command.server_s() < 0.1);
+    if session.complete && is_fast { "nothing to report: no command waited for 0.1 s or longer" } else { "no finding" }
 }
 
 fn session_head(session: &Session) -> Vec<String> {
@@ -116,13 +142,13 @@ fn session_head(session: &Session) -> Vec<String> {
         &format!("session {}  ", escape(&session.id)),
         &format!("{} -> {}  {}{version}, pid {}", escape(&session.client), escape(&session.server), escape(&session.mta), session.pid),
     );
-    let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
     let ids: Vec<String> = session.queue_ids.iter().map(|id| escape(id).into_owned()).collect();
     let queued = if ids.is_empty() { String::new() } else { format!("; queued as {}", ids.join(", ")) };
     let when = format!("started {}; {}{queued}", escape(&session.started), ended(session.end));
     lines.extend(labelled(2, "", &when));
-    let client_s = session.client_s;
-    lines.push(format!("  {:.3} s: the server's time {server_s:.3}, the client's {client_s:.3}", session.elapsed_s));
+    let (server_s, elapsed_s) = (session.server_s(), session.elapsed_s);
+    let client_s = elapsed_s - server_s;
+    lines.push(format!("  {elapsed_s:.3} s: the server's time {server_s:.3}, the client's {client_s:.3}"));
     let mut notes: Vec<String> = Vec::new();
     if session.began == Began::Seeded {
         notes.push("it had begun before the trace: times count from there".to_owned());
@@ -171,7 +197,9 @@ fn finding_lines(session: &Session, finding: &Finding, earlier: &[Finding]) -> V
         of.map_or(Verb::Invalid, |command| command.verb).name()
     };
     let verb = verb_of(finding);
-    let share = format!("{verb} ({:.0} % of the server's time), rule {}", finding.share * 100.0, escape(&finding.rule));
+    // As in the head: without the client's time inside commands, which the JSON's `share` counts.
+    let share = (finding.elapsed_s / session.server_s().max(f64::MIN_POSITIVE)).min(1.0);
+    let share = format!("{verb} ({:.0} % of the server's time), rule {}", share * 100.0, escape(&finding.rule));
     lines.extend(labelled(4, "where     ", &share));
     lines.extend(labelled(4, "evidence  ", &escape(&finding.evidence)));
     let remedy = match earlier.iter().find(|it| it.remedy == finding.remedy) {
@@ -197,24 +225,23 @@ pub(super) fn severity(severity: Severity) -> &'static str {
 }
 
 /// Several sessions: what they waited for in all.
-fn overview(sessions: &[Session]) -> Vec<String> {
+fn overview(report: &Report) -> Vec<String> {
     let mut sums: Vec<(Cause, Option<&str>, f64, u64)> = Vec::new();
-    for wait in sessions.iter().flat_map(|session| &session.commands).flat_map(|command| &command.waits) {
-        if wait.cause == Cause::Client {
-            continue;
-        }
-        let target = wait.target.as_deref();
-        match sums.iter_mut().find(|sum| sum.0 == wait.cause && sum.1 == target) {
+    let kept = report.sessions.iter().flat_map(Session::waits).map(|wait| (wait.cause, wait.target.as_deref(), wait.elapsed_s, 1));
+    let left_out = report.left_out.iter().flat_map(|it| &it.waits).map(|sum| (sum.cause, sum.target.as_deref(), sum.elapsed_s, sum.waits));
+    for (cause, target, elapsed_s, number) in kept.chain(left_out).filter(|sum| sum.0 != Cause::Client) {
+        match sums.iter_mut().find(|sum| sum.0 == cause && sum.1 == target) {
             Some(sum) => {
-                sum.2 += wait.elapsed_s;
-                sum.3 += 1;
+                sum.2 += elapsed_s;
+                sum.3 += number;
             }
-            None => sums.push((wait.cause, target, wait.elapsed_s, 1)),
+            None => sums.push((cause, target, elapsed_s, number)),
         }
     }
     sums.sort_by(|a, b| b.2.total_cmp(&a.2));
-    let server_s: f64 = sessions.iter().flat_map(|session| &session.commands).map(|command| command.elapsed_s).sum();
-    let mut lines = vec![format!("all {} sessions: server {server_s:.3} s; where it went:", sessions.len())];
+    let kept_s: f64 = report.sessions.iter().map(Session::server_s).sum();
+    let server_s = kept_s + report.left_out.as_ref().map_or(0.0, |left_out| left_out.server_s);
+    let mut lines = vec![format!("all {} sessions: server {server_s:.3} s; where it went:", report.session_count())];
     for (cause, target, elapsed_s, number) in sums.into_iter().take(10) {
         let target = target.map(|it| format!(" {}", escape(it))).unwrap_or_default();
         lines.extend(row(&Row {

@@ -56,3 +56,72 @@ fn a_fast_session_says_so() {
     session.commands.clear();
     assert!(shown(&samples::report(vec![session])).contains("nothing to report"));
 }
+
+#[test]
+fn regress_the_client_s_time_inside_commands_is_its_own() {
+    let mut session = samples::slow_session();
+    let client = samples::wait(Cause::Client, "", 38.1, 30.0, crate::report::Outcome::Ok);
+    let at = session.commands.len();
+    session.commands.push(samples::command(at, Verb::Body, None, "", 38.1, vec![client]));
+    let before: f64 = session.commands.iter().take(at).map(|command| command.elapsed_s).sum();
+    session.elapsed_s += 30.002;
+    let text = shown(&samples::report(vec![session.clone(), session.clone()]));
+    let server_s = before + 0.002;
+    assert!(text.contains(&format!("the server's time {server_s:.3}, the client's {:.3}", session.elapsed_s - server_s)), "{text}");
+    assert!(text.contains(&format!("all 2 sessions: server {:.3} s", 2.0 * server_s)), "{text}");
+}
+
+#[test]
+fn regress_waits_between_commands_are_shown() {
+    let mut session = samples::slow_session();
+    session.between.push(samples::wait(Cause::FileLock, "/etc/mail/access.db", 16.3, 1.0, crate::report::Outcome::Ok));
+    let text = shown(&samples::report(vec![session]));
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
+    assert!(at("S 250 m1.example.test Hello") < at("file-lock /etc/mail/access.db"), "{text}");
+    assert!(at("file-lock /etc/mail/access.db") < at("C MAIL FROM"), "{text}");
+    assert!(text.contains("between commands"), "{text}");
+}
+
+#[test]
+fn regress_nothing_to_report_only_where_that_was_seen() {
+    let fast = |elapsed_s: f64, complete: bool| {
+        let mut session = samples::slow_session();
+        session.findings.clear();
+        session.commands.truncate(1);
+        session.commands[0].waits.clear();
+        (session.commands[0].elapsed_s, session.commands[0].cpu_s) = (elapsed_s, elapsed_s);
+        session.complete = complete;
+        shown(&samples::report(vec![session]))
+    };
+    assert!(fast(0.05, true).contains("nothing to report: no command waited for 0.1 s or longer"));
+    for text in [fast(20.0, true), fast(0.05, false)] {
+        assert!(text.contains("  no finding") && !text.contains("nothing to report"), "{text}");
+    }
+}
+
+#[test]
+fn regress_what_cannot_be_read_is_not_called_encrypted() {
+    let mut session = samples::slow_session();
+    session.commands.push(samples::command(4, Verb::Opaque, None, "", 40.0, Vec::new()));
+    let text = shown(&samples::report(vec![session]));
+    assert!(text.contains("C (not readable)") && text.contains("S (not readable)"), "{text}");
+    assert!(!text.contains("encrypted"), "{text}");
+}
+
+#[test]
+fn regress_a_long_kernel_release_is_wrapped() {
+    let mut report = samples::report(vec![samples::slow_session()]);
+    report.tool.kernel = "6.1.0-41-cloud-amd64-with-a-very-long-local-version-name".to_owned();
+    assert!(shown(&report).lines().filter(|line| !line.contains("check ")).all(|line| line.chars().count() <= 80));
+}
+
+#[test]
+fn regress_sessions_that_are_left_out_are_counted() {
+    let mut report = samples::report(vec![samples::slow_session()]);
+    let sum = crate::report::CauseSum { cause: Cause::FileLock, target: Some("/etc/mail/access.db".to_owned()), elapsed_s: 9.5, waits: 7 };
+    report.left_out = Some(crate::report::LeftOut { sessions: 99, server_s: 12.0, waits: vec![sum] });
+    let text = shown(&report);
+    assert!(text.starts_with("note: of 100 sessions the worst 1 is shown"), "{text}");
+    assert!(text.contains("all 100 sessions: server "), "{text}");
+    assert!(text.contains("file-lock /etc/mail/access.db"), "{text}");
+}

@@ -6,10 +6,11 @@
 
 use super::{
     escape::escape,
-    layout::{Row, WIDTH, clip, row},
+    layout::{Row, WIDTH, clip, labelled, row},
     summary::severity,
-    words::{answer_row, ended, said, wait_row, wait_text},
+    words::{answer_row, between_row, ended, said, wait_row, wait_text},
 };
+use crate::event::Record;
 use crate::report::{Cause, Command, Session, Severity, Verb, Wait};
 use crate::update::{SessionId, Update};
 use anstyle::{AnsiColor, Style};
@@ -27,6 +28,9 @@ pub struct Screen {
 /// Erases the line in which the cursor stands (ECMA-48: carriage return, EL 2).
 const ERASE: &str = "\r\u{1b}[2K";
 
+/// Columns for the id of the session whose line it is, unless one is longer.
+const ID: usize = 9;
+
 /// The view.
 pub struct Timeline<W> {
     out: W,
@@ -35,12 +39,27 @@ pub struct Timeline<W> {
     running: Vec<SessionId>,
     /// The wait that is shown and not over.
     pending: Option<(SessionId, String)>,
+    /// Events lost so far.
+    lost: u64,
 }
 
 impl<W: Write> Timeline<W> {
     /// Nothing shown yet.
     pub fn new(out: W, screen: Screen) -> Self {
-        Self { out, screen, running: Vec::new(), pending: None }
+        Self { out, screen, running: Vec::new(), pending: None, lost: 0 }
+    }
+
+    /// Says when events were lost.
+    pub fn record(&mut self, record: &Record) -> io::Result<()> {
+        let Record::Loss(loss) = record else { return Ok(()) };
+        let lost = loss.ring.saturating_add(loss.tables);
+        if lost <= std::mem::replace(&mut self.lost, lost) {
+            return Ok(());
+        }
+        self.erase()?;
+        let were = if lost == 1 { "event was" } else { "events were" };
+        writeln!(self.out, "note: {lost} {were} LOST so far: times and causes may be wrong or missing")?;
+        self.restore()
     }
 
     /// Shows one update.
@@ -49,8 +68,11 @@ impl<W: Write> Timeline<W> {
             Update::SessionBegan { session, pid, client, server, mta } => {
                 self.erase()?;
                 self.running.push(session.clone());
-                let text = format!("session {}  {} -> {}  {}, pid {pid}", escape(session), escape(client), escape(server), escape(mta));
-                self.line(session, Style::new().bold(), &text)?;
+                let who = format!("session {}  ", escape(session));
+                let text = format!("{} -> {}  {}, pid {pid}", escape(client), escape(server), escape(mta));
+                for line in labelled(0, &who, &text, self.limit()) {
+                    self.line(session, Style::new().bold(), &line)?;
+                }
             }
             Update::CommandBegan { session, index: _, verb, line, start_s } => {
                 // The client has spoken: what was waited for is over.
@@ -64,8 +86,12 @@ impl<W: Write> Timeline<W> {
             Update::WaitBegan { session, command: _, wait } => self.begin_wait(session, wait)?,
             Update::WaitEnded { session, command, wait } => {
                 self.erase_of(session)?;
-                // Between commands it is the client's turn: no news for a file, the next command says it all.
-                if command.is_some() {
+                if command.is_none() {
+                    // The client's turn is no news, the next command says it all; that the server let it wait is.
+                    if wait.cause != Cause::Client {
+                        self.rows(session, wait_style(wait), &between_row(wait))?;
+                    }
+                } else {
                     self.rows(session, wait_style(wait), &wait_row(wait, 1))?;
                     for inner in &wait.inner {
                         self.rows(session, wait_style(inner), &wait_row(inner, 2))?;
@@ -129,12 +155,23 @@ impl<W: Write> Timeline<W> {
         Ok(())
     }
 
+    /// Columns beside the prefix.
+    fn limit(&self) -> usize {
+        self.id_columns().map_or(WIDTH, |id| WIDTH.saturating_sub(id + 1))
+    }
+
+    /// Columns for ids; none: one session alone needs none.
+    fn id_columns(&self) -> Option<usize> {
+        let longest = self.running.iter().map(|id| id.len()).max()?;
+        (self.running.len() > 1).then_some(longest.max(ID))
+    }
+
     fn prefix(&self, session: &SessionId) -> String {
-        if self.running.len() > 1 { format!("{:<9}|", escape(session)) } else { String::new() }
+        self.id_columns().map_or_else(String::new, |width| format!("{:<width$}|", escape(session)))
     }
 
     fn rows(&mut self, session: &SessionId, style: Style, it: &Row) -> io::Result<()> {
-        for text in row(it) {
+        for text in row(it, self.limit()) {
             self.line(session, style, &text)?;
         }
         Ok(())

@@ -90,3 +90,31 @@ fn hostile_text_is_escaped() {
     let text = shown(&updates(&samples::hostile_session()), Screen::default());
     assert!(!text.chars().any(|c| c != '\n' && crate::view::escape::is_hostile(c)), "{text:?}");
 }
+
+#[test]
+fn regress_eighty_columns_with_several_sessions() {
+    let mut other = samples::slow_session();
+    other.id = "14812-2".to_owned();
+    let (first, second) = (updates(&samples::slow_session()), updates(&other));
+    let mixed: Vec<Update> = first.into_iter().zip(second).flat_map(|(a, b)| [a, b]).collect();
+    let hostile = updates(&samples::hostile_session());
+    for screen in [Screen::default(), Screen { is_terminal: true, has_colour: false }] {
+        for text in [shown(&mixed, screen), shown(&hostile, screen)] {
+            for line in screen_of(&text).lines() {
+                assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
+            }
+        }
+    }
+}
+
+#[test]
+fn regress_loss_is_said_at_once() {
+    let mut out = Vec::new();
+    let mut timeline = Timeline::new(&mut out, Screen::default());
+    let loss = |t, ring| crate::event::Record::Loss(crate::event::Loss { t, ring, tables: 1, ..crate::event::Loss::default() });
+    for record in [loss(1, 2), loss(2, 2)] {
+        timeline.record(&record).expect("in a test");
+    }
+    let text = String::from_utf8(out).expect("in a test");
+    assert_eq!(text, "note: 3 events were LOST so far: times and causes may be wrong or missing\n");
+}

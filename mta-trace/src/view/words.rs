@@ -6,7 +6,7 @@ use super::{
     escape::escape,
     layout::{Row, TEXT, TEXT_WIDE, clip},
 };
-use crate::report::{Cause, Command, Outcome, SessionEnd, Verb, Wait};
+use crate::report::{Cause, Command, Dns, Outcome, SessionEnd, Verb, Wait};
 
 /// A line of the dialogue longer than this is cut in a view; the log and the JSON have it whole.
 pub const LINE: usize = 400;
@@ -19,6 +19,13 @@ pub fn wait_row(wait: &Wait, level: usize) -> Row {
         elapsed_s: Some(wait.elapsed_s),
         detail: outcome(wait),
     }
+}
+
+/// A wait of the server's own between two commands as a row.
+pub fn between_row(wait: &Wait) -> Row {
+    let row = wait_row(wait, 1);
+    let detail = if row.detail.is_empty() { "between commands".to_owned() } else { format!("{}, between commands", row.detail) };
+    Row { detail, ..row }
 }
 
 /// `dns AAAA example.com @10.99.0.1`, `ident 10.99.0.1:113`, `file-lock /etc/mail/access.db`.
@@ -46,19 +53,9 @@ fn without_dns_port(target: &str) -> &str {
 /// `no answer, 2 attempts`, `connect timed out`, `NXDOMAIN`, `continue`; empty where all was well.
 pub fn outcome(wait: &Wait) -> String {
     let mut parts: Vec<String> = Vec::new();
-    let verb = if wait.syscalls.iter().any(|call| call == "connect") { "connect " } else { "" };
+    let verb = if wait.connected == Some(false) { "connect " } else { "" };
     if let Some(dns) = &wait.dns {
-        parts.push(match (&dns.rcode, wait.outcome) {
-            (Some(rcode), _) if rcode != "NOERROR" => escape(rcode).into_owned(),
-            (Some(_), _) => match dns.servers.iter().find(|server| server.answered) {
-                Some(other) if Some(&other.address) != wait.target.as_ref() => {
-                    format!("answered by {}", escape(without_dns_port(&other.address)))
-                }
-                Some(_) | None => "ok".to_owned(),
-            },
-            (None, Outcome::Timeout | Outcome::Ok) => "no answer".to_owned(),
-            (None, other) => outcome_word(other).to_owned(),
-        });
+        parts.push(look_up_outcome(wait, dns));
         if wait.attempts.is_some_and(|attempts| attempts > 1) {
             parts.push(format!("{} attempts", wait.attempts.unwrap_or_default()));
         }
@@ -75,6 +72,26 @@ pub fn outcome(wait: &Wait) -> String {
         }
     }
     parts.join(", ")
+}
+
+/// How a look-up ended. That it did comes before what one of its answers said.
+fn look_up_outcome(wait: &Wait, dns: &Dns) -> String {
+    let of_target = dns.servers.iter().find(|server| Some(&server.address) == wait.target.as_ref());
+    let is_truncated = of_target.is_some_and(|server| server.truncated);
+    match (wait.outcome, &dns.rcode) {
+        (Outcome::Ok, Some(rcode)) if rcode == "NOERROR" => match dns.servers.iter().find(|server| server.answered) {
+            Some(other) if of_target.is_none_or(|target| !target.answered) => format!("answered by {}", escape(without_dns_port(&other.address))),
+            Some(_) | None if is_truncated => "ok over TCP".to_owned(),
+            Some(_) | None => "ok".to_owned(),
+        },
+        (Outcome::Ok | Outcome::Error | Outcome::Denied, Some(rcode)) => escape(rcode).into_owned(),
+        (Outcome::Timeout | Outcome::Ok, None) => "no answer".to_owned(),
+        (Outcome::Timeout, Some(_)) if is_truncated => "truncated, no answer over TCP".to_owned(),
+        (other, Some(_)) if is_truncated => format!("truncated, over TCP {}", outcome_word(other)),
+        (Outcome::Timeout, Some(_)) if dns.unanswered.is_some() => "answered in part".to_owned(),
+        (Outcome::Timeout, Some(rcode)) => format!("{}, then no answer", escape(rcode)),
+        (other, _) => outcome_word(other).to_owned(),
+    }
 }
 
 fn outcome_word(outcome: Outcome) -> &'static str {
@@ -121,7 +138,7 @@ pub fn said(verb: Verb, line: Option<&str>, bytes: Option<usize>) -> String {
         (Verb::Eom, None) => "C .".to_owned(),
         (Verb::Tls, None) => "TLS handshake".to_owned(),
         (Verb::Disconnect, None) => "closing".to_owned(),
-        (Verb::Opaque, None) => "C (encrypted)".to_owned(),
+        (Verb::Opaque, None) => "C (not readable)".to_owned(),
         (Verb::Invalid, None) => match bytes {
             Some(bytes) => format!("C (no known command, {bytes} bytes, not recorded)"),
             None => "C (no known command, not recorded)".to_owned(),
@@ -147,7 +164,7 @@ pub fn answered(command: &Command, width: usize) -> String {
         (None, None, Verb::Body) => "message received".to_owned(),
         (None, None, Verb::Tls) => "TLS handshake over".to_owned(),
         (None, None, Verb::Disconnect) => "closed".to_owned(),
-        (None, None, Verb::Opaque) => "S (encrypted)".to_owned(),
+        (None, None, Verb::Opaque) => "S (not readable)".to_owned(),
         (None, None, _) => "(no reply)".to_owned(),
     }
 }
@@ -160,5 +177,38 @@ pub fn ended(end: SessionEnd) -> &'static str {
         SessionEnd::ServerClosed => "the server closed it",
         SessionEnd::Killed => "the serving process was killed",
         SessionEnd::Detached => "still open when the trace ended",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::samples;
+
+    #[test]
+    fn regress_a_look_up_that_was_answered_in_part_is_not_ok() {
+        let mut wait = samples::silent("MX", "example.com", 0.0);
+        let told = |wait: &Wait| outcome(wait);
+        assert_eq!(told(&wait), "no answer, 2 attempts");
+        let set = |wait: &mut Wait, outcome, truncated, unanswered| {
+            let dns = wait.dns.as_mut().expect("dns");
+            (dns.rcode, dns.unanswered) = (Some("NOERROR".to_owned()), unanswered);
+            (dns.servers[0].answered, dns.servers[0].truncated) = (true, truncated);
+            wait.outcome = outcome;
+        };
+        for (outcome, truncated, unanswered, expected) in [
+            (Outcome::Ok, false, None, "ok, 2 attempts"),
+            (Outcome::Ok, true, None, "ok over TCP, 2 attempts"),
+            (Outcome::Timeout, true, None, "truncated, no answer over TCP, 2 attempts"),
+            (Outcome::Refused, true, None, "truncated, over TCP refused, 2 attempts"),
+            (Outcome::Timeout, false, Some(1), "answered in part, 2 attempts"),
+            (Outcome::Unfinished, false, Some(1), "not over, 2 attempts"),
+        ] {
+            set(&mut wait, outcome, truncated, unanswered);
+            assert_eq!(told(&wait), expected);
+        }
+        set(&mut wait, Outcome::Timeout, false, None);
+        wait.dns.as_mut().expect("dns").rcode = Some("SERVFAIL".to_owned());
+        assert_eq!(told(&wait), "SERVFAIL, then no answer, 2 attempts");
     }
 }

@@ -6,6 +6,7 @@
 mod other_calls;
 
 use crate::event::{Args, Block, Bytes, PollFd, Proto, Sys};
+use crate::proto::dns::{self, Message};
 use crate::session::Mark;
 use crate::state::{Object, Proc, Socket, State};
 use mta_trace_common::syscalls::Call;
@@ -65,6 +66,8 @@ pub struct Step {
     pub op: Option<String>,
     /// Bytes transferred.
     pub data: Option<Bytes>,
+    /// The DNS message in them, of a name server's socket.
+    pub dns: Option<Message>,
     /// The descriptor is a milter's; `data` is the head of a packet.
     pub is_milter: bool,
     /// The endpoint has spoken milter before.
@@ -75,6 +78,8 @@ pub struct Step {
     pub client: Option<Touch>,
     /// It is the client's turn.
     pub awaits_client: bool,
+    /// The server owes the greeting; the client must not speak before.
+    pub owes_greeting: bool,
     /// `PID COMM` of the child that it waited for.
     pub child: Option<String>,
     /// The process has a child that lives.
@@ -92,6 +97,8 @@ pub struct Place<'a> {
     pub client_inode: u64,
     /// It is the client's turn.
     pub awaits_client: bool,
+    /// The server owes the greeting; the client must not speak before.
+    pub owes_greeting: bool,
     /// The machine's architecture: numbers of calls depend on it.
     pub arch: &'a str,
 }
@@ -111,6 +118,7 @@ impl Step {
         step.timer_ns = process.and_then(|process| timer_that_ended(sys, process));
         step.child = child_of(sys, place.state);
         step.locate(sys.pid, place);
+        step.dns = step.message();
         step
     }
 
@@ -161,11 +169,13 @@ impl Step {
             path: process.map_or_else(|| args.path.clone(), |process| process.path_of(args)),
             op: args.op.clone(),
             data: None,
+            dns: None,
             is_milter: false,
             is_known_milter: false,
             timer_ns: None,
             client: None,
             awaits_client: false,
+            owes_greeting: false,
             child: None,
             has_child: false,
             is_file_system: false,
@@ -174,7 +184,8 @@ impl Step {
 
     fn object_of(sys: &Sys, process: Option<&Proc>) -> Option<Object> {
         let known = sys.args.fd.and_then(|fd| process?.fds.object(fd));
-        match (&sys.socket, sys.call) {
+        // Argument 0 of other calls is no descriptor, whatever was found behind that number.
+        match (sys.socket.as_ref().filter(|_| sys.call.row().fd0), sys.call) {
             // The accepted socket is not the one behind the descriptor.
             (_, Call::Accept | Call::Accept4) => None,
             // The table has learnt from this very event, and may know the peer from before.
@@ -187,6 +198,7 @@ impl Step {
 
     fn locate(&mut self, pid: u32, place: Place<'_>) {
         self.awaits_client = place.awaits_client;
+        self.owes_greeting = place.owes_greeting;
         self.has_child = place.state.has_child(pid);
         self.client = self.touch_of(place.client_inode);
         self.is_known_milter = self.socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));
@@ -215,9 +227,10 @@ impl Step {
         Some(touches.fold(first, |touch, next| if touch == Touch::HangUp { next } else { touch }))
     }
 
-    /// The process was killed in it: the signal is no return of its own.
+    /// The process was killed in it: the signal is no return of its own. One that its own timer ended was over before.
     pub fn cut_short(&mut self) {
-        self.ret = self.ret.filter(|ret| !matches!(ret, -4 | -516..=-512));
+        let is_over = self.timer_ns.is_some();
+        self.ret = self.ret.filter(|ret| is_over || !matches!(ret, -4 | -516..=-512));
     }
 
     /// The socket behind its descriptor.
@@ -248,6 +261,12 @@ impl Step {
         }
     }
 
+    fn message(&self) -> Option<Message> {
+        let socket = self.socket().filter(|socket| socket.peer_port() == Some(dns::PORT))?;
+        let data = self.data.as_ref()?;
+        if socket.proto == Proto::Tcp { dns::parse_stream(data) } else { dns::parse(data) }
+    }
+
     /// It sends bytes.
     pub fn is_send(&self) -> bool {
         self.call.is_some_and(is_send)
@@ -261,6 +280,11 @@ impl Step {
     /// It waits on several descriptors.
     pub fn is_poll(&self) -> bool {
         self.call.is_some_and(is_poll)
+    }
+
+    /// Its own time-out ended it.
+    pub fn has_timed_out(&self) -> bool {
+        self.is_poll() && self.ret == Some(0)
     }
 
     /// It waits on descriptors, and has not returned, so that nothing tells on which.

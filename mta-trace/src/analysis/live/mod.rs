@@ -8,20 +8,34 @@ mod traffic;
 
 use crate::cause::Namer;
 use crate::event::{Block, Clock, Counters, Endpoint, Exit, Fork, Header, SeedProc, SocketId, Sys};
-use crate::report::{Began, Cause, Verb};
-use crate::session::{Chain, Dialogue, Mark, Named, Start};
+use crate::report::{Began, Cause, Command, Verb};
+use crate::session::{Chain, Dialogue, Exchange, Mark, Named, Start};
 use crate::state::State;
 use crate::update::{SessionId, Update};
 use crate::wait::{Place, Step};
 use mta_trace_common::syscalls::Call;
+
+/// The port on which TLS begins with the first byte (RFC 8314, 7.3).
+const TLS_FIRST: u16 = 465;
 
 /// What a session needs of the whole analysis.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub header: Option<&'a Header>,
     pub clock: Option<Clock>,
+    /// What is missing, and what was before the last count, at `counted`.
     pub lost: u64,
+    pub lost_before: u64,
+    pub counted: u64,
     pub state: &'a State,
+}
+
+impl Context<'_> {
+    /// What had been lost when something began at `t`. The count stands before the records that were read with it,
+    /// so that of what began before the count nobody knows whether it was lost then or later.
+    fn lost_at(&self, t: u64) -> u64 {
+        if t <= self.counted { self.lost_before } else { self.lost }
+    }
 }
 
 /// A session that has not ended.
@@ -37,6 +51,8 @@ pub(super) struct Live {
     held: Vec<Update>,
     client: String,
     server: String,
+    /// The client speaks first (RFC 8314).
+    is_tls_first: bool,
     began: Began,
     /// A session that had begun before the trace, until its thread's counters are known.
     seed: Option<Start>,
@@ -97,6 +113,7 @@ impl Live {
             held: Vec::new(),
             client: String::new(),
             server: socket.local.as_ref().map(Endpoint::to_string).unwrap_or_default(),
+            is_tls_first: socket.local.as_ref().and_then(Endpoint::port) == Some(TLS_FIRST),
             began: Began::Accept,
             seed: None,
             start,
@@ -106,7 +123,7 @@ impl Live {
             namer: Namer::new(start, min_wait_ns),
             suspended: None,
             unfinished: None,
-            lost_at_begin: context.lost,
+            lost_at_begin: context.lost_at(start.t),
             inherited_by: Vec::new(),
             before_accept_ns: None,
             has_ended: false,
@@ -131,11 +148,6 @@ impl Live {
 
     /// Whether this process serves the session, or has accepted it and handed it to nobody yet.
     pub fn serves(&self, pid: u32) -> bool {
-        self.pid == pid
-    }
-
-    /// Whether the session ends with this process.
-    pub fn is_served_by(&self, pid: u32) -> bool {
         self.pid == pid
     }
 
@@ -184,6 +196,9 @@ impl Live {
             let step = Step::of_call(sys, from, to, self.place(context));
             self.restartable(step, sys, context);
         }
+        if may_close(sys.call) {
+            self.namer.closed(|inode| context.state.holds(self.pid, inode));
+        }
         if may_close(sys.call) && !context.state.holds(self.pid, self.inode) {
             self.flush();
             let mark = self.last;
@@ -212,6 +227,8 @@ impl Live {
             }
             self.unfinished = Some(block.clone());
         } else {
+            // What was looked at is over.
+            self.unfinished = None;
             let last = self.last;
             let to = self.advance(block.t, block.at);
             let from = self.begin_of(Some(block.since), block.at_start, to, &last);
@@ -263,7 +280,16 @@ impl Live {
     }
 
     fn is_proven(&self, context: &Context<'_>) -> bool {
-        self.began == Began::Accept && context.lost == self.lost_at_begin
+        self.began == Began::Accept && !self.has_gap(context)
+    }
+
+    /// Whether events were lost since it began.
+    fn has_gap(&self, context: &Context<'_>) -> bool {
+        context.lost != self.lost_at_begin
+    }
+
+    fn account(&self, index: usize, command: &Exchange, context: &Context<'_>) -> Command {
+        command.account(index, &self.start, self.is_proven(context), self.has_gap(context))
     }
 
     fn place<'a>(&self, context: &Context<'a>) -> Place<'a> {
@@ -271,6 +297,7 @@ impl Live {
             state: context.state,
             client_inode: self.inode,
             awaits_client: self.dialogue.awaits_client(),
+            owes_greeting: self.dialogue.is_before_greeting() && !self.is_tls_first,
             arch: context.header.map_or("", |header| &header.arch),
         }
     }
@@ -366,7 +393,7 @@ impl Live {
 
     /// What is going on is over at a boundary of the dialogue.
     fn flush(&mut self) {
-        if let Some(named) = self.namer.finish() {
+        for named in self.namer.finish() {
             self.attach(named);
         }
     }
@@ -375,6 +402,10 @@ impl Live {
         let wait = Box::new(named.wait.clone());
         let is_client = wait.cause == Cause::Client;
         let command = self.dialogue.attach(named, is_client);
+        // One of the server's own between commands is told when it turns out to what it belongs.
+        if command.is_none() && !is_client {
+            return;
+        }
         self.held.push(Update::WaitEnded { session: self.id.clone(), command, wait });
     }
 }

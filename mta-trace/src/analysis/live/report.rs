@@ -1,8 +1,8 @@
 //! What is said about a session: updates while it runs, and its part of the report when it is over.
 
 use super::{Context, Live};
-use crate::report::{Began, Session, SessionEnd, Tls};
-use crate::session::{Told, seconds};
+use crate::report::{Session, SessionEnd, Tls};
+use crate::session::{Named, Told, seconds};
 use crate::update::{SessionId, Update};
 
 impl Live {
@@ -11,9 +11,8 @@ impl Live {
         self.tell(context);
         self.is_identified = true;
         self.release(updates);
-        let is_proven = self.is_proven(context);
-        let commands: Vec<_> =
-            self.dialogue.commands().iter().enumerate().map(|(index, command)| command.account(index, &self.start, is_proven)).collect();
+        let commands: Vec<_> = self.dialogue.commands().iter().enumerate().map(|(index, command)| self.account(index, command, context)).collect();
+        let complete = self.is_proven(context);
         let served = self.dialogue.commands().iter().map(|command| command.passed().elapsed).fold(0, i64::saturating_add);
         let elapsed = self.last.since(&self.start).elapsed;
         let end = self.dialogue.end();
@@ -31,13 +30,14 @@ impl Live {
             started: started(self.start.t, context),
             elapsed_s: seconds(elapsed),
             client_s: seconds(elapsed.saturating_sub(served)),
-            complete: self.began == Began::Accept && is_regular && context.lost == self.lost_at_begin,
+            complete: complete && is_regular,
             began: self.began,
             end,
             tls,
             queue_ids: commands.iter().filter_map(|command| command.queue_id.clone()).collect(),
             commands,
             findings: Vec::new(),
+            between: self.dialogue.between().iter().map(|named| named.wait.clone()).collect(),
             before_accept_s: self.before_accept_ns.map(|ns| seconds(ns.cast_signed())),
             inherited_by: self.inherited_by,
         }
@@ -48,16 +48,22 @@ impl Live {
         for told in self.dialogue.take_told() {
             let update = match told {
                 Told::Began(index) => self.command_began(index),
-                Told::Ended(index) => {
-                    let is_proven = self.is_proven(context);
-                    self.dialogue.commands().get(index).map(|command| Update::CommandEnded {
-                        session: self.id.clone(),
-                        command: Box::new(command.account(index, &self.start, is_proven)),
-                    })
+                Told::Delayed(index) => self.dialogue.between().get(index).map(|named| self.wait_ended(None, named)),
+                Told::Waited(index, wait) => {
+                    self.dialogue.commands().get(index).and_then(|command| command.waits.get(wait)).map(|named| self.wait_ended(Some(index), named))
                 }
+                Told::Ended(index) => self
+                    .dialogue
+                    .commands()
+                    .get(index)
+                    .map(|command| Update::CommandEnded { session: self.id.clone(), command: Box::new(self.account(index, command, context)) }),
             };
             self.held.extend(update);
         }
+    }
+
+    fn wait_ended(&self, command: Option<usize>, named: &Named) -> Update {
+        Update::WaitEnded { session: self.id.clone(), command, wait: Box::new(named.wait.clone()) }
     }
 
     fn command_began(&self, index: usize) -> Option<Update> {

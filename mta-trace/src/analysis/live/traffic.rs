@@ -29,7 +29,7 @@ impl Live {
             1.. => {
                 self.flush();
                 let data = sys.data.as_ref().map_or(&[][..], |data| data);
-                self.dialogue.read(mark, sys.ret.unsigned_abs(), sys.smtp.as_ref(), data);
+                self.dialogue.read(mark, sys.ret.unsigned_abs(), sys.smtp.as_ref(), data, sys.cut);
             }
             // ECONNRESET, ETIMEDOUT, EPIPE: the client is gone too.
             0 if sys.args.len != Some(0) => self.client_closed(mark),

@@ -223,3 +223,141 @@ fn a_stray_answer_with_another_id_is_none() {
     near(waits[0].elapsed_s, 0.05);
     assert_eq!(waits[0].dns.as_ref().expect("dns").qtype, "A");
 }
+
+/// TCP to the name server after a truncated answer: the connection, the question.
+fn ask_over_tcp(trace: &mut Trace, inode: u64, qtype: u16) {
+    let tcp = socket(inode, Proto::Tcp);
+    let connect = trace.blocked(Call::Connect, 0, 2 * MS);
+    connect.args.fd = Some(4);
+    connect.socket = Some(tcp.clone());
+    connect.peer = Some(endpoint(FIRST));
+    let query = message(7, 0x0100, "example.com", qtype);
+    let mut framed = u16::try_from(query.len()).expect("short").to_be_bytes().to_vec();
+    framed.extend(query);
+    let send = trace.call(Call::Writev, 31);
+    send.args.fd = Some(4);
+    send.socket = Some(tcp);
+    send.peer = Some(endpoint(FIRST));
+    send.data = Some(Bytes(framed));
+}
+
+fn truncated(trace: &mut Trace) {
+    trace.udp(4, 41, FIRST);
+    trace.ask(4, 41, FIRST, 7, "example.com", 15);
+    trace.answer(4, 41, FIRST, 7, 0x0200, "example.com", 15);
+    trace.close(4);
+}
+
+fn findings(work: impl FnOnce(&mut Trace)) -> (Wait, crate::report::Finding) {
+    let mut trace = Trace::greeted();
+    trace.line("MAIL FROM:<a@example.com>\r\n");
+    work(&mut trace);
+    trace.reply("250 ok\r\n");
+    trace.quit();
+    let session = trace.session();
+    (command(&session, "MAIL").waits[0].clone(), session.findings.into_iter().next().expect("a finding"))
+}
+
+#[test]
+fn regress_truncated_and_then_silent_over_tcp_is_told_so() {
+    let (wait, finding) = findings(|trace| {
+        truncated(trace);
+        let connect = trace.blocked(Call::Connect, -110, 127 * SECOND);
+        connect.args.fd = Some(4);
+        connect.socket = Some(socket(43, Proto::Tcp));
+        connect.peer = Some(endpoint(FIRST));
+    });
+    assert_eq!(wait.outcome, Outcome::Timeout);
+    assert_eq!(finding.rule, "dns-truncated");
+    assert_eq!(
+        finding.summary,
+        "MAIL waited 127.00 s for DNS: MX of example.com, answered by 192.0.2.53:53 over UDP, but truncated; over TCP it never answered"
+    );
+    assert!(finding.remedy.contains("TCP"), "{}", finding.remedy);
+    assert_eq!(finding.check.as_deref(), Some("dig @192.0.2.53 example.com MX +tcp +tries=1 +time=5"));
+}
+
+#[test]
+fn regress_truncated_and_then_refused_over_tcp_is_told_so() {
+    let (wait, finding) = findings(|trace| {
+        truncated(trace);
+        trace.short_wait(200 * MS);
+        let connect = trace.blocked(Call::Connect, -111, 200 * MS);
+        connect.args.fd = Some(4);
+        connect.socket = Some(socket(43, Proto::Tcp));
+        connect.peer = Some(endpoint(FIRST));
+    });
+    assert_eq!((wait.outcome, finding.rule.as_str()), (Outcome::Refused, "dns-truncated"));
+    assert!(finding.summary.ends_with("over UDP, but truncated; over TCP it could not be reached"), "{}", finding.summary);
+}
+
+#[test]
+fn regress_one_of_two_questions_was_not_answered() {
+    let (wait, finding) = findings(|trace| {
+        trace.udp(4, 41, FIRST);
+        let send = trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        send.call = Call::Sendmmsg;
+        send.ret = 2;
+        trace.poll(4, 1, 20 * MS);
+        trace.answer(4, 41, FIRST, 7, 0, "example.com", 1);
+        trace.poll(4, 0, 5 * SECOND);
+    });
+    assert_eq!((wait.outcome, wait.dns.as_ref().expect("dns").unanswered), (Outcome::Timeout, Some(1)));
+    assert_eq!(finding.rule, "dns-partial");
+    assert_eq!(
+        finding.summary,
+        "MAIL waited 5.02 s for DNS: A of example.com and what was asked at once with it, two attempts, answered only in part by 192.0.2.53:53"
+    );
+}
+
+#[test]
+fn regress_a_slow_answer_over_tcp_is_told_so() {
+    let (wait, finding) = findings(|trace| {
+        truncated(trace);
+        ask_over_tcp(trace, 43, 15);
+        for (ret, data, ns) in [(2, vec![0, 99], 3 * SECOND), (99, message(7, 0x8180, "example.com", 15), 0)] {
+            let read = if ns > 0 { trace.blocked(Call::Read, ret, ns) } else { trace.call(Call::Read, ret) };
+            read.args.fd = Some(4);
+            read.socket = Some(socket(43, Proto::Tcp));
+            read.peer = Some(endpoint(FIRST));
+            read.data = Some(Bytes(data));
+        }
+    });
+    let server = &wait.dns.as_ref().expect("dns").servers[0];
+    assert_eq!((server.attempts, server.tcp_attempts, server.truncated), (2, Some(1), true));
+    assert_eq!(
+        finding.summary,
+        "MAIL waited 3.00 s for DNS: MX of example.com, answered by 192.0.2.53:53 only after 3.00 s, over TCP after a truncated answer"
+    );
+}
+
+/// Whoever can forge answers must not make the analysis slow: without a bound this does not end.
+#[test]
+fn regress_a_flood_of_answers_is_bounded() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        for id in 0..5_000_u32 {
+            trace.poll(4, 1, MS / 1000);
+            trace.answer(4, 41, FIRST, 8 + u16::try_from(id).expect("small"), 0, "example.com", 1);
+        }
+        trace.poll(4, 1, SECOND);
+        trace.answer(4, 41, FIRST, 7, 0, "example.com", 1);
+    });
+    assert_eq!((waits.len(), waits[0].outcome, waits[0].attempts), (1, Outcome::Ok, Some(1)));
+    assert_eq!(waits[0].dns.as_ref().expect("dns").qname, "example.com");
+}
+
+#[test]
+fn an_error_is_an_answer_to_its_question() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 1);
+        trace.ask(4, 41, FIRST, 8, "example.com", 28);
+        trace.poll(4, 1, 20 * MS);
+        trace.answer(4, 41, FIRST, 7, 0, "example.com", 1);
+        trace.poll(4, 1, 20 * MS);
+        trace.answer(4, 41, FIRST, 8, 2, "example.com", 28);
+    });
+    assert_eq!((waits[0].outcome, waits[0].dns.as_ref().expect("dns").unanswered), (Outcome::Error, None));
+}

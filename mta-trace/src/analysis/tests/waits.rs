@@ -223,3 +223,310 @@ fn a_reply_that_the_client_does_not_read_is_its_time() {
     near(command(&session, "HELP").elapsed_s, 0.001);
     near(session.client_s, 3.05);
 }
+
+/// A page fault, or a call that only the scheduler saw (`newfstatat`).
+fn file_system(trace: &mut Trace, nr: i64, ns: u64) {
+    let (since, at_start) = (trace.t, trace.call(Call::Alarm, 0).at);
+    trace.records.pop();
+    trace.short_wait(ns);
+    let end = trace.call(Call::Alarm, 0);
+    let (t, at) = (end.t, end.at);
+    trace.records.pop();
+    let cause = (nr < 0).then(|| "page-fault".to_owned());
+    trace.records.push(Record::Block(Block {
+        t,
+        pid: CHILD,
+        tid: CHILD,
+        nr,
+        call: None,
+        since,
+        cause,
+        unfinished: false,
+        args: None,
+        at,
+        at_start: Some(at_start),
+        socket: None,
+        peer: None,
+    }));
+}
+
+#[test]
+fn regress_file_system_after_a_finished_ident_is_its_own() {
+    for (nr, ns) in [(-1, 2 * MS), (262, 30 * SECOND)] {
+        let waits = waits(|trace| {
+            alarm(trace, 5);
+            of_socket(trace.blocked(Call::Connect, -512, 5 * SECOND), 4, 40, Proto::Tcp, "10.99.0.1:113");
+            trace.close(4);
+            file_system(trace, nr, ns);
+        });
+        let told: Vec<_> = waits.iter().map(|wait| (wait.cause, wait.outcome, wait.timer_s)).collect();
+        assert_eq!(told, [(Cause::Ident, Outcome::Timeout, Some(5.0)), (Cause::FileIo, Outcome::Ok, None)]);
+        near(waits[0].elapsed_s, 5.0);
+    }
+}
+
+#[test]
+fn regress_file_system_after_the_last_time_out_of_a_look_up_is_its_own() {
+    for (nr, ns) in [(-1, 2 * MS), (262, 30 * SECOND)] {
+        let waits = waits(|trace| {
+            trace.silent_lookup(1, "example.com", 28);
+            file_system(trace, nr, ns);
+        });
+        let told: Vec<_> = waits.iter().map(|wait| (wait.cause, wait.outcome)).collect();
+        assert_eq!(told, [(Cause::Dns, Outcome::Timeout), (Cause::FileIo, Outcome::Ok)]);
+        near(waits[0].elapsed_s, 10.01001);
+    }
+}
+
+#[test]
+fn a_page_fault_inside_a_connection_does_not_decide_how_it_ended() {
+    let waits = waits(|trace| {
+        alarm(trace, 5);
+        of_socket(trace.call(Call::Connect, 0), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Write, 10), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        file_system(trace, -1, 2 * MS);
+        of_socket(trace.blocked(Call::Read, -512, 4998 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!(waits.len(), 1);
+    assert_eq!((waits[0].cause, waits[0].outcome, waits[0].timer_s), (Cause::Ident, Outcome::Timeout, Some(5.0)));
+    near(waits[0].elapsed_s, 5.0);
+}
+
+#[test]
+fn regress_a_long_hang_of_the_file_system_is_no_look_up() {
+    let waits = waits(|trace| {
+        trace.udp(4, 41, "192.0.2.53:53");
+        trace.ask(4, 41, "192.0.2.53:53", 7, "example.com", 28);
+        file_system(trace, 262, 30 * SECOND);
+        trace.answer(4, 41, "192.0.2.53:53", 7, 0, "example.com", 28);
+    });
+    assert_eq!(waits.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::FileIo]);
+    near(waits[0].elapsed_s, 30.0);
+}
+
+/// A process that is killed in a call of which nothing is told: is it still the wait from before?
+fn killed_after(work: impl FnOnce(&mut Trace)) -> Vec<Wait> {
+    let mut trace = Trace::greeted();
+    trace.line("RCPT TO:<a@example.com>\r\n");
+    work(&mut trace);
+    let since = trace.t;
+    trace.short_wait(3 * SECOND);
+    let exit = trace.exit(Some(9));
+    exit.call = Some("read".into());
+    exit.since = Some(since);
+    command(&trace.session(), "RCPT").waits.clone()
+}
+
+#[test]
+fn regress_an_unnamed_call_at_the_end_is_no_finished_wait() {
+    let timed_out = killed_after(|trace| {
+        alarm(trace, 5);
+        of_socket(trace.blocked(Call::Connect, -512, 5 * SECOND), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!(timed_out.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Ident, Cause::Unknown]);
+    let closed = killed_after(|trace| {
+        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Write, 10), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        trace.close(4);
+    });
+    assert_eq!(closed.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Ident, Cause::Unknown]);
+    let answered = killed_after(|trace| {
+        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Read, 30), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!(answered.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Ident, Cause::Unknown]);
+    let open = killed_after(|trace| {
+        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Write, 10), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!(open.iter().map(|wait| (wait.cause, wait.outcome)).collect::<Vec<_>>(), [(Cause::Ident, Outcome::Unfinished)]);
+}
+
+#[test]
+fn regress_an_early_talker_ends_the_pause() {
+    let mut trace = Trace::accepted();
+    trace.await_client(SECOND).args.timeout_ns = Some(5 * SECOND);
+    trace.line("HELO x\r\n");
+    trace.reply("554 not accepting messages\r\n");
+    trace.quit();
+    let session = trace.session();
+    let wait = &command(&session, "CONNECT").waits[0];
+    // The time-out did not end it, so it is none.
+    assert_eq!((wait.cause, wait.timer_s), (Cause::Sleep, None));
+    let finding = session.findings.first().expect("a finding");
+    assert!(finding.evidence.contains("one sleep of 1.00 s"), "{}", finding.evidence);
+}
+
+#[test]
+fn regress_a_client_hello_is_waited_for() {
+    // RFC 8314: TLS from the first byte, by a blocking read or a poll on port 465.
+    for is_poll in [false, true] {
+        let mut trace = Trace::empty();
+        trace.accept(CLIENT_INODE, "10.99.0.1:54712").socket =
+            Some(SocketId { local: Some(endpoint("10.99.0.2:465")), ..socket(CLIENT_INODE, Proto::Tcp) });
+        trace.fork(CHILD, true);
+        trace.pid = CHILD;
+        if is_poll {
+            trace.await_client(3 * SECOND);
+            trace.read(300, SmtpMode::Command);
+        } else {
+            let read = trace.blocked(Call::Read, 300, 3 * SECOND);
+            of_socket(read, 5, CLIENT_INODE, Proto::Tcp, "10.99.0.1:54712");
+            read.smtp = Some(Smtp { mode: SmtpMode::Command, dot: false, carry: None });
+        }
+        trace.reply("\x16\x03");
+        trace.exit(None);
+        let session = trace.session();
+        assert_eq!(command(&session, "CONNECT").waits[0].cause, Cause::Client);
+        assert_eq!(session.findings, []);
+    }
+}
+
+#[test]
+fn regress_a_batch_whose_end_is_late_waits_for_the_client() {
+    let waits = waits(|trace| {
+        trace.await_client(3 * SECOND);
+        trace.line("RCPT TO:<b@example.com>\r\n");
+        trace.reply("250 ok\r\n");
+    });
+    assert_eq!(waits.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Client]);
+}
+
+#[test]
+fn a_wait_on_the_client_that_a_signal_ends_is_not_named() {
+    let waits = waits(|trace| trace.await_client(SECOND).ret = -4);
+    assert_eq!(waits.iter().map(|wait| wait.cause).collect::<Vec<_>>(), [Cause::Unknown]);
+}
+
+#[test]
+fn regress_a_connection_that_came_about_is_told_apart() {
+    // One round trip in connect, then silence.
+    let accepted = waits(|trace| {
+        alarm(trace, 5);
+        of_socket(trace.blocked(Call::Connect, 0, 20 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.call(Call::Write, 10), 4, 40, Proto::Tcp, "10.99.0.1:113");
+        of_socket(trace.blocked(Call::Read, -512, 4978 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!((accepted[0].outcome, accepted[0].connected), (Outcome::Timeout, Some(true)));
+    let dropped = waits(|trace| {
+        alarm(trace, 5);
+        of_socket(trace.blocked(Call::Connect, -512, 4999 * MS), 4, 40, Proto::Tcp, "10.99.0.1:113");
+    });
+    assert_eq!((dropped[0].outcome, dropped[0].connected), (Outcome::Timeout, Some(false)));
+    // A non-blocking connection, of which a poll tells that it never came about.
+    let polled = waits(|trace| {
+        of_socket(trace.call(Call::Connect, -115), 4, 40, Proto::Tcp, "10.99.0.3:389");
+        let poll = trace.blocked(Call::Poll, 0, 5 * SECOND);
+        poll.args.fds = vec![PollFd { fd: 4, events: vec!["POLLOUT".into()], revents: vec![] }];
+        poll.args.timeout_ns = Some(5 * SECOND);
+    });
+    assert_eq!((polled[0].cause, polled[0].outcome, polled[0].connected), (Cause::Network, Outcome::Timeout, Some(false)));
+    let later = waits(|trace| {
+        of_socket(trace.call(Call::Connect, -115), 4, 40, Proto::Tcp, "10.99.0.3:389");
+        let poll = trace.blocked(Call::Poll, 1, 20 * MS);
+        poll.args.fds = vec![PollFd { fd: 4, events: vec!["POLLOUT".into()], revents: vec![] }];
+        of_socket(trace.blocked(Call::Write, 10, 10 * MS), 4, 40, Proto::Tcp, "10.99.0.3:389");
+        of_socket(trace.blocked(Call::Read, -110, SECOND), 4, 40, Proto::Tcp, "10.99.0.3:389");
+    });
+    assert_eq!((later[0].outcome, later[0].connected), (Outcome::Timeout, Some(true)));
+}
+
+#[test]
+fn regress_a_request_in_one_write_is_no_nagle() {
+    let session = |has_macros: bool| {
+        let mut trace = Trace::greeted();
+        trace.line("RCPT TO:<a@example.com>\r\n");
+        packet(&mut trace, Call::Writev, b'O', 17);
+        packet(&mut trace, Call::Read, b'O', 5);
+        for command in [b'M', b'R', b'N', b'E'] {
+            if has_macros {
+                packet(&mut trace, Call::Writev, b'D', 20);
+            }
+            packet(&mut trace, Call::Writev, command, 20);
+            milter_poll(&mut trace, 44 * MS, 1);
+            packet(&mut trace, Call::Read, b'c', 5);
+        }
+        trace.reply("250 ok\r\n");
+        trace.quit();
+        trace.session()
+    };
+    let rules = |session: &crate::report::Session| session.findings.iter().map(|it| it.rule.clone()).collect::<Vec<_>>();
+    let nagle = session(true);
+    assert_eq!(rules(&nagle), ["milter-nagle"]);
+    let milter = command(&nagle, "RCPT").waits[0].milter.as_ref().expect("milter");
+    assert_eq!((milter.stage.as_str(), milter.writes), ("envfrom", Some(2)));
+    assert_eq!(rules(&session(false)), ["milter-slow"]);
+}
+
+#[test]
+fn regress_a_look_at_what_is_over_leaves_nothing_behind() {
+    let trace = || {
+        let mut trace = Trace::greeted();
+        trace.line("RCPT TO:<a@example.com>\r\n");
+        file_system(&mut trace, 262, 2 * SECOND);
+        trace.end();
+        trace
+    };
+    let replayed = trace().report().0;
+    let mut live = trace();
+    let at = live.records.len() - 2;
+    let Some(Record::Block(mut look)) = live.records.get(at).cloned() else { unreachable!("a block") };
+    look.t -= SECOND;
+    look.at.blocked_ns -= SECOND;
+    look.unfinished = true;
+    live.records.insert(at, Record::Block(look));
+    assert_eq!(live.report().0.sessions, replayed.sessions);
+}
+
+#[test]
+fn regress_an_argument_that_is_no_descriptor_names_no_socket() {
+    // Argument 0 is 5 and the client's descriptor is 5 too: the kernel side may have looked it up.
+    let mut trace = Trace::greeted();
+    trace.exchange("DATA", "354 go");
+    trace.blocked(Call::ClockNanosleep, 0, 2 * SECOND).socket = Some(socket(CLIENT_INODE, Proto::Tcp));
+    trace.hang_up();
+    assert_eq!(command(&trace.session(), "BODY").waits[0].cause, Cause::Sleep);
+}
+
+#[test]
+fn regress_a_pipe_from_a_child() {
+    let with_child = |has_child: bool| {
+        waits(|trace| {
+            let pipe = trace.call(Call::Pipe2, 0);
+            (pipe.args.fd, pipe.args.fd2) = (Some(8), Some(9));
+            if has_child {
+                trace.fork(300, false);
+            }
+            trace.close(9);
+            trace.blocked(Call::Read, 5, 2 * SECOND).args.fd = Some(8);
+        })
+    };
+    let wait = &with_child(true)[0];
+    assert_eq!((wait.cause, wait.descriptor.as_deref()), (Cause::Child, Some("fd 8: pipe:[9->8]")));
+    // Without a child nobody is known who could write.
+    assert_eq!(with_child(false)[0].cause, Cause::Unknown);
+}
+
+#[test]
+fn a_look_up_that_goes_on_with_another_socket_is_outstanding() {
+    let waits = killed_after(|trace| {
+        trace.udp(4, 41, "192.0.2.53:53");
+        trace.ask(4, 41, "192.0.2.53:53", 7, "example.com", 28);
+        trace.poll(4, 0, 5 * SECOND);
+        trace.close(4);
+        trace.udp(4, 42, "192.0.2.54:53");
+        trace.ask(4, 42, "192.0.2.54:53", 7, "example.com", 28);
+    });
+    assert_eq!(waits.iter().map(|wait| (wait.cause, wait.outcome)).collect::<Vec<_>>(), [(Cause::Dns, Outcome::Unfinished)]);
+}
+
+#[test]
+fn macros_that_a_milter_does_not_take_are_no_negotiation() {
+    let waits = waits(|trace| {
+        let sys = trace.blocked(Call::Writev, 20, SECOND);
+        of_socket(sys, 4, 60, Proto::Tcp, "10.99.0.3:8891");
+        sys.milter = true;
+        sys.data = Some(Bytes(vec![0, 0, 0, 9, b'D']));
+    });
+    assert_eq!(waits[0].milter.as_ref().map(|milter| milter.stage.as_str()), Some("macros"));
+}

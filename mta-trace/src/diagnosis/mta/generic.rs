@@ -33,3 +33,8 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o)",
     }
 }
+
+/// A command that shows what decides.
+pub fn check(topic: Topic) -> Option<&'static str> {
+    matches!(topic, Topic::Sleep).then_some("cat /proc/loadavg")
+}

@@ -62,10 +62,13 @@ pub enum Topic {
 /// What to look at.
 pub type Advice = fn(Topic) -> &'static str;
 
+/// A command that shows the setting.
+pub type Check = fn(Topic) -> Option<&'static str>;
+
 /// The advice for a mail server; without a file of its own it is general.
-pub fn advice_for(mta: &str) -> Advice {
+pub fn advice_for(mta: &str) -> (Advice, Check) {
     match mta {
-        "sendmail" => sendmail::advice,
-        _ => generic::advice,
+        "sendmail" => (sendmail::advice, sendmail::check),
+        _ => (generic::advice, generic::check),
     }
 }

@@ -95,3 +95,34 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o), and report it together with the log",
     }
 }
+
+/// A command that shows the setting.
+pub fn check(topic: Topic) -> Option<&'static str> {
+    match topic {
+        Topic::GreetPause => Some("grep -i greet_pause /etc/mail/sendmail.cf; grep -i GreetPause /etc/mail/access"),
+        Topic::RcptThrottle => Some("grep -iE 'BadRcptThrottle|DelayLA' /etc/mail/sendmail.cf"),
+        Topic::AuthThrottle => Some("grep 'AUTH failure' /var/log/mail.log /var/log/maillog"),
+        Topic::Sleep => Some("cat /proc/loadavg; grep -iE 'DelayLA|RefuseLA' /etc/mail/sendmail.cf"),
+        // Their families have a check of their own: of the peer, of the file.
+        Topic::Resolver
+        | Topic::ClientPtr
+        | Topic::OwnPtr
+        | Topic::ForwardOfClient
+        | Topic::Blocklist
+        | Topic::Canonify
+        | Topic::MailExchanger
+        | Topic::Ident
+        | Topic::MilterSlow
+        | Topic::MilterTimeout
+        | Topic::MilterUnreachable
+        | Topic::MilterNagle
+        | Topic::Sasl
+        | Topic::Lock
+        | Topic::Spool
+        | Topic::FileIo
+        | Topic::Child
+        | Topic::Network
+        | Topic::OtherService
+        | Topic::Unknown => None,
+    }
+}

@@ -1,0 +1,107 @@
+//! Sessions that have ended: the worst are kept whole, of the others only sums, so that a trace may last for weeks.
+//!
+//! In: finished sessions. Out: those that the report holds, in the order in which they began, and what the rest cost.
+//! Invariant: which ones are kept depends on the sessions alone, so that a replayed log keeps the same.
+
+use crate::report::{Cause, CauseSum, LeftOut, Session, Severity};
+
+/// How many sessions are kept, and how many commands they may have together: some 20 MB.
+const MAX_SESSIONS: usize = 1000;
+const MAX_COMMANDS: usize = 20_000;
+
+/// How many different causes and targets of the others are summed up apart.
+const MAX_SUMS: usize = 1000;
+
+#[derive(Debug)]
+struct Entry {
+    /// Place in the order in which the sessions began.
+    number: usize,
+    /// What is wrong in it, s; then what it cost at all.
+    rank: (f64, f64),
+    session: Session,
+}
+
+/// See above.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    entries: Vec<Entry>,
+    commands: usize,
+    left_out: LeftOut,
+    keeps_all: bool,
+}
+
+impl Kept {
+    /// Without a limit.
+    pub fn all() -> Self {
+        Self { keeps_all: true, ..Self::default() }
+    }
+
+    /// How many sessions have ended.
+    pub fn count(&self) -> usize {
+        self.entries.len().saturating_add(usize::try_from(self.left_out.sessions).unwrap_or(usize::MAX))
+    }
+
+    pub fn push(&mut self, number: usize, session: Session) {
+        self.commands += session.commands.len();
+        self.entries.push(Entry { number, rank: rank(&session), session });
+        while !self.keeps_all && self.entries.len() > 1 && (self.entries.len() > MAX_SESSIONS || self.commands > MAX_COMMANDS) {
+            self.leave_out_least();
+        }
+    }
+
+    /// The sessions in their order, and the sums of those that were left out.
+    pub fn take(&mut self) -> (Vec<Session>, Option<LeftOut>) {
+        let Self { mut entries, left_out, .. } = std::mem::take(self);
+        entries.sort_by_key(|entry| entry.number);
+        let left_out = Some(left_out).filter(|it| it.sessions > 0);
+        (entries.into_iter().map(|entry| entry.session).collect(), left_out)
+    }
+
+    fn leave_out_least(&mut self) {
+        let by_rank = |a: &Entry, b: &Entry| a.rank.0.total_cmp(&b.rank.0).then(a.rank.1.total_cmp(&b.rank.1)).then(b.number.cmp(&a.number));
+        let Some(least) = self.entries.iter().enumerate().min_by(|(_, a), (_, b)| by_rank(a, b)).map(|(at, _)| at) else { return };
+        let Entry { session, .. } = self.entries.swap_remove(least);
+        self.commands -= session.commands.len();
+        self.left_out.sessions += 1;
+        self.left_out.server_s += session.server_s();
+        for wait in session.waits().filter(|wait| wait.cause != Cause::Client) {
+            add(&mut self.left_out.waits, wait.cause, wait.target.as_deref(), wait.elapsed_s);
+        }
+    }
+}
+
+fn rank(session: &Session) -> (f64, f64) {
+    let wrong = session.findings.iter().filter(|finding| finding.severity != Severity::Intended);
+    (wrong.map(|finding| finding.elapsed_s).sum(), session.server_s())
+}
+
+fn add(sums: &mut Vec<CauseSum>, cause: Cause, target: Option<&str>, elapsed_s: f64) {
+    let is_full = sums.len() >= MAX_SUMS;
+    let known = |sums: &[CauseSum], target: Option<&str>| sums.iter().position(|sum| sum.cause == cause && sum.target.as_deref() == target);
+    // Targets that come too late are summed up under their cause alone.
+    let target = target.filter(|target| !is_full || known(sums, Some(target)).is_some());
+    let at = known(sums, target).unwrap_or_else(|| {
+        sums.push(CauseSum { cause, target: target.map(str::to_owned), elapsed_s: 0.0, waits: 0 });
+        sums.len() - 1
+    });
+    if let Some(sum) = sums.get_mut(at) {
+        sum.elapsed_s += elapsed_s;
+        sum.waits += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_bounded() {
+        let mut sums = Vec::new();
+        for n in 0..3 * MAX_SUMS {
+            add(&mut sums, Cause::Ident, Some(&format!("10.0.0.1:{n}")), 1.0);
+        }
+        add(&mut sums, Cause::Ident, Some("10.0.0.1:0"), 1.0);
+        assert_eq!(sums.len(), MAX_SUMS + 1);
+        assert_eq!((sums[0].waits, sums[MAX_SUMS].target.as_deref(), sums[MAX_SUMS].waits), (2, None, 2 * MAX_SUMS as u64));
+    }
+}
