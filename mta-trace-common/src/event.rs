@@ -15,6 +15,9 @@ pub const KIND_EXEC: u16 = 4;
 /// `Head::kind`: a traced process ended, [`Exit`].
 pub const KIND_EXIT: u16 = 5;
 
+/// `Head::kind`: an accepted connection had been established before, [`Backlog`].
+pub const KIND_BACKLOG: u16 = 6;
+
 /// Sizes in bytes of the data area behind a [`Sys`].
 pub const CLASSES: [usize; 4] = [0, 128, 1024, 4096];
 
@@ -216,6 +219,19 @@ pub struct Exit {
     pub since: u64,
 }
 
+/// A connection that is being accepted had been established since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable))]
+#[repr(C)]
+pub struct Backlog {
+    /// Head of the accepting thread, `kind` = [`KIND_BACKLOG`].
+    pub head: Head,
+    /// When the connection's handshake was over (`TCP_SYN_RECV` to `TCP_ESTABLISHED`).
+    pub since: u64,
+    /// The accepted socket.
+    pub socket: Socket,
+}
+
 /// Why something was not reported; index into the per-CPU map `LOSS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -237,6 +253,6 @@ const _: () = {
     assert!(size_of::<Socket>() == 56);
     assert!(size_of::<Sys>() == 216);
     assert!(size_of::<Selects>() == 56);
-    assert!(size_of::<Block>() == 128);
+    assert!(size_of::<Block>() == 128 && size_of::<Backlog>() == 112);
     assert!(size_of::<Fork>() == 72 && size_of::<Exec>() == 64 && size_of::<Exit>() == 72);
 };

@@ -48,6 +48,14 @@ pub static CALLS: Array<u32> = Array::with_max_entries(NUMBERS, 0);
 #[map]
 pub static HANDLERS: ProgramArray = ProgramArray::with_max_entries(NUMBERS, 0);
 
+/// One bit per port on which the traced daemon listens. Filled by the loader.
+#[map]
+pub static PORTS: Array<u64> = Array::with_max_entries(1024, 0);
+
+/// When connections to those ports were established, by `struct sock *`, until they are accepted. Old ones make room.
+#[map]
+pub static ESTABLISHED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16384, 0);
+
 /// Peers whose sessions are wanted.
 #[map]
 pub static FILTERS: Array<Filter> = Array::with_max_entries(MAX_FILTERS, 0);

@@ -101,13 +101,13 @@ fn file_of(fd: u64) -> u64 {
     if fd >= max_fds { 0 } else { field(field(fdt, offset!(fdt_fd)), fd as usize * 8) }
 }
 
-/// Fills `socket` with what stands behind a descriptor of the current task. False: no socket.
+/// Fills `socket` with what stands behind a descriptor of the current task. Gives its `struct sock *`; 0: no socket.
 #[inline(always)]
-pub fn socket_of(fd: u64, socket: &mut Socket) -> bool {
+pub fn socket_of(fd: u64, socket: &mut Socket) -> u64 {
     let file = file_of(fd);
     let inode: u64 = field(file, offset!(file_inode));
     if field::<u16>(inode, offset!(inode_mode)) & S_IFMT != S_IFSOCK {
-        return false;
+        return 0;
     }
     let sk: u64 = field(field(file, offset!(file_private_data)), offset!(socket_sk));
     socket.inode = field(inode, offset!(inode_ino));
@@ -130,7 +130,7 @@ pub fn socket_of(fd: u64, socket: &mut Socket) -> bool {
         socket.local = field(sk, offset!(sock_v6_saddr));
         socket.peer = field(sk, offset!(sock_v6_daddr));
     }
-    true
+    sk
 }
 
 /// Components of a path that are told.

@@ -1,6 +1,7 @@
 //! The programs, one file per family. `call` holds what all system call programs share.
 
 mod back_end;
+mod backlog;
 mod call;
 mod client;
 mod net;

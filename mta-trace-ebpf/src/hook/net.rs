@@ -4,6 +4,7 @@
 //! the client's bytes by the allow-list (`client`), DNS whole, of a milter the packet's 5-byte header.
 
 use super::{
+    backlog,
     call::{ACCEPTED_MATCHED, ACCEPTED_OTHER},
     client,
 };
@@ -30,7 +31,8 @@ pub fn accept(thread: &mut Thread, done: &Done) {
     }
     thread.know_socket(done.ret as u32, done.ret >= 0);
     let mut is_matched = false;
-    if done.ret >= 0 && task::socket_of(done.ret as u64, &mut thread.socket) && thread.role == ROLE_DAEMON && thread.socket.peer_port != 0 {
+    let sk = if done.ret >= 0 { task::socket_of(done.ret as u64, &mut thread.socket) } else { 0 };
+    if sk != 0 && thread.role == ROLE_DAEMON && thread.socket.peer_port != 0 {
         is_matched = filter::matches_peer(&thread.socket);
         if is_matched {
             if SESSIONS.insert(thread.socket.inode, Scanner::new(MODE_COMMAND), 0).is_err() {
@@ -41,6 +43,7 @@ pub fn accept(thread: &mut Thread, done: &Done) {
         } else {
             thread.accepted = ACCEPTED_OTHER;
         }
+        backlog::accepted(thread, done.tid, sk, is_matched);
     }
     diagnose!(done, "thread {} accepted from port {}: wanted {}", done.tid, thread.socket.peer_port, u8::from(is_matched));
     emit::bare(thread, done, if is_matched { FLAG_MATCHED } else { 0 }, 0, false);
@@ -50,7 +53,7 @@ pub fn accept(thread: &mut Thread, done: &Done) {
 #[inline(always)]
 pub fn connect(thread: &mut Thread, done: &Done) {
     let fd = task::argument!(thread, 0);
-    let is_socket = task::socket_of(fd, &mut thread.socket);
+    let is_socket = task::socket_of(fd, &mut thread.socket) != 0;
     thread.know_socket(fd as u32, is_socket);
     let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
@@ -82,7 +85,7 @@ pub struct Pieces {
 #[inline(never)]
 pub fn transfer(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
     let fd = task::argument!(thread, 0);
-    let is_socket = task::socket_of(fd, &mut thread.socket);
+    let is_socket = task::socket_of(fd, &mut thread.socket) != 0;
     thread.know_socket(fd as u32, is_socket);
     if !is_socket {
         if done.is_slow() {

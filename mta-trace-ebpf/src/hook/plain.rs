@@ -44,7 +44,7 @@ pub fn call(thread: &mut Thread, done: &Done) {
         structure::<32>(thread, done, task::argument!(thread, 1));
     } else if is(Capture::Pair) && done.ret >= 0 {
         structure::<8>(thread, done, task::argument!(thread, 0));
-    } else if done.word.fd0() && !task::socket_of(task::argument!(thread, 0), &mut thread.socket) {
+    } else if done.word.fd0() && task::socket_of(task::argument!(thread, 0), &mut thread.socket) == 0 {
         emit::file(thread, done);
     } else {
         emit::bare(thread, done, 0, 0, done.is_slow());

@@ -6,7 +6,7 @@ mod names;
 mod socket;
 mod sys;
 
-use crate::event::{Args, Block, Bytes, Counters, Exec, Exit, Fork, Malformed, Record};
+use crate::event::{Args, Backlog, Block, Bytes, Counters, Exec, Exit, Fork, Malformed, Record};
 use mta_trace_common::{
     config::Thread,
     event::{self as raw, FLAG_TRACED, FLAG_UNFINISHED, Head},
@@ -27,6 +27,11 @@ fn decode(bytes: &[u8]) -> Result<Record, String> {
             sys::decode(&record, data).map(|sys| Record::Sys(Box::new(sys)))
         }
         raw::KIND_BLOCK => raw::Block::read_from_prefix(bytes).map_err(|_| too_short(bytes)).map(|(record, _)| Record::Block(block(&record))),
+        raw::KIND_BACKLOG => {
+            let (record, _) = raw::Backlog::read_from_prefix(bytes).map_err(|_| too_short(bytes))?;
+            let peer = socket::identify(&record.socket).1.ok_or("a connection without a peer")?;
+            Ok(Record::Backlog(Backlog { t: record.head.t, peer, since: record.since }))
+        }
         raw::KIND_FORK => raw::Fork::read_from_prefix(bytes).map_err(|_| too_short(bytes)).map(|(record, _)| Record::Fork(fork(&record))),
         raw::KIND_EXEC => raw::Exec::read_from_prefix(bytes)
             .map_err(|_| too_short(bytes))
@@ -146,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_give_a_record(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u16..7) {
+        fn any_bytes_give_a_record(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0u16..8) {
             let mut bytes = bytes;
             if let Some([low, high, ..]) = bytes.first_chunk_mut::<2>() {
                 [*low, *high] = kind.to_le_bytes();

@@ -84,6 +84,8 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     let mut object = Object::load(settings, &filters)?;
     let ring = object.ring()?;
     let diagnostics = object.diagnostics()?;
+    let ports: Vec<u16> = target.listening.iter().filter_map(Endpoint::port).collect();
+    object.watch_ports(&ports)?;
     object.attach_processes()?;
     let is_daemon = !target.listening.is_empty();
     let mut seeds = Vec::new();

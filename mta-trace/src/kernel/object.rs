@@ -20,6 +20,7 @@ use mta_trace_common::{
     smtp::Scanner,
     syscalls::{Call, Syscall, TABLE},
 };
+use std::collections::BTreeMap;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MTA_TRACE_OBJECT"));
 
@@ -50,8 +51,9 @@ pub struct Object {
     handlers: Option<ProgramArray<MapData>>,
 }
 
-/// What follows processes and the scheduler; attached before anybody's bit is set.
-const PROCESS_HOOKS: [&str; 5] = ["sched_process_fork", "sched_process_exec", "sched_process_exit", "sched_switch", "sched_wakeup"];
+/// What follows processes, the scheduler and the listen backlog; attached before anybody's bit is set.
+const PROCESS_HOOKS: [&str; 6] =
+    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "sched_switch", "sched_wakeup", "inet_sock_set_state"];
 /// The tracepoint of all completed system calls.
 const SYS_EXIT: &str = "sys_exit";
 /// Calls without arguments, whose functions no kernel's BTF has under the usual name: what blocks in them is told by the scheduler's hooks.
@@ -110,7 +112,16 @@ impl Object {
         self.run(all).map(drop)
     }
 
-    /// Attaches fork, exec, exit and the scheduler.
+    /// Says on which ports the daemon listens.
+    pub fn watch_ports(&mut self, ports: &[u16]) -> Result<(), Error> {
+        let mut words: BTreeMap<u32, u64> = BTreeMap::new();
+        for port in ports {
+            *words.entry(u32::from(port >> 6)).or_default() |= 1 << (port & 63);
+        }
+        fill(&mut self.ebpf, "PORTS", words.into_iter())
+    }
+
+    /// Attaches fork, exec, exit, the scheduler and the listen backlog.
     pub fn attach_processes(&mut self) -> Result<(), Error> {
         PROCESS_HOOKS.iter().try_for_each(|hook| self.attach(hook))
     }
