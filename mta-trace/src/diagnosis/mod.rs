@@ -4,6 +4,7 @@
 //! same rule and target make one finding. Invariant: nothing below 100 ms, nothing for the client's own time,
 //! and no setting of a mail server is named outside `mta/`.
 
+mod backlog;
 mod child;
 mod dns;
 mod file_io;
@@ -101,6 +102,11 @@ pub fn findings(session: &Session) -> Vec<Finding> {
         let text = pattern.explain(advice);
         let target = Some(pattern.target.to_owned());
         found.push(finding(pattern.command, nagle::RULE, Cause::Milter, target, pattern.elapsed_s, server_s, text));
+    }
+    if let Some(waited_s) = backlog::waited_s(session, FLOOR_S) {
+        let text = backlog::explain(session, waited_s, advice, check);
+        let first = session.commands.first().map_or(0, |command| command.index);
+        found.push(finding(first, backlog::RULE, Cause::Mta, None, waited_s, server_s + waited_s, text));
     }
     // What somebody configured is no fault: it comes last, however long it is.
     found.sort_by(|a, b| {

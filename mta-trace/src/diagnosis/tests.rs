@@ -374,3 +374,15 @@ fn every_finding_has_a_check_by_hand() {
         }
     }
 }
+
+#[test]
+fn a_connection_that_was_accepted_late_is_told() {
+    let mut late = session(vec![command(0, Verb::Connect, Vec::new())]);
+    late.before_accept_s = Some(1.5);
+    let found = findings(&late);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!((found[0].rule.as_str(), found[0].cause, found[0].elapsed_s), (backlog::RULE, Cause::Mta, 1.5));
+    assert!(found[0].summary.contains("1.50 s") && found[0].remedy.contains("ConnectionRateThrottle"), "{found:#?}");
+    late.before_accept_s = Some(0.05);
+    assert!(findings(&late).is_empty());
+}

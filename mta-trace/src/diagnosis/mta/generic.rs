@@ -28,6 +28,9 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::GreetPause => "the mail server's pause before its greeting (a defence against spam)",
         Topic::RcptThrottle | Topic::AuthThrottle => "the mail server's throttle (a defence against guessing)",
         Topic::Sleep => "the mail server's throttles, and the load of the machine",
+        Topic::AcceptLate => {
+            "how many connections the mail server serves at once and accepts in a second, its limits of load, and the load of the machine"
+        }
         Topic::Network => "find out which part of the mail server's configuration names this peer",
         Topic::OtherService => "the service itself: its log and its load",
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o)",

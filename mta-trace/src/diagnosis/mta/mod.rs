@@ -51,6 +51,8 @@ pub enum Topic {
     AuthThrottle,
     /// Any other sleep.
     Sleep,
+    /// A daemon that comes late to accept.
+    AcceptLate,
     /// A peer without a name.
     Network,
     /// A service with a name, but without rules yet.

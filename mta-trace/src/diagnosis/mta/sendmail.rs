@@ -87,6 +87,11 @@ pub fn advice(topic: Topic) -> &'static str {
              RefuseLA (confREFUSE_LA) it accepts none: compare with /proc/loadavg. Sessions with many bad commands are slowed \
              down too"
         }
+        Topic::AcceptLate => {
+            "sendmail's daemon sleeps between connections above ConnectionRateThrottle (confCONNECTION_RATE_THROTTLE), forks no more than \
+             MaxDaemonChildren (confMAX_DAEMON_CHILDREN), and stops accepting above RefuseLA (confREFUSE_LA): its log and its title in ps say \
+             so (`rejecting connections`, `deferring connections`). Else the machine was too busy to run it"
+        }
         Topic::Network => {
             "find out which part of sendmail talks to this peer (a map, a milter, a mailer in sendmail.cf: grep for its \
              address, port or name)"
@@ -103,6 +108,9 @@ pub fn check(topic: Topic) -> Option<&'static str> {
         Topic::RcptThrottle => Some("grep -iE 'BadRcptThrottle|DelayLA' /etc/mail/sendmail.cf"),
         Topic::AuthThrottle => Some("grep 'AUTH failure' /var/log/mail.log /var/log/maillog"),
         Topic::Sleep => Some("cat /proc/loadavg; grep -iE 'DelayLA|RefuseLA' /etc/mail/sendmail.cf"),
+        Topic::AcceptLate => {
+            Some("grep -iE 'ConnectionRateThrottle|MaxDaemonChildren|RefuseLA' /etc/mail/sendmail.cf; ss -ltn; nstat -az TcpExtListenOverflows")
+        }
         // Their families have a check of their own: of the peer, of the file.
         Topic::Resolver
         | Topic::ClientPtr
