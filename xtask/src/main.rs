@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod ebpf;
+mod kernels;
 mod record;
 mod setup;
 mod shell;
@@ -35,6 +36,8 @@ enum Task {
         #[arg(long, conflicts_with_all = ["check", "verify"])]
         log: bool,
     },
+    /// Runs the live tests on ordinary kernels, in virtual machines that it starts itself
+    Kernels(kernels::Options),
     /// Shows the reported case from beginning to end: a real sendmail, one slow session, live timeline, report
     Demo,
     /// Makes the golden logs of tests/replay again from the lab's scenarios
@@ -58,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ebpf { verify: true, .. } => ebpf::verify(),
         Task::Ebpf { log: true, .. } => ebpf::build_with_log(),
         Task::Ebpf { .. } => ebpf::build(),
+        Task::Kernels(options) => kernels::measure(&options).map(drop),
         Task::Demo => demo::run(),
         Task::Record { names } => record::run(&names),
         Task::Test { only } => test::run(only.as_deref()),
