@@ -70,8 +70,8 @@ fn dns(events: &[&Event], question: &str) -> Result<Measured, String> {
     let answer = events.iter().find(|event| {
         matches!(&event.what, What::DnsReply { qtype, qname, is_truncated: false, rcode, .. }
             if is_question(question, qtype, qname)
-                // After SERVFAIL the resolver asks again: only the last one is final.
-                && (rcode != "SERVFAIL" || event.t_ns >= last.t_ns))
+                // After SERVFAIL and REFUSED the resolver asks again: only the last one is final.
+                && (!matches!(rcode.as_str(), "SERVFAIL" | "REFUSED") || event.t_ns >= last.t_ns))
     });
     let end = answer.or_else(|| events.iter().find(|event| event.t_ns > last.t_ns && is_progress(&event.what)));
     let end = end.ok_or_else(|| format!("nothing shows when the look-up of {question} ended"))?;

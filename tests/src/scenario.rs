@@ -115,8 +115,16 @@ pub enum DnsAction {
     Servfail,
     /// NXDOMAIN.
     Nxdomain,
+    /// REFUSED.
+    Refused,
     /// NOERROR without an answer.
     Nodata,
+    /// A damaged answer: it ends in its header.
+    Cut,
+    /// A damaged answer: a pointer of its record's name points to itself.
+    Loop,
+    /// A damaged answer: its record's name has 255 labels.
+    Labels,
     /// TC over UDP, then the answer over TCP.
     Truncate,
 }
