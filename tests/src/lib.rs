@@ -37,12 +37,12 @@ mod wire;
 mod compare;
 mod compare_wait;
 pub mod harness;
-mod measure;
+pub mod measure;
 mod report;
 pub mod run;
 pub mod selftest;
 pub mod skips;
-mod tracer;
+pub mod tracer;
 
 pub use lab_up::Lab;
 pub use stop::Stop;
