@@ -105,8 +105,11 @@ impl Player<'_, '_> {
             return self.read(self.played.exchanges.len() - 1, step.replies, &step.codes);
         }
         if let Some(body) = &step.body {
-            self.send(vec!["EOM".into()], stuffed(body).as_bytes())?;
-            return self.read(self.played.exchanges.len() - 1, 1, &step.codes);
+            return self.body(&stuffed(body), step);
+        }
+        if step.reply {
+            let last = self.played.exchanges.iter().rposition(|exchange| exchange.replies.is_empty()).context("nothing was sent before")?;
+            return self.read(last, 1, &step.codes);
         }
         if let Some(line) = &step.send {
             return self.send(vec![verb(line)], format!("{line}\r\n").as_bytes());
@@ -138,6 +141,28 @@ impl Player<'_, '_> {
         let bytes: String = lines.iter().flat_map(|line| [*line, "\r\n"]).collect();
         self.send(lines.iter().map(|line| verb(line)).collect(), bytes.as_bytes())?;
         self.read(self.played.exchanges.len() - 1, lines.len(), &step.codes)
+    }
+
+    fn body(&mut self, text: &str, step: &Step) -> Result<()> {
+        let mut last = text;
+        if step.gap_s > 0.0 {
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let (end, head) = lines.split_last().context("a message has an end")?;
+            for line in head {
+                self.wire.write(line.as_bytes())?;
+                self.pause(step.gap_s)?;
+            }
+            last = end;
+        }
+        self.send(vec!["EOM".into()], last.as_bytes())?;
+        self.read(self.played.exchanges.len() - 1, 1, &step.codes)
+    }
+
+    fn pause(&self, seconds: f64) -> Result<()> {
+        self.around.journal.note(What::ClientPause);
+        ensure!(self.around.stop.pass(Duration::from_secs_f64(seconds)), "the lab ended");
+        self.around.journal.note(What::ClientGoesOn);
+        Ok(())
     }
 
     fn split(&mut self, line: &str, step: &Step) -> Result<()> {
