@@ -3,6 +3,7 @@
 //! `replay/` holds golden logs that `cargo xtask record` makes, `replay-handmade/` logs that somebody wrote. Each must give
 //! the text of its `NAME.expect.txt` (`MTA_TRACE_BLESS=1` rewrites these), JSON by the schema, and sums that close.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,16 @@ fn main() -> ExitCode {
             }
         }
     }
+    let recorded = || every_scenario_is_recorded().map_err(|error| Failed::from(format!("{error:#}")));
+    trials.push(Trial::test("every scenario is recorded", recorded).with_kind("replay"));
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A scenario without a golden log is not replayed, and a log without a scenario cannot be made again.
+fn every_scenario_is_recorded() -> Result<()> {
+    let scenarios: BTreeSet<String> = lab::scenario::Scenario::all()?.into_iter().map(|scenario| scenario.name).collect();
+    let recorded: BTreeSet<String> = logs("replay")?.iter().filter_map(|log| Some(log.file_stem()?.to_str()?.to_owned())).collect();
+    none(scenarios.symmetric_difference(&recorded).map(|name| format!("{name}: `cargo xtask record {name}` makes its log; or its scenario is gone")))
 }
 
 type Test = fn(&Path) -> Result<()>;
@@ -198,5 +208,8 @@ fn names_no_machine(log: &Path) -> Result<()> {
     let target = lab::packages::target_dir();
     let folders = [Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned(), target];
     let names = folders.iter().map(|folder| folder.display().to_string()).chain(["lab-out".into(), "lab-cache".into(), "/home/".into()]);
+    let header: serde_json::Value = serde_json::from_str(text.lines().next().unwrap_or_default()).context("the header")?;
+    let kernel = header.get("kernel").and_then(serde_json::Value::as_str).unwrap_or_default();
+    ensure!(kernel.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'), "the log names the kernel {kernel}: of it only the version");
     none(names.filter(|name| text.contains(name.as_str())).map(|name| format!("the log names {name}")))
 }
