@@ -14,6 +14,8 @@ pub struct Span {
     pub start_ns: u64,
     /// When its reply had been read; `None` if there was none.
     pub end_ns: Option<u64>,
+    /// How long the client waited for a processor meanwhile.
+    pub late_ns: u64,
     /// Commands of one batch share their number; their times can only be told together.
     pub batch: Option<usize>,
 }
@@ -30,14 +32,15 @@ pub fn spans(played: &Played) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let (mut is_tls, mut is_auth_open, mut data_ns) = (false, false, None);
     for (number, exchange) in played.exchanges.iter().enumerate() {
-        let Exchange { verbs, sent_ns, replies } = exchange;
+        let Exchange { verbs, sent_ns, replies, late_ns } = exchange;
         if is_auth_open {
             if let Some(auth) = spans.last_mut() {
                 auth.end_ns = replies.last().map(|reply| reply.1);
+                auth.late_ns += late_ns;
             }
         } else {
             if let (Some(start_ns), Some("EOM")) = (data_ns, verbs.first().map(String::as_str)) {
-                spans.push(Span { verb: "BODY".into(), start_ns, end_ns: Some(*sent_ns), batch: None });
+                spans.push(Span { verb: "BODY".into(), start_ns, end_ns: Some(*sent_ns), late_ns: 0, batch: None });
             }
             let end_ns = replies.last().filter(|_| replies.len() == verbs.len()).map(|reply| reply.1);
             let batch = (verbs.len() > 1).then_some(number);
@@ -45,6 +48,7 @@ pub fn spans(played: &Played) -> Vec<Span> {
                 verb: if is_tls { "OPAQUE".into() } else { verb.clone() },
                 start_ns: *sent_ns,
                 end_ns,
+                late_ns: *late_ns,
                 batch,
             }));
         }
@@ -73,7 +77,7 @@ mod tests {
     use super::*;
 
     fn exchange(verbs: &[&str], sent_ns: u64, replies: &[(u16, u64)]) -> Exchange {
-        Exchange { verbs: verbs.iter().map(ToString::to_string).collect(), sent_ns, replies: replies.to_vec() }
+        Exchange { verbs: verbs.iter().map(ToString::to_string).collect(), sent_ns, replies: replies.to_vec(), late_ns: 0 }
     }
 
     #[test]

@@ -108,6 +108,8 @@ fn not_able() -> Result<Option<String>> {
 }
 
 fn show(dir: &Path, attach: impl FnOnce(u32, &str) -> Result<Tracer>, events: &Receiver<Event>) -> Result<Ended> {
+    // A demonstration leaves the user's system as it is.
+    lab::packages::require(&["ip", "nft"])?;
     let scenario = Scenario::named(SCENARIO)?;
     let up = World::up(&scenario, &dir.join("lab"));
     if let Some(number) = pending_signal(events) {
