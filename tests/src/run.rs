@@ -144,7 +144,7 @@ pub fn record(scenario: &Scenario) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// The header names the kernel; of `6.18.44-fc-v669` everybody may know the version, the rest is this machine's.
+/// The header names the kernel; of `6.1.0-18-cloud-amd64` everybody may know the version, the rest is this machine's.
 fn without_kernel_flavour(log: &str) -> Result<String> {
     let (header, rest) = log.split_once('\n').context("a log of one line")?;
     let header: serde_json::Value = serde_json::from_str(header).context("the log's header")?;
