@@ -23,6 +23,8 @@ pub struct Exchange {
     pub sent_ns: u64,
     /// When each whole reply was here, and its code; fewer than verbs if the client left.
     pub replies: Vec<(u16, u64)>,
+    /// How long the client, ready to read a reply, waited for a processor: its clock ran, and the server was done.
+    pub late_ns: u64,
 }
 
 /// What the client measured.
@@ -87,7 +89,7 @@ struct Player<'a, 'l> {
 impl Player<'_, '_> {
     fn step(&mut self, step: &Step) -> Result<()> {
         if step.greeting {
-            self.played.exchanges.insert(0, Exchange { verbs: vec!["CONNECT".into()], sent_ns: self.begun_ns, replies: Vec::new() });
+            self.played.exchanges.insert(0, Exchange { verbs: vec!["CONNECT".into()], sent_ns: self.begun_ns, ..Exchange::default() });
             return self.read(0, 1, &step.codes);
         }
         if let Some(line) = &step.line {
@@ -105,8 +107,11 @@ impl Player<'_, '_> {
             return self.read(self.played.exchanges.len() - 1, step.replies, &step.codes);
         }
         if let Some(body) = &step.body {
-            self.send(vec!["EOM".into()], stuffed(body).as_bytes())?;
-            return self.read(self.played.exchanges.len() - 1, 1, &step.codes);
+            return self.body(&stuffed(body), step);
+        }
+        if step.reply {
+            let last = self.played.exchanges.iter().rposition(|exchange| exchange.replies.is_empty()).context("nothing was sent before")?;
+            return self.read(last, 1, &step.codes);
         }
         if let Some(line) = &step.send {
             return self.send(vec![verb(line)], format!("{line}\r\n").as_bytes());
@@ -121,7 +126,7 @@ impl Player<'_, '_> {
         if step.tls {
             let sent_ns = now_ns();
             self.wire.start_tls()?;
-            self.played.exchanges.push(Exchange { verbs: vec!["TLS".into()], sent_ns, replies: vec![(0, now_ns())] });
+            self.played.exchanges.push(Exchange { verbs: vec!["TLS".into()], sent_ns, replies: vec![(0, now_ns())], late_ns: 0 });
             return Ok(());
         }
         if let Some(seconds) = step.sleep_s {
@@ -138,6 +143,28 @@ impl Player<'_, '_> {
         let bytes: String = lines.iter().flat_map(|line| [*line, "\r\n"]).collect();
         self.send(lines.iter().map(|line| verb(line)).collect(), bytes.as_bytes())?;
         self.read(self.played.exchanges.len() - 1, lines.len(), &step.codes)
+    }
+
+    fn body(&mut self, text: &str, step: &Step) -> Result<()> {
+        let mut last = text;
+        if step.gap_s > 0.0 {
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let (end, head) = lines.split_last().context("a message has an end")?;
+            for line in head {
+                self.wire.write(line.as_bytes())?;
+                self.pause(step.gap_s)?;
+            }
+            last = end;
+        }
+        self.send(vec!["EOM".into()], last.as_bytes())?;
+        self.read(self.played.exchanges.len() - 1, 1, &step.codes)
+    }
+
+    fn pause(&self, seconds: f64) -> Result<()> {
+        self.around.journal.note(What::ClientPause);
+        ensure!(self.around.stop.pass(Duration::from_secs_f64(seconds)), "the lab ended");
+        self.around.journal.note(What::ClientGoesOn);
+        Ok(())
     }
 
     fn split(&mut self, line: &str, step: &Step) -> Result<()> {
@@ -160,19 +187,22 @@ impl Player<'_, '_> {
         for verb in &verbs {
             self.around.journal.note_at(sent_ns, What::ClientSent { verb: verb.clone() });
         }
-        self.played.exchanges.push(Exchange { verbs, sent_ns, replies: Vec::new() });
+        self.played.exchanges.push(Exchange { verbs, sent_ns, ..Exchange::default() });
         Ok(())
     }
 
     fn read(&mut self, exchange: usize, count: usize, codes: &[u16]) -> Result<()> {
         for index in 0..count {
+            let runnable_ns = runnable_ns()?;
             let reply = self.wire.read_reply()?;
+            let late_ns = self::runnable_ns()?.saturating_sub(runnable_ns);
             for line in &reply.lines {
                 (self.on_line)(&Line { t_ns: reply.t_ns, is_client: false, text: line });
             }
             let Some(exchange) = self.played.exchanges.get_mut(exchange) else { bail!("no exchange to read for") };
             let verb = exchange.verbs.get(index).cloned().unwrap_or_default();
             exchange.replies.push((reply.code, reply.t_ns));
+            exchange.late_ns += late_ns;
             self.around.journal.note_at(reply.t_ns, What::ClientReply { verb, code: reply.code });
             if let Some(code) = codes.get(index) {
                 ensure!(*code == reply.code, "expected {code}, got {}", reply.lines.join(" / "));
@@ -186,6 +216,12 @@ impl Player<'_, '_> {
         let found = self.around.journal.wait_for(self.begun_ns, self.around.limit, asked);
         found.map(drop).with_context(|| format!("no name server was asked for {question}"))
     }
+}
+
+/// How long this thread has waited for a processor so far (`sched_info.run_delay`, Documentation/scheduler/sched-stats.rst).
+fn runnable_ns() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").context("read own schedstat")?;
+    text.split_whitespace().nth(1).and_then(|ns| ns.parse().ok()).with_context(|| format!("schedstat: {text:?}"))
 }
 
 /// A message with doubled dots, its line ends made CRLF, and the final dot.

@@ -48,10 +48,14 @@ fn shown(value: Option<String>) -> String {
 }
 
 fn is_target(expected: &str, found: Option<&str>) -> bool {
-    match expected.strip_prefix('*') {
-        Some(suffix) => found.is_some_and(|found| found.ends_with(suffix)),
-        None => found == Some(expected),
+    let Some(found) = found else { return false };
+    let Some((before, mut pattern)) = expected.split_once('*') else { return expected == found };
+    let Some(mut rest) = found.strip_prefix(before) else { return false };
+    while let Some((part, more)) = pattern.split_once('*') {
+        let Some((_, behind)) = rest.split_once(part) else { return false };
+        (rest, pattern) = (behind, more);
     }
+    rest.ends_with(pattern)
 }
 
 fn servers_text(dns: &Dns) -> String {
@@ -81,6 +85,22 @@ mod tests {
         let measured = |elapsed_s| Ok(Measured { elapsed_s, attempts: Some(2) });
         assert_eq!(wait_problems(&expected, measured(10.1), &wait()), Vec::<String>::new());
         assert_eq!(wait_problems(&expected, measured(10.3), &wait()).len(), 1);
+    }
+
+    #[test]
+    fn a_star_in_a_target_is_any_text() {
+        for (expected, found, is_it) in [
+            ("/run/milter", "/run/milter", true),
+            ("/run/milter", "/run/milter2", false),
+            ("*/mux", "/run/mux", true),
+            ("*/mqueue/df*", "/var/spool/mqueue/df6AP", true),
+            ("*/mqueue/df*", "/var/spool/mqueue/qf6AP", false),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "a-c-b", false),
+        ] {
+            assert_eq!(is_target(expected, Some(found)), is_it, "{expected} {found}");
+        }
+        assert!(!is_target("*", None));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::dns_wire::{Question, Rcode, Reply};
+use crate::dns_wire::{Damage, Question, Rcode, Reply};
 use crate::journal::{Journal, What};
 use crate::netns::Netns;
 use crate::scenario::{DnsAction, DnsRule};
@@ -79,28 +79,47 @@ fn matches(rule: &DnsRule, server: &str, question: &Question, attempt: u32) -> b
 /// What is sent, and how late.
 struct Verdict {
     delay: Duration,
-    reply: Option<Reply>,
+    answer: Option<Answer>,
+}
+
+/// A message, and how it is called in the journal.
+struct Answer {
+    bytes: Vec<u8>,
+    rcode: String,
+    is_truncated: bool,
+}
+
+impl Answer {
+    fn of(reply: &Reply, question: &Question) -> Self {
+        Self { bytes: reply.encode(question), rcode: reply.rcode.to_string(), is_truncated: reply.is_truncated }
+    }
+
+    fn damaged(damage: Damage, question: &Question) -> Self {
+        Self { bytes: damage.encode(question), rcode: format!("{damage:?}").to_lowercase(), is_truncated: false }
+    }
 }
 
 fn decide(rule: &DnsRule, question: &Question, is_tcp: bool) -> Verdict {
-    let empty = |rcode| Some(Reply { rcode, is_truncated: false, records: Vec::new() });
+    let with = |rcode, is_truncated, records| Answer::of(&Reply { rcode, is_truncated, records }, question);
+    let empty = |rcode| with(rcode, false, Vec::new());
     let from_zone = || {
         let records = if rule.data.is_empty() { zone::records(question) } else { Some(zone::parse(question, &rule.data)) };
-        Some(match records {
-            Some(records) => Reply { rcode: Rcode::NoError, is_truncated: false, records },
-            None => Reply { rcode: Rcode::NxDomain, is_truncated: false, records: Vec::new() },
-        })
+        records.map_or_else(|| empty(Rcode::NxDomain), |records| with(Rcode::NoError, false, records))
     };
-    let reply = match rule.action {
-        DnsAction::Answer => from_zone(),
+    let answer = match rule.action {
         DnsAction::Silent => None,
-        DnsAction::Servfail => empty(Rcode::ServFail),
-        DnsAction::Nxdomain => empty(Rcode::NxDomain),
-        DnsAction::Nodata => empty(Rcode::NoError),
-        DnsAction::Truncate if is_tcp => from_zone(),
-        DnsAction::Truncate => Some(Reply { rcode: Rcode::NoError, is_truncated: true, records: Vec::new() }),
+        DnsAction::Answer => Some(from_zone()),
+        DnsAction::Truncate if is_tcp => Some(from_zone()),
+        DnsAction::Truncate => Some(with(Rcode::NoError, true, Vec::new())),
+        DnsAction::Servfail => Some(empty(Rcode::ServFail)),
+        DnsAction::Nxdomain => Some(empty(Rcode::NxDomain)),
+        DnsAction::Refused => Some(empty(Rcode::Refused)),
+        DnsAction::Nodata => Some(empty(Rcode::NoError)),
+        DnsAction::Cut => Some(Answer::damaged(Damage::Cut, question)),
+        DnsAction::Loop => Some(Answer::damaged(Damage::Loop, question)),
+        DnsAction::Labels => Some(Answer::damaged(Damage::Labels, question)),
     };
-    Verdict { delay: Duration::from_secs_f64(if is_tcp { rule.tcp_delay_s } else { rule.delay_s }), reply }
+    Verdict { delay: Duration::from_secs_f64(if is_tcp { rule.tcp_delay_s } else { rule.delay_s }), answer }
 }
 
 #[derive(Clone)]
@@ -179,18 +198,17 @@ impl Server {
     }
 
     fn send(&self, question: &Question, verdict: &Verdict, write: impl FnOnce(&[u8])) {
-        let Some(reply) = &verdict.reply else { return };
-        let bytes = reply.encode(question);
+        let Some(answer) = &verdict.answer else { return };
         // Noted before it is sent: the MTA may have gone on before this thread runs again.
         self.journal.note(What::DnsReply {
             server: format!("{}:53", self.address),
             id: question.id,
             qname: question.name.clone(),
             qtype: question.qtype.to_string(),
-            rcode: reply.rcode.to_string(),
-            is_truncated: reply.is_truncated,
+            rcode: answer.rcode.clone(),
+            is_truncated: answer.is_truncated,
         });
-        write(&bytes);
+        write(&answer.bytes);
     }
 }
 

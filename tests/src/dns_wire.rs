@@ -72,6 +72,7 @@ pub enum Rcode {
     NoError,
     ServFail,
     NxDomain,
+    Refused,
 }
 
 impl fmt::Display for Rcode {
@@ -80,6 +81,7 @@ impl fmt::Display for Rcode {
             Self::NoError => "NOERROR",
             Self::ServFail => "SERVFAIL",
             Self::NxDomain => "NXDOMAIN",
+            Self::Refused => "REFUSED",
         })
     }
 }
@@ -117,6 +119,42 @@ impl Record {
     }
 }
 
+/// How an answer is damaged. Its question is whole, or the resolver would take it for somebody else's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// It ends in the header.
+    Cut,
+    /// Its record's name is a pointer to itself.
+    Loop,
+    /// Its record's name has 255 labels, where a name of 255 bytes has room for 127.
+    Labels,
+}
+
+impl Damage {
+    /// The message that "answers" `question`.
+    pub fn encode(self, question: &Question) -> Vec<u8> {
+        let mut message = Reply { rcode: Rcode::NoError, is_truncated: false, records: Vec::new() }.encode(question);
+        if self == Self::Cut {
+            message.truncate(7);
+            return message;
+        }
+        // One record is promised.
+        if let Some(count) = message.get_mut(7) {
+            *count = 1;
+        }
+        let own = u16::try_from(message.len()).unwrap_or(u16::MAX);
+        match self {
+            Self::Cut => {}
+            Self::Loop => message.extend_from_slice(&(0xC000 | own).to_be_bytes()),
+            Self::Labels => message.extend_from_slice(&[[1, b'a'].repeat(255), vec![0]].concat()),
+        }
+        for word in [question.qtype.0, 1, 0, 60, 0] {
+            message.extend_from_slice(&word.to_be_bytes());
+        }
+        message
+    }
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -132,6 +170,7 @@ impl Reply {
             Rcode::NoError => 0,
             Rcode::ServFail => 2,
             Rcode::NxDomain => 3,
+            Rcode::Refused => 5,
         };
         // QR, AA, RD, RA.
         let flags = 0x8580 | rcode | if self.is_truncated { 0x0200 } else { 0 };

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::scenario::DiskOperation;
+
 /// The monotonic clock, in nanoseconds.
 pub fn now_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -52,13 +54,29 @@ pub enum What {
     Locked { file: String },
     /// The lock was released.
     Unlocked { file: String },
+    /// The spool's disk was asked for something that takes long.
+    DiskBegin { operation: DiskOperation, file: String },
+    /// It has done it.
+    DiskEnd { operation: DiskOperation, file: String },
+    /// The local mailer has the message.
+    MailerBegan,
+    /// It may end.
+    MailerMayEnd,
+    /// The socket map was asked.
+    MapQuery { request: String },
+    /// It answered.
+    MapReply,
     /// The sink (next hop) accepted a connection, or received a message.
     Sink { event: String },
     /// The client began to connect.
     ClientConnect,
     /// It is connected.
     ClientConnected { local: String },
-    /// The client has sent all bytes of one step; `last_ns` of a split line is the time of its last byte.
+    /// The client lets time pass in the middle of what it sends.
+    ClientPause,
+    /// It goes on.
+    ClientGoesOn,
+    /// The client sends the last (or only) bytes of one step.
     ClientSent { verb: String },
     /// The client has read a whole reply.
     ClientReply { verb: String, code: u16 },

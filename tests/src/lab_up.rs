@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::FlockOperation;
 
 use crate::client::{self, Line, Played, Surroundings};
+use crate::disk::Disk;
 use crate::dns::Dns;
 use crate::journal::{Journal, What};
 use crate::milter::Milter;
@@ -21,7 +22,7 @@ use crate::packages::{Packages, target_dir};
 use crate::scenario::{Scenario, Step};
 use crate::sendmail::Daemon;
 use crate::stop::Stop;
-use crate::{ident, lock, saslauthd, sendmail_cf, sink, unix};
+use crate::{ident, lock, mailer, saslauthd, sendmail_cf, sink, socket_map, unix};
 
 /// Everything of one scenario. Processes die with the thread that called `up`, so keep it there.
 pub struct Lab {
@@ -34,6 +35,7 @@ pub struct Lab {
     journal: Journal,
     dns: Dns,
     milter: Option<Milter>,
+    disk: Option<Disk>,
     packages: Packages,
     _claim: File,
 }
@@ -78,11 +80,18 @@ impl Lab {
         if let Some(settings) = &scenario.saslauthd {
             saslauthd::serve(unix::bind_stream(&run.join("saslauthd"), "mux")?, settings, &journal, &stop);
         }
+        if let Some(settings) = &scenario.mailer {
+            mailer::serve(&run, settings, &journal, &stop)?;
+        }
+        if let Some(settings) = &scenario.socket_map {
+            socket_map::serve(&pair.client, "10.99.0.1", settings, &journal, &stop)?;
+        }
+        let disk = scenario.disk.as_ref().map(|_| Disk::new(&dir.join("disk"), &journal, &stop)).transpose()?;
         sink::serve(&pair.client, "10.99.0.1", &journal, &stop)?;
         sendmail_cf::write_etc(&dir.join("etc"), scenario, &packages)?;
         let sockets = scenario.sendmail.listen.len().max(1);
-        let daemon = Daemon::start(&dir, &pair.mta, &packages, sockets, &stop)?;
-        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, packages, _claim: claim })
+        let daemon = Daemon::start(&dir, &pair.mta, &packages, sockets, disk.as_ref(), &stop)?;
+        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, disk, packages, _claim: claim })
     }
 
     /// Pid of the daemon, to be given to `attach -p`.
@@ -105,6 +114,9 @@ impl Lab {
         self.dns.install(&self.scenario.dns.rules);
         if let (Some(milter), Some(settings)) = (&self.milter, &self.scenario.milter) {
             milter.install(settings);
+        }
+        if let (Some(disk), Some(settings)) = (&self.disk, &self.scenario.disk) {
+            disk.install(&settings.delays);
         }
         ident::install(&self.pair.client, &self.scenario.ident, &self.journal, &self.ended.0)
     }

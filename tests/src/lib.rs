@@ -11,11 +11,14 @@ pub mod journal;
 pub mod scenario;
 
 // The world: namespaces, neighbours, the MTA.
+mod disk;
+mod disk_fs;
 pub mod dns;
 mod dns_wire;
 pub mod ident;
 mod lab_up;
 mod lock;
+mod mailer;
 mod milter;
 pub mod netns;
 pub mod packages;
@@ -23,6 +26,7 @@ mod saslauthd;
 mod sendmail;
 mod sendmail_cf;
 mod sink;
+mod socket_map;
 mod stop;
 mod unix;
 mod zone;
@@ -37,12 +41,12 @@ mod wire;
 mod compare;
 mod compare_wait;
 pub mod harness;
-mod measure;
+pub mod measure;
 mod report;
 pub mod run;
 pub mod selftest;
 pub mod skips;
-mod tracer;
+pub mod tracer;
 
 pub use lab_up::Lab;
 pub use stop::Stop;

@@ -4,7 +4,7 @@
 //! questions. Where no neighbour can know (a dropped packet, a sleep) the scenario says what is configured.
 
 use crate::journal::{Event, What, seconds};
-use crate::scenario::ExpectWait;
+use crate::scenario::{DiskOperation, ExpectWait};
 use crate::span::Span;
 
 /// What was measured.
@@ -32,12 +32,37 @@ pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measu
         "milter" => milter(&inside, wait.stage.as_deref().unwrap_or_default()),
         "ident" => between(&inside, "ident", |what| *what == What::IdentAccept, |what| *what == What::IdentReply),
         "sasl" => between(&inside, "saslauthd", |what| *what == What::SaslRequest, |what| matches!(what, What::SaslReply { .. })),
+        "spool-sync" => nth(&inside, wait, |what, is_end| is_disk(what, is_end, DiskOperation::Fsync)),
+        "file-io" => {
+            let wanted = wait.operation.ok_or("the scenario does not say which operation of the disk is meant")?;
+            nth(&inside, wait, |what, is_end| is_disk(what, is_end, wanted))
+        }
+        "client" => nth(&inside, wait, |what, is_end| *what == if is_end { What::ClientGoesOn } else { What::ClientPause }),
+        "child" => between(&inside, "the mailer", |what| *what == What::MailerBegan, |what| *what == What::MailerMayEnd),
+        "network" => between(&inside, "the socket map", |what| matches!(what, What::MapQuery { .. }), |what| *what == What::MapReply),
         "file-lock" => inside
             .iter()
             .find(|event| matches!(event.what, What::Unlocked { .. }))
             .map(|event| interval(span.start_ns, event.t_ns))
             .ok_or_else(|| "the lock was not released inside the command".to_owned()),
         other => Err(format!("nothing in the lab measures {other}; the scenario must give elapsed_s")),
+    }
+}
+
+/// The n-th of its kind: one follows another, each has a begin and an end.
+fn nth(events: &[&Event], wait: &ExpectWait, is: impl Fn(&What, bool) -> bool) -> Result<Measured, String> {
+    let number = wait.nth.unwrap_or(1);
+    let is = &is;
+    let times = |is_end| events.iter().filter(move |event| is(&event.what, is_end)).nth(number.saturating_sub(1)).map(|event| event.t_ns);
+    let missing = |what: &str| format!("{} number {number} has no {what} inside the command", wait.cause);
+    Ok(interval(times(false).ok_or_else(|| missing("begin"))?, times(true).ok_or_else(|| missing("end"))?))
+}
+
+fn is_disk(what: &What, is_end: bool, wanted: DiskOperation) -> bool {
+    match what {
+        What::DiskBegin { operation, .. } => !is_end && *operation == wanted,
+        What::DiskEnd { operation, .. } => is_end && *operation == wanted,
+        _ => false,
     }
 }
 
@@ -70,8 +95,8 @@ fn dns(events: &[&Event], question: &str) -> Result<Measured, String> {
     let answer = events.iter().find(|event| {
         matches!(&event.what, What::DnsReply { qtype, qname, is_truncated: false, rcode, .. }
             if is_question(question, qtype, qname)
-                // After SERVFAIL the resolver asks again: only the last one is final.
-                && (rcode != "SERVFAIL" || event.t_ns >= last.t_ns))
+                // After SERVFAIL and REFUSED the resolver asks again: only the last one is final.
+                && (!matches!(rcode.as_str(), "SERVFAIL" | "REFUSED") || event.t_ns >= last.t_ns))
     });
     let end = answer.or_else(|| events.iter().find(|event| event.t_ns > last.t_ns && is_progress(&event.what)));
     let end = end.ok_or_else(|| format!("nothing shows when the look-up of {question} ended"))?;
@@ -91,17 +116,25 @@ fn is_progress(what: &What) -> bool {
         | What::SaslRequest
         | What::IdentAccept
         | What::IdentQuery
+        | What::DiskBegin { .. }
+        | What::MailerBegan
+        | What::MapQuery { .. }
         | What::ClientReply { .. }
         | What::Killed { .. } => true,
         What::DnsReply { .. }
         | What::MilterReply { .. }
         | What::SaslReply { .. }
         | What::IdentReply
+        | What::DiskEnd { .. }
+        | What::MailerMayEnd
+        | What::MapReply
         | What::Locked { .. }
         | What::Unlocked { .. }
         | What::Sink { .. }
         | What::ClientConnect
         | What::ClientConnected { .. }
+        | What::ClientPause
+        | What::ClientGoesOn
         | What::ClientSent { .. }
         | What::ClientLeft => false,
     }

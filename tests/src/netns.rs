@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -181,6 +182,21 @@ pub enum Mount {
     Bind(PathBuf, PathBuf),
     /// An empty memory file system.
     Tmpfs(PathBuf),
+    /// What is served through a descriptor of `/dev/fuse`.
+    Fuse(Arc<OwnedFd>, PathBuf),
+}
+
+/// A mount whose strings are made: between fork and exec nothing is allocated.
+#[derive(Debug)]
+enum Prepared {
+    Bind(CString, CString),
+    Tmpfs(CString),
+    /// The options name the descriptor, which is kept open for that.
+    Fuse {
+        options: CString,
+        at: CString,
+        _device: Arc<OwnedFd>,
+    },
 }
 
 /// Where a process is put before it is executed.
@@ -241,10 +257,7 @@ impl<'a> Jail<'a> {
                 unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
                 let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
                 rustix::mount::mount_change(c"/", private)?;
-                mounts.iter().try_for_each(|(from, to)| match from {
-                    Some(from) => rustix::mount::mount_bind_recursive(from.as_c_str(), to.as_c_str()),
-                    None => rustix::mount::mount(c"tmpfs", to.as_c_str(), c"tmpfs", MountFlags::NOSUID, c"mode=0755"),
-                })?;
+                mounts.iter().try_for_each(Prepared::mount)?;
             }
             Ok(())
         };
@@ -254,10 +267,24 @@ impl<'a> Jail<'a> {
     }
 }
 
-fn prepare(mount: &Mount) -> Result<(Option<CString>, CString)> {
+fn prepare(mount: &Mount) -> Result<Prepared> {
     let c = |path: &Path| CString::new(path.as_os_str().as_bytes()).context("path with a zero byte");
     Ok(match mount {
-        Mount::Bind(from, to) => (Some(c(from)?), c(to)?),
-        Mount::Tmpfs(at) => (None, c(at)?),
+        Mount::Bind(from, to) => Prepared::Bind(c(from)?, c(to)?),
+        Mount::Tmpfs(at) => Prepared::Tmpfs(c(at)?),
+        Mount::Fuse(device, at) => {
+            let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", device.as_raw_fd());
+            Prepared::Fuse { options: CString::new(options)?, at: c(at)?, _device: Arc::clone(device) }
+        }
     })
+}
+
+impl Prepared {
+    fn mount(&self) -> rustix::io::Result<()> {
+        match self {
+            Self::Bind(from, to) => rustix::mount::mount_bind_recursive(from.as_c_str(), to.as_c_str()),
+            Self::Tmpfs(at) => rustix::mount::mount(c"tmpfs", at.as_c_str(), c"tmpfs", MountFlags::NOSUID, c"mode=0755"),
+            Self::Fuse { options, at, .. } => rustix::mount::mount(c"mta-trace-lab", at.as_c_str(), c"fuse", MountFlags::NOSUID, options.as_c_str()),
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Debian's packages, unpacked into a cache and never installed: no MTA of the machine is touched.
 //!
-//! In comes nothing, out come paths of sendmail, m4, makemap, smtp-source and the libraries that the machine lacks.
-//! What is in the cache is never downloaded again; a folder is there whole or not at all.
+//! In comes nothing, out come paths of sendmail, m4, makemap, smtp-source and the libraries that the machine lacks, whatever they
+//! are called in its release: those of the packages' dependencies that are not installed. What is in the cache is never downloaded
+//! again; a folder is there whole or not at all. Ordinary tools, which are installed, stand in the same file, in one list.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,18 +13,17 @@ use anyhow::{Context, Result, bail, ensure};
 /// What is unpacked into one folder each; postfix apart, since both bring a `/usr/sbin/sendmail`.
 const SETS: &[(&str, &[&str])] = &[("sendmail", &["sendmail-bin", "sendmail-base", "sendmail-cf", "sensible-mda", "m4"]), ("postfix", &["postfix"])];
 
-/// Libraries that a small machine may lack, and their packages.
-const LIBRARIES: &[(&str, &str)] = &[
-    ("libwrap.so.0", "libwrap0"),
-    ("libdb-5.3.so", "libdb5.3"),
-    ("libnsl.so.2", "libnsl2"),
-    ("libtirpc.so.3", "libtirpc3"),
-    ("libldap-2.5.so.0", "libldap-2.5-0"),
-    ("liblber-2.5.so.0", "libldap-2.5-0"),
-    ("libsasl2.so.2", "libsasl2-2"),
-    ("libssl.so.3", "libssl3"),
-    ("libcrypto.so.3", "libssl3"),
-    ("liblockfile.so.1", "liblockfile1"),
+/// What is run of them, below the cache.
+const PROGRAMS: &[&str] = &["sendmail/usr/libexec/sendmail/sendmail", "sendmail/usr/libexec/sendmail/makemap", "postfix/usr/sbin/smtp-source"];
+
+/// What the lab and its tests need of the machine, and the packages that have it. A path is a file, `ARCH` in it the architecture.
+const TOOLS: &[(&str, &str)] = &[
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("openssl", "openssl"),
+    ("strace", "strace"),
+    ("bpftool", "bpftool"),
+    ("/usr/lib/ARCH-linux-gnu/sasl2/libplain.so.2", "libsasl2-modules"),
 ];
 
 /// The unpacked packages.
@@ -49,9 +49,12 @@ impl Packages {
             fetch(&root, name, packages)?;
         }
         let packages = Self { root };
-        let missing = packages.missing_libraries()?;
-        if !missing.is_empty() {
-            fetch(&packages.root, "libraries", &missing)?;
+        if !packages.missing_libraries()?.is_empty() {
+            packages.fetch_libraries().context("libraries of the unpacked packages")?;
+            let missing = packages.missing_libraries()?;
+            if !missing.is_empty() {
+                bail!("the unpacked packages need {}, which none of their dependencies has", missing.join(", "));
+            }
         }
         Ok(packages)
     }
@@ -81,48 +84,96 @@ impl Packages {
         command
     }
 
-    fn missing_libraries(&self) -> Result<Vec<&'static str>> {
+    /// Sonames that the loader does not find, together with what is unpacked.
+    fn missing_libraries(&self) -> Result<Vec<String>> {
         let mut missing = Vec::new();
-        for path in ["usr/libexec/sendmail/sendmail", "usr/libexec/sendmail/makemap"] {
-            let output = Command::new("ldd").arg(self.sendmail(path)).output().context("run ldd")?;
-            let text = String::from_utf8_lossy(&output.stdout);
-            for soname in text.lines().filter(|line| line.contains("not found")).filter_map(|line| line.split_whitespace().next()) {
-                let Some((_, package)) = LIBRARIES.iter().find(|(name, _)| *name == soname) else {
-                    bail!("{path} needs {soname}, and the lab does not know its package");
-                };
-                missing.push(*package);
-            }
+        for program in PROGRAMS {
+            let output = self.command(Path::new("ldd")).arg(self.root.join(program)).output().context("run ldd")?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            missing
+                .extend(text.lines().filter(|line| line.contains("not found")).filter_map(|line| line.split_whitespace().next()).map(str::to_owned));
         }
         missing.sort_unstable();
         missing.dedup();
         Ok(missing)
     }
+
+    /// Unpacks the libraries of the packages' dependencies that are not installed here; the libraries of those, too.
+    fn fetch_libraries(&self) -> Result<()> {
+        let old = self.root.join("libraries");
+        if old.exists() {
+            std::fs::remove_dir_all(&old).with_context(|| format!("remove {}", old.display()))?;
+        }
+        let wanted = with_lists(&self.root, |options| {
+            let mut depends = Command::new("apt-cache");
+            depends.args(options).args(["depends", "--recurse", "--important"]).args(SETS.iter().flat_map(|(_, packages)| *packages));
+            let mut wanted: Vec<String> =
+                output(&mut depends)?.lines().filter(|name| is_library(name) && !is_installed(name)).map(str::to_owned).collect();
+            wanted.sort_unstable();
+            wanted.dedup();
+            ensure!(!wanted.is_empty(), "apt knows no library that they depend on and that is not installed");
+            Ok(wanted)
+        })?;
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        fetch(&self.root, "libraries", &wanted)
+    }
+}
+
+/// A line of `apt-cache depends` that names a package, which by its name holds shared libraries.
+fn is_library(name: &str) -> bool {
+    name.starts_with("lib") && !["-perl", "-bin", "-common", "-data", "-dev"].iter().any(|end| name.ends_with(end))
+}
+
+fn is_installed(package: &str) -> bool {
+    let status = Command::new("dpkg-query").args(["-W", "-f=${Status}", package]).stderr(Stdio::null()).output();
+    status.is_ok_and(|output| output.stdout.ends_with(b"ok installed"))
 }
 
 /// Installs the ordinary tools that the lab runs, where they are missing.
 pub fn setup() -> Result<()> {
-    let tools = [("ip", "iproute2"), ("nft", "nftables"), ("openssl", "openssl")];
-    let missing: Vec<&str> = tools.iter().filter(|(tool, _)| !is_in_path(tool)).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = TOOLS.iter().filter(|(tool, _)| !is_there(tool)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    update_lists()?;
+    run(Command::new("apt-get").arg("update"))?;
     let mut command = Command::new("apt-get");
     command.args(["install", "-y", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
-    run(&mut command)
+    run(&mut command).with_context(|| format!("install {} (as root, or yourself)", missing.join(" ")))
 }
 
-fn is_in_path(tool: &str) -> bool {
+/// Fails, and says what to do, where one of these tools is missing: for those who install nothing on anybody's system.
+pub fn require(tools: &[&str]) -> Result<()> {
+    let missing: Vec<&str> = TOOLS.iter().filter(|(tool, _)| tools.contains(tool) && !is_there(tool)).map(|(_, package)| *package).collect();
+    ensure!(missing.is_empty(), "{} is missing here and is not installed by itself: apt-get install {0}, then again", missing.join(" "));
+    Ok(())
+}
+
+fn is_there(tool: &str) -> bool {
+    if tool.starts_with('/') {
+        return Path::new(&tool.replace("ARCH", std::env::consts::ARCH)).is_file();
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|dir| dir.join(tool).is_file())
 }
 
-fn update_lists() -> Result<()> {
-    let known = Command::new("apt-cache").args(["show", "sendmail-bin"]).output().context("run apt-cache")?;
-    if known.status.success() && !known.stdout.is_empty() {
-        return Ok(());
+/// Asks apt with the machine's own package lists, and where that fails once more with fresh ones in the cache: old lists name packages
+/// that are gone, and the machine's own are left as they are.
+fn with_lists<T>(root: &Path, ask: impl Fn(&[String]) -> Result<T>) -> Result<T> {
+    let apt = root.join("apt");
+    let own: Vec<String> = [("Dir::State::Lists", "lists"), ("Dir::Cache", "cache")]
+        .iter()
+        .map(|(option, dir)| format!("-o{option}={}", apt.join(dir).display()))
+        .collect();
+    // Once they were needed, the fresh ones are asked first.
+    let first = match ask(if apt.is_dir() { &own } else { &[] }) {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    for dir in ["lists/partial", "cache/archives/partial"] {
+        std::fs::create_dir_all(apt.join(dir)).with_context(|| format!("create {dir} of {}", apt.display()))?;
     }
-    run(Command::new("apt-get").arg("update"))
+    run(Command::new("apt-get").args(&own).arg("update")).with_context(|| format!("after {first:#}"))?;
+    ask(&own)
 }
 
 fn fetch(root: &Path, name: &str, packages: &[&str]) -> Result<()> {
@@ -130,11 +181,10 @@ fn fetch(root: &Path, name: &str, packages: &[&str]) -> Result<()> {
     if done.is_dir() {
         return Ok(());
     }
-    update_lists()?;
     let part = root.join(format!("{name}.{}.part", std::process::id()));
     let debs = part.join("debs");
     std::fs::create_dir_all(&debs).with_context(|| format!("create {}", debs.display()))?;
-    run(Command::new("apt-get").arg("download").args(packages).current_dir(&debs))?;
+    with_lists(root, |options| run(Command::new("apt-get").args(options).arg("download").args(packages).current_dir(&debs)))?;
     for deb in std::fs::read_dir(&debs).context("list downloaded packages")? {
         run(Command::new("dpkg-deb").arg("-x").arg(deb?.path()).arg(&part))?;
     }
@@ -145,6 +195,13 @@ fn fetch(root: &Path, name: &str, packages: &[&str]) -> Result<()> {
         Err(_) if done.is_dir() => std::fs::remove_dir_all(&part).context("remove a second copy"),
         other => other.with_context(|| format!("rename to {}", done.display())),
     }
+}
+
+/// What a command printed; an error is its stderr.
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
+    ensure!(output.status.success() && !output.stdout.is_empty(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs a command to its end and fails with its stderr.

@@ -14,7 +14,7 @@ use crate::client::Played;
 use crate::packages::{Packages, target_dir};
 use crate::report::Report;
 use crate::scenario::Scenario;
-use crate::tracer::Tracer;
+use crate::tracer::{Ended, READY, Tracer};
 use crate::{Lab, compare};
 
 /// Name of the log in a scenario's folder.
@@ -23,7 +23,11 @@ pub const LOG: &str = "trace.jsonl";
 /// What the tracer may need to end after the session has ended.
 const END_LIMIT: Duration = Duration::from_secs(15);
 
-/// The tracer's binary: `MTA_TRACE_BIN`, else beside this test's own, else a release build.
+/// Loading and attaching may wait for a busy machine's verifier.
+pub const READY_LIMIT: Duration = Duration::from_mins(1);
+
+/// The tracer's binary: `MTA_TRACE_BIN`, else the target folder's release build, else its debug build. A test does not
+/// build it: `cargo xtask test`, also with `--only`, does that first.
 pub fn tracer_path() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("MTA_TRACE_BIN") {
         return Ok(path.into());
@@ -41,17 +45,28 @@ static SETTING_UP: Mutex<()> = Mutex::new(());
 pub fn trace(scenario: &Scenario) -> Result<Traced> {
     let setting_up = SETTING_UP.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::up(scenario).context("put the lab up")?;
-    let mut tracer = Tracer::attach(&tracer_path()?, lab.daemon_pid(), &scenario.client, lab.dir())?;
+    let tracer = attach(&lab, scenario)?;
     drop(setting_up);
     lab.install_faults().context("install the faults")?;
     lab.play_other()?;
     let played = lab.play(&scenario.dialogue, |_| {});
     let limit = Duration::from_secs(scenario.time_limit_s);
-    let ended = if played.is_ok() { tracer.wait(limit.max(END_LIMIT)) } else { tracer.stop(END_LIMIT) };
+    let ended = if played.is_ok() { tracer.wait(limit.max(END_LIMIT)) } else { tracer.interrupt(END_LIMIT) };
     lab.journal().save(&lab.dir().join("journal.jsonl"))?;
     let played = played?;
-    ended?;
-    Ok(Traced { played, events: lab.journal().events(), dir: lab.dir().to_owned() })
+    let Ended { stdout, .. } = ended.and_then(Ended::success)?;
+    let summary = String::from_utf8(stdout).context("what the tracer printed is no UTF-8")?;
+    Ok(Traced { played, events: lab.journal().events(), dir: lab.dir().to_owned(), summary })
+}
+
+/// Attaches to the lab's daemon for one session of the scenario's client and waits until all hooks are in place.
+fn attach(lab: &Lab, scenario: &Scenario) -> Result<Tracer> {
+    let mut command = Command::new(tracer_path()?);
+    command.args(["attach", "-p", &lab.daemon_pid().to_string(), "--client", &scenario.client, "--sessions", "1", "-o"]).arg(lab.dir().join(LOG));
+    crate::netns::die_with_parent(&mut command);
+    let tracer = Tracer::start_in(&mut command, lab.dir())?;
+    tracer.wait_for(READY, READY_LIMIT).context("attach")?;
+    Ok(tracer)
 }
 
 /// What a recording left.
@@ -62,14 +77,19 @@ pub struct Traced {
     pub events: Vec<crate::journal::Event>,
     /// Where the log is.
     pub dir: PathBuf,
+    /// What the tracer printed: the timeline, and the summary at its end.
+    pub summary: String,
 }
 
 /// Runs a scenario and fails with every difference.
 pub fn run(scenario: &Scenario) -> Result<()> {
-    let traced = trace(scenario)?;
-    let text = report_of(&traced.dir)?;
-    let json: serde_json::Value = serde_json::from_str(&text).context("parse the report")?;
+    compare(scenario, &trace(scenario)?)
+}
+
+fn compare(scenario: &Scenario, traced: &Traced) -> Result<()> {
+    let json: serde_json::Value = serde_json::from_str(&report_of(&traced.dir, "json")?).context("parse the report")?;
     let mut problems = schema_problems(&json)?;
+    problems.extend(summary_problem(&traced.summary, &report_of(&traced.dir, "text")?));
     match serde_json::from_value::<Report>(json) {
         Ok(report) => problems.extend(compare::problems(scenario, &traced.played, &traced.events, &report)),
         Err(error) => problems.push(format!("report: {error}")),
@@ -80,16 +100,21 @@ pub fn run(scenario: &Scenario) -> Result<()> {
     Ok(())
 }
 
-fn report_of(dir: &Path) -> Result<String> {
+/// The live summary is the end of what the tracer printed, and the report of its log is the same text.
+fn summary_problem(printed: &str, report: &str) -> Option<String> {
+    (report.trim().is_empty() || !printed.ends_with(report)).then(|| format!("the live summary is not the report of its log, which is\n{report}"))
+}
+
+fn report_of(dir: &Path, format: &str) -> Result<String> {
     let output = Command::new(tracer_path()?)
         .arg("report")
         .arg(dir.join(LOG))
-        .args(["--format", "json"])
+        .args(["--format", format])
         .stdin(Stdio::null())
         .stderr(File::create(dir.join("report.err")).context("create report.err")?)
         .output()
         .context("run mta-trace report")?;
-    std::fs::write(dir.join("report.json"), &output.stdout).context("write report.json")?;
+    std::fs::write(dir.join(format!("report.{format}")), &output.stdout).context("write the report")?;
     let stderr = || std::fs::read_to_string(dir.join("report.err")).unwrap_or_default();
     ensure!(output.status.success(), "mta-trace report: {}: {}", output.status, stderr());
     String::from_utf8(output.stdout).context("the report is no UTF-8")
@@ -103,16 +128,48 @@ fn schema_problems(report: &serde_json::Value) -> Result<Vec<String>> {
     Ok(validator.iter_errors(report).map(|error| format!("schema: {}: {error}", error.instance_path())).collect())
 }
 
-/// Runs a scenario and keeps its log as `tests/replay/NAME.jsonl`.
+/// Runs a scenario and keeps its log as `tests/replay/NAME.jsonl`, if the report says what is expected: a golden log
+/// that was wrong when it was made would be right for ever.
 pub fn record(scenario: &Scenario) -> Result<PathBuf> {
     let traced = trace(scenario)?;
+    compare(scenario, &traced)?;
     let replay = Path::new(env!("CARGO_MANIFEST_DIR")).join("replay");
     std::fs::create_dir_all(&replay).context("create tests/replay")?;
     let to = replay.join(format!("{}.jsonl", scenario.name));
     let log = std::fs::read_to_string(traced.dir.join(LOG)).context("read the log")?;
     // The log names sendmail by where it was unpacked, which is nobody's business and different everywhere.
     let unpacked = Packages::unpack()?.sendmail("");
-    let log = log.replace(&*unpacked.to_string_lossy(), "/");
+    let log = without_kernel_flavour(&log.replace(&*unpacked.to_string_lossy(), "/"))?;
     std::fs::write(&to, log).with_context(|| format!("write {}", to.display()))?;
     Ok(to)
+}
+
+/// The header names the kernel; of `6.1.0-18-cloud-amd64` everybody may know the version, the rest is this machine's.
+fn without_kernel_flavour(log: &str) -> Result<String> {
+    let (header, rest) = log.split_once('\n').context("a log of one line")?;
+    let header: serde_json::Value = serde_json::from_str(header).context("the log's header")?;
+    let release = header.get("kernel").and_then(serde_json::Value::as_str).context("the header names no kernel")?;
+    let version = release.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+    // In the text, so that the order of the fields stays.
+    let first = log.get(..log.len() - rest.len()).unwrap_or_default();
+    Ok(first.replacen(&format!("\"{release}\""), &format!("\"{version}\""), 1) + rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_kernel_only_the_version_is_recorded() {
+        let log = "{\"k\":\"header\",\"kernel\":\"6.1.0-18-cloud-amd64\",\"arch\":\"x86_64\"}\n{\"k\":\"end\"}\n";
+        let clean = without_kernel_flavour(log).expect("a log");
+        assert_eq!(clean, "{\"k\":\"header\",\"kernel\":\"6.1.0\",\"arch\":\"x86_64\"}\n{\"k\":\"end\"}\n");
+    }
+
+    #[test]
+    fn a_summary_that_differs_is_a_problem() {
+        assert_eq!(summary_problem("timeline\nreport\n", "report\n"), None);
+        assert!(summary_problem("timeline\nother\n", "report\n").is_some());
+        assert!(summary_problem("timeline\n", "").is_some());
+    }
 }

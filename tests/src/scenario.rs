@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A whole scenario.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -33,6 +33,12 @@ pub struct Scenario {
     pub milter: Option<Milter>,
     /// The saslauthd, if any.
     pub saslauthd: Option<Saslauthd>,
+    /// The slow disk on which the spool lies, if any; otherwise it lies in memory.
+    pub disk: Option<Disk>,
+    /// The slow local mailer, if any.
+    pub mailer: Option<Mailer>,
+    /// The server of a socket map, if any.
+    pub socket_map: Option<SocketMap>,
     /// A second client that talks first, from another address; its session must not be reported.
     pub other_client: Option<OtherClient>,
     /// What the client does.
@@ -115,8 +121,16 @@ pub enum DnsAction {
     Servfail,
     /// NXDOMAIN.
     Nxdomain,
+    /// REFUSED.
+    Refused,
     /// NOERROR without an answer.
     Nodata,
+    /// A damaged answer: it ends in its header.
+    Cut,
+    /// A damaged answer: a pointer of its record's name points to itself.
+    Loop,
+    /// A damaged answer: its record's name has 255 labels.
+    Labels,
     /// TC over UDP, then the answer over TCP.
     Truncate,
 }
@@ -201,6 +215,59 @@ impl Default for Saslauthd {
     }
 }
 
+/// The disk of the spool.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Disk {
+    /// First match wins.
+    pub delays: Vec<DiskDelay>,
+}
+
+/// What takes how long.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiskDelay {
+    /// Which operation.
+    pub operation: DiskOperation,
+    /// How the file's name begins (`df`, `qf`, `tf`; `.` is the directory itself); empty is any.
+    pub file: String,
+    /// How long.
+    pub delay_s: f64,
+}
+
+/// An operation of a disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskOperation {
+    /// `fsync` of a file or of the directory.
+    #[default]
+    Fsync,
+    /// A new file.
+    Create,
+    /// A file gets another name.
+    Rename,
+    /// Bytes into a file.
+    Write,
+    /// A name goes.
+    Unlink,
+}
+
+/// The local mailer.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mailer {
+    /// How long it takes for a message.
+    pub delay_s: f64,
+}
+
+/// The server of a socket map, on 10.99.0.1:8892; the map itself stands in `sendmail.mc`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SocketMap {
+    /// How late it answers.
+    pub delay_s: f64,
+}
+
 /// A client whose session is not asked for.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -230,6 +297,8 @@ pub struct Step {
     pub body: Option<String>,
     /// Sends a line and does not read its reply yet.
     pub send: Option<String>,
+    /// Reads the reply to what was sent before and has none yet.
+    pub reply: bool,
     /// Waits until a name server was asked this (`AAAA example.com`).
     pub until_asked: Option<String>,
     /// Takes an exclusive lock on a file of /etc/mail, for `hold_s`, beside the dialogue.
@@ -253,6 +322,8 @@ pub struct Step {
     pub verb: Option<String>,
     /// For `split`: time between two bytes.
     pub gap_ms: u64,
+    /// For `body`: time between two of its lines, which otherwise are sent at once.
+    pub gap_s: f64,
     /// For `lock`: how long.
     pub hold_s: f64,
 }
@@ -305,7 +376,7 @@ pub struct ExpectCommand {
 pub struct ExpectWait {
     /// Its cause.
     pub cause: String,
-    /// Its target, exactly; a suffix when it begins with `*`.
+    /// Its target, exactly; each `*` is any text.
     pub target: Option<String>,
     /// Its outcome.
     pub outcome: Option<String>,
@@ -317,6 +388,10 @@ pub struct ExpectWait {
     pub rcode: Option<String>,
     /// The servers, in order, each `ADDRESS:53 ATTEMPTS answered|silent`.
     pub servers: Vec<String>,
+    /// The disk's operation.
+    pub operation: Option<DiskOperation>,
+    /// Which of the disk's operations of this kind during the command, from 1.
+    pub nth: Option<usize>,
     /// The milter's stage.
     pub stage: Option<String>,
     /// The milter's reply.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::disk::Disk;
 use crate::netns::{Jail, Mount, Netns};
 use crate::packages::Packages;
 use crate::sendmail_cf::HOSTNAME;
@@ -29,8 +30,8 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts it and waits until it listens on `sockets` sockets. `dir` holds `etc`, `run` and `dev`.
-    pub fn start(dir: &Path, ns: &Netns, packages: &Packages, sockets: usize, stop: &Stop) -> Result<Self> {
-        let mounts = mounts(dir)?;
+    pub fn start(dir: &Path, ns: &Netns, packages: &Packages, sockets: usize, disk: Option<&Disk>, stop: &Stop) -> Result<Self> {
+        let mounts = mounts(dir, disk)?;
         capture_syslog(dir, stop)?;
         let stderr = File::create(dir.join("sendmail.err")).context("create sendmail.err")?;
         let mut command = packages.command(&packages.sendmail("usr/libexec/sendmail/sendmail"));
@@ -40,6 +41,8 @@ impl Daemon {
         Jail::new(ns).hostname(HOSTNAME).mounts(mounts).apply(&mut command)?;
         let child = command.spawn().context("start sendmail")?;
         let mut daemon = Self { child };
+        // It is mounted by now: the child has been executed.
+        disk.map_or(Ok(()), Disk::serve)?;
         daemon.wait_listening(dir, sockets, stop)?;
         Ok(daemon)
     }
@@ -93,8 +96,8 @@ fn listening(pid: u32) -> usize {
         .sum()
 }
 
-/// Private `/etc`, `/run`, `/dev` (for the syslog socket) and a spool in memory, whose fsync costs nothing.
-fn mounts(dir: &Path) -> Result<Vec<Mount>> {
+/// Private `/etc`, `/run`, `/dev` (for the syslog socket), and the spool: a slow disk, or memory, whose fsync costs nothing.
+fn mounts(dir: &Path, disk: Option<&Disk>) -> Result<Vec<Mount>> {
     let dev = dir.join("dev");
     std::fs::create_dir_all(&dev).context("create dev")?;
     std::fs::create_dir_all(dir.join("var/mqueue")).context("create spool")?;
@@ -104,7 +107,8 @@ fn mounts(dir: &Path) -> Result<Vec<Mount>> {
         mounts.push(Mount::Bind(Path::new("/dev").join(name), dev.join(name)));
     }
     let spool = dir.join("var");
-    mounts.push(Mount::Tmpfs(spool.join("mqueue")));
+    let queue = spool.join("mqueue");
+    mounts.push(disk.map_or_else(|| Mount::Tmpfs(queue.clone()), |disk| Mount::Fuse(disk.device(), queue.clone())));
     for (from, to) in [(dev, "/dev"), (dir.join("etc"), "/etc"), (dir.join("run"), "/run"), (spool, "/var/spool")] {
         mounts.push(Mount::Bind(from, to.into()));
     }

@@ -153,6 +153,9 @@ fn mc_text(scenario: &Scenario) -> String {
     if let Some(Saslauthd { mechanisms, .. }) = &scenario.saslauthd {
         let _ = writeln!(text, "define(`confAUTH_MECHANISMS', `{mechanisms}')dnl\nTRUST_AUTH_MECH(`{mechanisms}')dnl");
     }
+    if scenario.mailer.is_some() {
+        let _ = writeln!(text, "define(`LOCAL_MAILER_PATH', `{}')dnl\ndefine(`LOCAL_MAILER_ARGS', `mailer $u')dnl", crate::mailer::PATH);
+    }
     text.push_str("FEATURE(`no_default_msa')dnl\nFEATURE(`promiscuous_relay')dnl\nFEATURE(`access_db')dnl\n");
     for feature in features {
         let _ = writeln!(text, "FEATURE({feature})dnl");

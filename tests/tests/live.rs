@@ -5,5 +5,5 @@ use std::process::ExitCode;
 use libtest_mimic::Failed;
 
 fn main() -> ExitCode {
-    lab::harness::main("live", |scenario| lab::run::run(scenario).map_err(|error| Failed::from(format!("{error:#}"))))
+    lab::harness::scenarios("live", |scenario| lab::run::run(scenario).map_err(|error| Failed::from(format!("{error:#}"))))
 }

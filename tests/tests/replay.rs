@@ -3,6 +3,7 @@
 //! `replay/` holds golden logs that `cargo xtask record` makes, `replay-handmade/` logs that somebody wrote. Each must give
 //! the text of its `NAME.expect.txt` (`MTA_TRACE_BLESS=1` rewrites these), JSON by the schema, and sums that close.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,16 @@ fn main() -> ExitCode {
             }
         }
     }
+    let recorded = || every_scenario_is_recorded().map_err(|error| Failed::from(format!("{error:#}")));
+    trials.push(Trial::test("every scenario is recorded", recorded).with_kind("replay"));
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A scenario without a golden log is not replayed, and a log without a scenario cannot be made again.
+fn every_scenario_is_recorded() -> Result<()> {
+    let scenarios: BTreeSet<String> = lab::scenario::Scenario::all()?.into_iter().map(|scenario| scenario.name).collect();
+    let recorded: BTreeSet<String> = logs("replay")?.iter().filter_map(|log| Some(log.file_stem()?.to_str()?.to_owned())).collect();
+    none(scenarios.symmetric_difference(&recorded).map(|name| format!("{name}: `cargo xtask record {name}` makes its log; or its scenario is gone")))
 }
 
 type Test = fn(&Path) -> Result<()>;
@@ -122,7 +132,7 @@ fn obeys_schema(log: &Path) -> Result<()> {
 
 fn sums_close(log: &Path) -> Result<()> {
     let (report, _) = analyse(bytes(log)?)?;
-    none(report.sessions.iter().flat_map(session_problems))
+    none(report.sessions.iter().flat_map(|session| session_problems(session, report.log.lost == 0)))
 }
 
 fn none(problems: impl Iterator<Item = impl Display>) -> Result<()> {
@@ -136,13 +146,13 @@ fn is_close(a: f64, b: f64) -> bool {
     (a - b).abs() <= (a.abs() * 0.005).max(0.001)
 }
 
-fn session_problems(session: &Session) -> Vec<String> {
+fn session_problems(session: &Session, is_whole: bool) -> Vec<String> {
     let mut problems: Vec<String> = session
         .commands
         .iter()
         .flat_map(|command| {
             let named = move |problem| format!("{}: {} {}: {problem}", session.id, command.index, command.verb.name());
-            command_problems(command).into_iter().map(named)
+            command_problems(command, is_whole).into_iter().map(named)
         })
         .collect();
     let sum = session.commands.iter().map(|command| command.elapsed_s).sum::<f64>() + session.client_s;
@@ -152,7 +162,8 @@ fn session_problems(session: &Session) -> Vec<String> {
     problems
 }
 
-fn command_problems(command: &Command) -> Vec<String> {
+/// Where events were lost, what they would have told is not explained.
+fn command_problems(command: &Command, is_whole: bool) -> Vec<String> {
     let mut problems = Vec::new();
     let Command { elapsed_s, short_waits_s, cpu_s, runqueue_s, unexplained_s, waits, .. } = command;
     let waited_s: f64 = waits.iter().map(|wait| wait.elapsed_s).sum();
@@ -168,7 +179,8 @@ fn command_problems(command: &Command) -> Vec<String> {
     }
     let unknown_s: f64 = waits.iter().filter(|wait| wait.cause == Cause::Unknown).map(|wait| wait.elapsed_s).sum();
     let open_s = unknown_s + unexplained_s.abs();
-    if *elapsed_s >= 0.1 && open_s >= elapsed_s * 0.01 {
+    // Seconds are rounded to microseconds.
+    if is_whole && open_s > elapsed_s * 0.01 + 2e-6 {
         problems.push(format!("of {elapsed_s:.6} s {open_s:.6} are not explained"));
     }
     problems
@@ -196,5 +208,8 @@ fn names_no_machine(log: &Path) -> Result<()> {
     let target = lab::packages::target_dir();
     let folders = [Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned(), target];
     let names = folders.iter().map(|folder| folder.display().to_string()).chain(["lab-out".into(), "lab-cache".into(), "/home/".into()]);
+    let header: serde_json::Value = serde_json::from_str(text.lines().next().unwrap_or_default()).context("the header")?;
+    let kernel = header.get("kernel").and_then(serde_json::Value::as_str).unwrap_or_default();
+    ensure!(kernel.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'), "the log names the kernel {kernel}: of it only the version");
     none(names.filter(|name| text.contains(name.as_str())).map(|name| format!("the log names {name}")))
 }

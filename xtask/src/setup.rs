@@ -4,9 +4,6 @@ use crate::shell::{has, root, run};
 use anyhow::{Context as _, bail};
 use std::{path::PathBuf, process::Command};
 
-/// Programs that the lab runs, and their packages.
-const LAB: &[(&str, &str)] = &[("ip", "iproute2"), ("nft", "nftables"), ("m4", "m4"), ("openssl", "openssl"), ("strace", "strace")];
-
 /// Packages that make the object: rustc with the source of `core`, and the LLVM that bpf-linker was built for.
 const EBPF: &[&str] = &["rustc-web", "cargo-web", "rust-web-src", "llvm-22-dev"];
 
@@ -19,11 +16,9 @@ pub fn run_task() -> anyhow::Result<()> {
     ebpf()
 }
 
-/// What the live tests need.
+/// What the live tests need: the lab knows it.
 pub fn lab() -> anyhow::Result<()> {
-    let missing: Vec<&str> =
-        LAB.iter().filter(|(program, _)| !has(program) && !PathBuf::from("/usr/sbin").join(program).is_file()).map(|(_, package)| *package).collect();
-    install(&missing)
+    run(Command::new("cargo").args(["run", "--quiet", "--package", "mta-trace-tests", "--bin", "lab", "--", "setup"]))
 }
 
 /// What building the object needs.

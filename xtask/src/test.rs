@@ -1,7 +1,7 @@
 //! Everything that must pass, with the time of each part: `cargo xtask test`.
 //!
-//! The parts run one after another, the live scenarios side by side within theirs. As root or with `CI=true` a part that cannot run is a
-//! failure. The last line sums up what the runners said.
+//! The parts run one after another, the scenarios side by side within theirs. As root or with `CI=true` a test that is skipped is a
+//! failure, unless `tests/skips.toml` lists it. The last line sums up what the runners said.
 
 use crate::{bench, ebpf, setup, shell::root};
 use anyhow::{Context as _, bail};
@@ -16,40 +16,64 @@ use std::{
 struct Count {
     passed: u64,
     failed: u64,
+    skipped: u64,
 }
 
 struct Part {
     name: &'static str,
     run: fn() -> anyhow::Result<Count>,
+    /// Whether other parts need it, which then are not run without it: what is tested must be what is in the sources.
+    is_needed: bool,
 }
 
+const fn part(name: &'static str, run: fn() -> anyhow::Result<Count>) -> Part {
+    Part { name, run, is_needed: false }
+}
+
+const fn needed(name: &'static str, run: fn() -> anyhow::Result<Count>) -> Part {
+    Part { name, run, is_needed: true }
+}
+
+const ONE: Count = Count { passed: 1, failed: 0, skipped: 0 };
+
 const PARTS: &[Part] = &[
-    Part { name: "setup", run: || setup::lab().map(|()| Count::default()) },
-    Part { name: "format", run: || cargo(&["fmt", "--all", "--check"]) },
-    Part { name: "object", run: || ebpf::verify().map(|()| Count { passed: 1, failed: 0 }) },
-    Part { name: "clippy", run: || cargo(&["clippy", "--quiet", "--all-targets", "--", "--deny", "warnings"]) },
-    Part { name: "build", run: || cargo(&["build", "--quiet", "--release", "--package", "mta-trace"]) },
-    Part { name: "unit", run: || cargo(&["test", "--package", "mta-trace", "--package", "mta-trace-common"]) },
-    Part { name: "lab", run: || cargo(&["test", "--package", "mta-trace-tests", "--lib", "--bins"]) },
-    Part { name: "replay", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "replay"]) },
-    Part { name: "live", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "live"]) },
-    Part { name: "bad-input", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "bad_input"]) },
-    Part { name: "bench", run: || bench::assert_short().map(|()| Count { passed: 1, failed: 0 }) },
-    Part { name: "secrets", run: || cargo(&["test", "--package", "mta-trace-tests", "--test", "secrets"]) },
+    needed("setup", || setup::lab().map(|()| Count::default())),
+    part("format", || cargo(&["fmt", "--all", "--check"])),
+    part("object", || ebpf::verify().map(|()| ONE)),
+    part("clippy", || cargo(&["clippy", "--quiet", "--all-targets", "--", "--deny", "warnings"])),
+    needed("build", || cargo(&["build", "--quiet", "--release", "--package", "mta-trace"])),
+    part("unit", || cargo(&["test", "--package", "mta-trace", "--package", "mta-trace-common", "--package", "xtask"])),
+    part("lab", || cargo(&["test", "--package", "mta-trace-tests", "--lib", "--bins"])),
+    part("replay", || of_lab("replay")),
+    part("selftest", || of_lab("selftest")),
+    part("live", || of_lab("live")),
+    part("bad-input", || of_lab("bad_input")),
+    part("demo", || of_lab("demo")),
+    part("bench", || bench::assert_short().map(|()| ONE)),
+    part("secrets", || of_lab("secrets")),
 ];
 
-/// Runs all parts, or those whose name contains `only`.
+fn of_lab(test: &str) -> anyhow::Result<Count> {
+    cargo(&["test", "--package", "mta-trace-tests", "--test", test])
+}
+
+/// Runs all parts, or those whose name contains `only` and what they need.
 pub fn run(only: Option<&str>) -> anyhow::Result<()> {
+    let is_asked = |part: &&Part| part.is_needed || only.is_none_or(|only| part.name.contains(only));
+    if PARTS.iter().filter(is_asked).all(|part| part.is_needed) {
+        bail!("no part is named like that; there are {}", PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join(", "));
+    }
     let mut total = Count::default();
     let mut times: Vec<(&str, Duration, bool)> = Vec::new();
-    for part in PARTS.iter().filter(|part| only.is_none_or(|only| part.name.contains(only))) {
+    for part in PARTS.iter().filter(is_asked) {
         println!("==> {}", part.name);
         let began = Instant::now();
-        let result = (part.run)();
+        let result = (part.run)().and_then(|count| with_skips(part.name, count));
         let is_good = match result {
             Ok(count) => {
                 total.passed += count.passed;
                 total.failed += count.failed;
+                total.skipped += count.skipped;
                 count.failed == 0
             }
             Err(error) => {
@@ -64,11 +88,32 @@ pub fn run(only: Option<&str>) -> anyhow::Result<()> {
     for (name, time, is_good) in &times {
         println!("{name:<10} {:>8.1}{}", time.as_secs_f64(), if *is_good { "" } else { "  FAILED" });
     }
-    println!("{} passed, {} failed", total.passed, total.failed);
+    let skipped = if total.skipped > 0 { format!(", {} skipped", total.skipped) } else { String::new() };
+    println!("{} passed, {} failed{skipped}", total.passed, total.failed);
     if total.failed > 0 {
         bail!("{} of the tests failed", total.failed);
     }
     Ok(())
+}
+
+/// Makes failures of what was skipped and may not be.
+fn with_skips(part: &str, count: Count) -> anyhow::Result<Count> {
+    use std::os::unix::fs::MetadataExt as _;
+    let is_root = std::fs::metadata("/proc/self").context("own user id")?.uid() == 0;
+    let is_strict = is_root || std::env::var_os("CI").is_some_and(|value| value == "true");
+    let listed = listed(&std::fs::read_to_string(root().join("tests/skips.toml")).context("read tests/skips.toml")?, part)?;
+    if !is_strict || count.skipped <= listed {
+        return Ok(count);
+    }
+    println!("{part}: {} tests were skipped, tests/skips.toml lists {listed}", count.skipped);
+    Ok(Count { failed: count.failed + count.skipped - listed, skipped: listed, ..count })
+}
+
+/// How many tests of a part may be skipped.
+fn listed(skips: &str, part: &str) -> anyhow::Result<u64> {
+    let skips: toml::Table = skips.parse().context("parse tests/skips.toml")?;
+    let names = skips.get("skip").and_then(toml::Value::as_array).into_iter().flatten().filter_map(|skip| skip.get("name")?.as_str());
+    Ok(names.filter(|name| name.split_once("::").is_some_and(|(kind, _)| kind == part)).count() as u64)
 }
 
 /// Runs cargo; counts what the runners' closing lines say.
@@ -88,6 +133,7 @@ fn cargo(args: &[&str]) -> anyhow::Result<Count> {
             if let Some(closing) = line.strip_prefix("test result: ") {
                 count.passed += number(closing, " passed");
                 count.failed += number(closing, " failed");
+                count.skipped += number(closing, " ignored");
             }
         }
     }
@@ -95,7 +141,7 @@ fn cargo(args: &[&str]) -> anyhow::Result<Count> {
     if !status.success() && count.failed == 0 {
         bail!("cargo {}: {status}", args.join(" "));
     }
-    if args.first() == Some(&"test") && count.passed + count.failed == 0 {
+    if args.first() == Some(&"test") && count.passed + count.failed + count.skipped == 0 {
         bail!("cargo {}: no test ran", args.join(" "));
     }
     Ok(count)
@@ -105,4 +151,22 @@ fn cargo(args: &[&str]) -> anyhow::Result<Count> {
 fn number(line: &str, word: &str) -> u64 {
     let before = line.split(word).next().unwrap_or_default();
     before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closing_line_is_read() {
+        let line = "ok. 30 passed; 2 failed; 4 ignored; 0 measured; 7 filtered out; finished in 49.93s";
+        assert_eq!([" passed", " failed", " ignored"].map(|word| number(line, word)), [30, 2, 4]);
+    }
+
+    #[test]
+    fn only_listed_skips_of_the_part_count() {
+        let skips = "[[skip]]\nname = \"live::fast\"\nreason = \"x\"\ndate = 2026-11-24\n[[skip]]\nname = \"selftest::fast\"\n";
+        assert_eq!(["live", "selftest", "unit"].map(|part| listed(skips, part).expect("a list")), [1, 1, 0]);
+        assert_eq!(listed("skip = []\n", "live").expect("an empty list"), 0);
+    }
 }

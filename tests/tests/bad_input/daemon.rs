@@ -2,15 +2,16 @@
 
 use crate::{
     program::{Tracer, binary, inside, mta_trace},
-    world::{is_able, lab, session},
+    world::{lab, session},
 };
 use std::process::Command;
 
-#[test]
+tests! {
+    root: the_daemon_is_found_by_port_by_name_and_by_itself, when_nobody_matched_it_says_who_came_instead;
+    anyone:
+}
+
 fn the_daemon_is_found_by_port_by_name_and_by_itself() {
-    if !is_able() {
-        return;
-    }
     let lab = lab("found");
     let pid = lab.daemon_pid();
     for (name, args) in [("port", &["--port", "25"][..]), ("mta", &["--mta", "sendmail"]), ("itself", &[])] {
@@ -29,11 +30,7 @@ fn the_daemon_is_found_by_port_by_name_and_by_itself() {
     nobody.is_refused(1, &["nobody listens on port 26"]);
 }
 
-#[test]
 fn when_nobody_matched_it_says_who_came_instead() {
-    if !is_able() {
-        return;
-    }
     let lab = lab("others");
     let tracer = Tracer::attach(&lab, "tracer", &["--client", "192.0.2.0/24"]);
     session(&lab);

@@ -1,16 +1,17 @@
 //! Output files that cannot be written.
 
 use crate::{
-    program::{Tracer, in_mounts, mta_trace, run},
-    world::{folder, is_able, lab, path_text, session},
+    program::{Tracer, alone, in_mounts, mta_trace, run},
+    world::{folder, lab, path_text, session},
 };
 use std::{fs, path::Path};
 
-#[test]
+tests! {
+    root: output_files_that_cannot_be, an_output_folder_that_is_read_only, a_log_of_a_trace_that_never_began_is_not_left_behind, a_disk_that_fills_while_tracing;
+    anyone:
+}
+
 fn output_files_that_cannot_be() {
-    if !is_able() {
-        return;
-    }
     let lab = lab("output-files");
     let dir = folder("output-files-there");
     let (exists, link, dangling) = (dir.join("exists"), dir.join("link"), dir.join("dangling"));
@@ -38,11 +39,7 @@ fn output_files_that_cannot_be() {
     session(&lab);
 }
 
-#[test]
 fn an_output_folder_that_is_read_only() {
-    if !is_able() {
-        return;
-    }
     let lab = lab("read-only");
     let dir = folder("read-only-there");
     let log = path_text(&dir.join("log"));
@@ -51,21 +48,13 @@ fn an_output_folder_that_is_read_only() {
     ended.is_refused(1, &["cannot be opened", "Read-only"]);
 }
 
-#[test]
 fn a_log_of_a_trace_that_never_began_is_not_left_behind() {
-    if !is_able() {
-        return;
-    }
     let log = folder("never-began").join("log");
-    mta_trace(&["attach", "--port", "9", "-o", &path_text(&log)]).is_refused(1, &["nobody listens"]);
+    alone(&["attach", "--port", "9", "-o", &path_text(&log)]).is_refused(1, &["nobody listens"]);
     assert!(!log.exists());
 }
 
-#[test]
 fn a_disk_that_fills_while_tracing() {
-    if !is_able() {
-        return;
-    }
     let lab = lab("full-disk");
     let dir = folder("full-disk-there");
     let (log, pid) = (path_text(&dir.join("log")), lab.daemon_pid().to_string());

@@ -1,14 +1,11 @@
 //! The program as it is run, and how it ended.
 
 use crate::LIMIT;
-use lab::Lab;
+use lab::{Lab, tracer::READY};
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    time::{Duration, Instant},
+    process::{Command, ExitStatus},
 };
 
 pub struct Ended {
@@ -50,15 +47,37 @@ pub fn mta_trace(args: &[&str]) -> Ended {
     run(Command::new(binary()).args(args))
 }
 
+/// Runs it to its end, which must come by itself.
+#[track_caller]
 pub fn run(command: &mut Command) -> Ended {
-    let output = command.stdin(Stdio::null()).output().expect("it can be run");
-    Ended { status: output.status, stdout: output.stdout, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
+    lab::tracer::run(command, LIMIT).expect("it ends").into()
+}
+
+/// Runs it where no mail server of the machine can be met, in network and process namespaces of its own, and for a second at most.
+#[track_caller]
+pub fn alone(args: &[&str]) -> Ended {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--pid", "--mount-proc", "--fork", "--kill-child"]).arg(binary()).args(args).args(["--duration", "1s"]);
+    run(&mut command)
+}
+
+/// Ids of the eBPF programs that the descriptors of a process hold.
+pub fn programs_of(pid: u32) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return Vec::new() };
+    let texts = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    texts.filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:")).map(|id| id.trim().to_owned())).collect()
+}
+
+impl From<lab::tracer::Ended> for Ended {
+    fn from(ended: lab::tracer::Ended) -> Self {
+        Self { status: ended.status, stdout: ended.stdout, stderr: ended.stderr }
+    }
 }
 
 /// Runs a shell script as the first process of a mount namespace of its own, with the binary and its arguments as `"$@"`.
 pub fn in_mounts(script: &str, args: &[&str]) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]).arg(binary()).args(args).stdin(Stdio::null());
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]).arg(binary()).args(args);
     command
 }
 
@@ -74,11 +93,7 @@ pub fn inside<T: Send>(pid: u32, work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// A running tracer, ready.
-pub struct Tracer {
-    pub child: Child,
-    dir: PathBuf,
-    lines: Receiver<String>,
-}
+pub struct Tracer(lab::tracer::Tracer);
 
 impl Tracer {
     pub fn attach(lab: &Lab, name: &str, args: &[&str]) -> Self {
@@ -87,70 +102,28 @@ impl Tracer {
         Self::start(Command::new(binary()).args(all), &lab.dir().join(name))
     }
 
-    /// Standard output and error go to files, so that a full pipe can hold nobody up.
+    #[track_caller]
     pub fn start(command: &mut Command, dir: &Path) -> Self {
-        fs::create_dir_all(dir).expect("folder");
-        let stdout = File::create(dir.join("stdout")).expect("stdout");
-        let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().expect("it can be run");
-        let (sender, lines) = channel();
-        let (stderr, mut copy) = (child.stderr.take().expect("stderr"), File::create(dir.join("stderr")).expect("stderr"));
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = writeln!(copy, "{line}");
-                let _ = sender.send(line);
-            }
-        });
-        let tracer = Self { child, dir: dir.to_owned(), lines };
-        tracer.wait_for("ready");
-        tracer
+        let tracer = lab::tracer::Tracer::start_in(command, dir).expect("it can be run");
+        tracer.wait_for(READY, LIMIT).expect("it gets ready");
+        Self(tracer)
     }
 
-    /// Waits for a line on standard error.
-    pub fn wait_for(&self, part: &str) -> String {
-        let end = Instant::now() + LIMIT;
-        loop {
-            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(part) => return line,
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    panic!("no `{part}`: {}", fs::read_to_string(self.dir.join("stderr")).unwrap_or_default())
-                }
-            }
-        }
+    pub fn id(&self) -> u32 {
+        self.0.id()
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("pid");
-        rustix::process::kill_process(pid, signal).expect("signal");
+        self.0.signal(signal).expect("signal");
     }
 
-    pub fn wait(mut self) -> Ended {
-        let end = Instant::now() + LIMIT;
-        while self.child.try_wait().expect("wait").is_none() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let is_late = self.child.try_wait().expect("wait").is_none();
-        if is_late {
-            self.child.kill().expect("kill");
-        }
-        let status = self.child.wait().expect("wait");
-        // The thread that copies ends when the pipe does.
-        while self.lines.recv().is_ok() {}
-        let stderr = fs::read_to_string(self.dir.join("stderr")).expect("stderr");
-        assert!(!is_late, "it did not end: {stderr}");
-        Ended { status, stdout: fs::read(self.dir.join("stdout")).expect("stdout"), stderr }
+    #[track_caller]
+    pub fn wait(self) -> Ended {
+        self.0.wait(LIMIT).expect("it ends").into()
     }
 
+    #[track_caller]
     pub fn interrupt(self) -> Ended {
-        self.signal(rustix::process::Signal::INT);
-        self.wait()
-    }
-}
-
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        // After `wait` both say that there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.interrupt(LIMIT).expect("it ends").into()
     }
 }

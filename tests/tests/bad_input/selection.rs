@@ -1,25 +1,28 @@
 //! Wrong selections: whom to trace.
 
 use crate::{
-    program::mta_trace,
-    world::{is_able, lab},
+    LIMIT,
+    program::{alone, binary, mta_trace, programs_of},
+    world::{folder, lab},
 };
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _},
-    process::{Command, Stdio},
-    time::Duration,
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
 };
 
-#[test]
-fn a_pid_that_does_not_exist() {
-    // Above the kernel's own limit nobody can be; the largest number that may be given is free unless the machine is very busy.
-    mta_trace(&["attach", "-p", "4194304"]).is_refused(if rustix::process::geteuid().is_root() { 1 } else { 3 }, &["mta-trace: "]);
-    if is_able() {
-        mta_trace(&["attach", "-p", "4194304"]).is_refused(1, &["there is no process 4194304", "ps ax"]);
-    }
+tests! {
+    root: a_pid_that_does_not_exist, a_kernel_thread, a_process_that_is_no_mail_server, a_process_that_has_ended_but_was_not_waited_for, a_process_that_ends_between_look_up_and_attach, a_port_on_which_nobody_listens, a_mail_server_that_is_not_known, too_many_networks;
+    anyone: a_pid_that_is_no_number, a_bad_network
 }
 
-#[test]
+fn a_pid_that_does_not_exist() {
+    // The largest number that may be given, one above the kernel's own limit: nobody can have it.
+    mta_trace(&["attach", "-p", "4194304"]).is_refused(1, &["there is no process 4194304", "ps ax"]);
+}
+
 fn a_pid_that_is_no_number() {
     for text in ["0", "-1", "x", "4194305", "1 2"] {
         let ended = mta_trace(&["attach", &format!("--pid={text}")]);
@@ -28,18 +31,11 @@ fn a_pid_that_is_no_number() {
     }
 }
 
-#[test]
 fn a_kernel_thread() {
-    if is_able() {
-        mta_trace(&["attach", "-p", "2"]).is_refused(1, &["process 2 is a kernel thread", "give the PID of the mail server"]);
-    }
+    mta_trace(&["attach", "-p", "2"]).is_refused(1, &["process 2 is a kernel thread", "give the PID of the mail server"]);
 }
 
-#[test]
 fn a_process_that_is_no_mail_server() {
-    if !is_able() {
-        return;
-    }
     let mut sleep = Command::new("sleep").arg("60").spawn().unwrap();
     let ended = mta_trace(&["attach", "-p", &sleep.id().to_string()]);
     sleep.kill().unwrap();
@@ -47,13 +43,11 @@ fn a_process_that_is_no_mail_server() {
     ended.is_refused(1, &["sleep) neither listens", "give the PID of the mail server's daemon"]);
 }
 
-#[test]
 fn a_process_that_has_ended_but_was_not_waited_for() {
-    if !is_able() {
-        return;
-    }
     let mut gone = Command::new("true").spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    let pid = i32::try_from(gone.id()).ok().and_then(Pid::from_raw).unwrap();
+    // It has ended, and stays a zombie.
+    rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
     let ended = mta_trace(&["attach", "-p", &gone.id().to_string()]);
     gone.wait().unwrap();
     ended.is_refused(1, &[&gone.id().to_string(), "ended", "try again"]);
@@ -61,55 +55,50 @@ fn a_process_that_has_ended_but_was_not_waited_for() {
 
 const LISTEN: &str = "MTA_TRACE_TEST_LISTEN";
 
-/// Not a test: what the next one starts, a process that listens until its standard input is closed.
-#[test]
-fn helper_that_listens() {
-    if std::env::var_os(LISTEN).is_some() {
-        let _listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        println!("listening");
-        let _ = std::io::stdin().read(&mut [0]);
-    }
+/// Whether this process is what the next test starts, and no test.
+pub fn is_helper() -> bool {
+    std::env::var_os(LISTEN).is_some()
 }
 
-#[test]
+/// A process that listens until its standard input is closed.
+pub fn helper_that_listens() -> ExitCode {
+    let _listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("listening");
+    let _ = std::io::stdin().read(&mut [0]);
+    ExitCode::SUCCESS
+}
+
 fn a_process_that_ends_between_look_up_and_attach() {
-    if !is_able() {
-        return;
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut server = command.env(LISTEN, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    assert!(BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok).any(|line| line == "listening"));
+    let (pid, dir) = (server.id().to_string(), folder("between"));
+    let mut command = Command::new(binary());
+    command.args(["attach", "-p", &pid, "--duration", "10s", "--view", "none"]);
+    let tracer = lab::tracer::Tracer::start_in(&mut command, &dir).unwrap();
+    // It looks the process up before it loads a program, and attaches after that. /proc tells of a program, but has no event for it.
+    let end = Instant::now() + LIMIT;
+    while programs_of(tracer.id()).is_empty() {
+        assert!(Instant::now() < end, "no program was loaded");
+        std::thread::sleep(Duration::from_millis(1));
     }
-    // Ends at another moment each time; whichever it is, it is said.
-    for delay_ms in [0, 2, 5, 10, 20, 40, 80, 160] {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "selection::helper_that_listens", "--nocapture"]).env(LISTEN, "1").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut server = command.spawn().unwrap();
-        let listens = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok).any(|line| line.contains("listening"));
-        assert!(listens);
-        let pid = server.id().to_string();
-        let tracer = std::thread::spawn(move || mta_trace(&["attach", "-p", &pid, "--duration", "10s", "--view", "none"]));
-        std::thread::sleep(Duration::from_millis(delay_ms));
-        server.kill().unwrap();
-        server.wait().unwrap();
-        let ended = tracer.join().unwrap();
-        assert!(matches!(ended.status.code(), Some(0 | 1)) && !ended.stderr.contains("panicked"), "{delay_ms} ms: {}", ended.stderr);
-        assert!(ended.stderr.contains("there is no process") || ended.stderr.contains("ended") || ended.stderr.contains("ready"), "{}", ended.stderr);
-    }
+    tracer.signal(Signal::STOP).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(fs::read_to_string(dir.join("tracer.err")).unwrap(), "", "it was not ready yet");
+    tracer.signal(Signal::CONT).unwrap();
+    crate::program::Ended::from(tracer.wait(LIMIT).unwrap()).is_refused(1, &[&pid, "ended", "try again"]);
 }
 
-#[test]
 fn a_port_on_which_nobody_listens() {
-    if is_able() {
-        mta_trace(&["attach", "--port", "9"]).is_refused(1, &["nobody listens on port 9", "start the mail server", "--port", "-p"]);
-    }
+    alone(&["attach", "--port", "9"]).is_refused(1, &["nobody listens on port 9", "start the mail server", "--port", "-p"]);
 }
 
-#[test]
 fn a_mail_server_that_is_not_known() {
-    if is_able() {
-        mta_trace(&["attach", "--mta", "qmail"]).is_refused(1, &["`qmail` is no mail server that is known", "sendmail, postfix"]);
-        mta_trace(&["attach", "--mta", "exim"]).is_refused(1, &["no running process is exim", "-p PID or --port"]);
-    }
+    alone(&["attach", "--mta", "qmail"]).is_refused(1, &["`qmail` is no mail server that is known", "sendmail, postfix"]);
+    alone(&["attach", "--mta", "exim"]).is_refused(1, &["no running process is exim", "-p PID or --port"]);
 }
 
-#[test]
 fn a_bad_network() {
     for (text, parts) in [
         ("10.0.0.0/33", "a number from 0 to 32"),
@@ -125,11 +114,7 @@ fn a_bad_network() {
     }
 }
 
-#[test]
 fn too_many_networks() {
-    if !is_able() {
-        return;
-    }
     let lab = lab("too-many-networks");
     let clients: Vec<String> = (1..=17).map(|n| format!("--client=192.0.2.{n}")).collect();
     let pid = lab.daemon_pid().to_string();

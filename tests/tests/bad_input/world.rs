@@ -6,6 +6,7 @@ use crate::{
 };
 use lab::{
     Lab,
+    journal::What,
     scenario::{DnsAction, DnsRule, Scenario},
 };
 use std::{
@@ -14,16 +15,6 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
 };
-
-/// Whether the lab can be put up; as root and under CI nothing is skipped.
-pub fn is_able() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    assert!(is_root || std::env::var_os("CI").is_none_or(|value| value != "true"), "under CI the tests run as root");
-    if !is_root {
-        eprintln!("skipped: network namespaces and eBPF need root");
-    }
-    is_root
-}
 
 pub fn folder(name: &str) -> PathBuf {
     let dir = lab::packages::target_dir().join("bad-input").join(name);
@@ -120,6 +111,13 @@ pub fn traced(lab: &Lab) -> PathBuf {
     session(lab);
     tracer.wait().is_done();
     log
+}
+
+/// Waits until a name server of the lab was asked; gives the time.
+#[track_caller]
+pub fn wait_asked(lab: &Lab, question: &str) -> u64 {
+    let is_asked = |what: &What| matches!(what, What::DnsQuery { qtype, qname, .. } if format!("{qtype} {qname}") == question);
+    lab.journal().wait_for(0, LIMIT, is_asked).expect("a name server is asked").t_ns
 }
 
 pub fn silent_aaaa(scenario: &mut Scenario) {

@@ -1,14 +1,11 @@
 //! A tracer from its start to its end, and what it used.
 
 use crate::{LIMIT, proc};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use lab::Stop;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, Signal};
 use std::{
-    io::{BufRead as _, BufReader, Read},
-    os::fd::OwnedFd,
-    process::{Child, Command},
-    sync::mpsc::{Receiver, channel},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -24,11 +21,9 @@ pub struct Cost {
     pub peak_kib: u64,
 }
 
-/// A tracer from its start to its end.
+/// A tracer that is attached, and what it had used until then.
 pub struct Tracer {
-    child: Child,
-    pidfd: OwnedFd,
-    lines: Receiver<String>,
+    process: lab::tracer::Tracer,
     attach_s: f64,
     cpu_at_ready_s: [f64; 4],
 }
@@ -36,68 +31,32 @@ pub struct Tracer {
 impl Tracer {
     pub fn start(mut command: Command, word: &str) -> Result<Self> {
         let began = Instant::now();
-        let mut child = command.spawn().with_context(|| format!("start {}", command.get_program().display()))?;
-        let pid = pid_of(&child)?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
+        let process = lab::tracer::Tracer::start(&mut command, |_| {})?;
+        let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw).context("pid")?;
         rustix::process::setpriority_process(Some(pid), NICE).context("set the tracer's priority")?;
-        let lines = follow(child.stderr.take().context("the tracer's stderr")?);
-        let mut tracer = Self { child, pidfd, lines, attach_s: 0.0, cpu_at_ready_s: [0.0; 4] };
-        let mut seen = String::new();
-        loop {
-            let Ok(line) = tracer.lines.recv_timeout(LIMIT.saturating_sub(began.elapsed())) else {
-                bail!("the tracer did not get ready: {}", seen.trim());
-            };
-            if line.contains(word) {
-                break;
-            }
-            seen = seen + &line + "\n";
-        }
-        tracer.attach_s = began.elapsed().as_secs_f64();
-        tracer.cpu_at_ready_s = proc::cpu_s(tracer.child.id())?;
-        Ok(tracer)
+        process.wait_for(word, LIMIT)?;
+        let attach_s = began.elapsed().as_secs_f64();
+        let cpu_at_ready_s = proc::cpu_s(process.id())?;
+        Ok(Self { process, attach_s, cpu_at_ready_s })
     }
 
     /// Interrupts it and waits for its end.
-    pub fn stop(mut self) -> Result<Cost> {
+    pub fn stop(self) -> Result<Cost> {
+        let Self { process, attach_s, cpu_at_ready_s: [user_before_s, system_before_s, ..] } = self;
         let began = Instant::now();
         // The peak is gone with the process, so it is looked at until then.
-        let (stop, mut peak_kib) = (Stop::new()?, proc::peak(self.child.id()).unwrap_or(0));
-        rustix::process::pidfd_send_signal(&self.pidfd, Signal::INT).context("interrupt the tracer")?;
-        while stop.wait_readable_for(&self.pidfd, Duration::from_millis(1)) != Some(true) {
-            peak_kib = proc::peak(self.child.id()).unwrap_or(0).max(peak_kib);
+        let (stop, mut peak_kib) = (Stop::new()?, proc::peak(process.id()).unwrap_or(0));
+        process.signal(Signal::INT)?;
+        while stop.wait_readable_for(process.pidfd(), Duration::from_millis(1)) != Some(true) {
+            peak_kib = proc::peak(process.id()).unwrap_or(0).max(peak_kib);
             ensure!(began.elapsed() < LIMIT, "the tracer does not end");
         }
         let detach_s = began.elapsed().as_secs_f64();
         // It has ended but is not reaped: its account is complete and still there.
-        let [user_s, system_s, ..] = proc::cpu_s(self.child.id())?;
-        let [user_before_s, system_before_s, ..] = self.cpu_at_ready_s;
-        let status = self.child.wait().context("wait for the tracer")?;
-        let is_expected = status.success() || std::os::unix::process::ExitStatusExt::signal(&status) == Some(2);
-        let said = || self.lines.try_iter().collect::<Vec<_>>().join("\n");
-        ensure!(is_expected || status.code() == Some(130), "the tracer failed ({status}): {}", said());
-        Ok(Cost { attach_s: self.attach_s, detach_s, user_s: user_s - user_before_s, system_s: system_s - system_before_s, peak_kib })
+        let [user_s, system_s, ..] = proc::cpu_s(process.id())?;
+        let ended = process.wait(LIMIT)?;
+        let is_interrupted = std::os::unix::process::ExitStatusExt::signal(&ended.status) == Some(2) || ended.status.code() == Some(130);
+        ensure!(ended.status.success() || is_interrupted, "the tracer failed ({}): {}", ended.status, ended.stderr);
+        Ok(Cost { attach_s, detach_s, user_s: user_s - user_before_s, system_s: system_s - system_before_s, peak_kib })
     }
-}
-
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        // After `stop` both say that there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn pid_of(child: &Child) -> Result<Pid> {
-    i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("pid")
-}
-
-/// The lines of a stream, which is read to its end whether they are wanted or not.
-fn follow(stream: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let _ = sender.send(line);
-        }
-    });
-    receiver
 }

@@ -4,22 +4,28 @@
 //! the report and keeps the log. Everything else is gone at the end, also after SIGINT, SIGTERM and SIGHUP. Where tracing
 //! is not permitted a recorded session is shown instead, and the exit code is 3.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use lab::scenario::{Scenario, scenario_dir};
+use lab::tracer::{READY, Tracer};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use crate::interrupt;
-use crate::tracer::{Tracer, code};
 use crate::world::World;
 
 const SCENARIO: &str = "the-case";
 /// The exit code of mta-trace for "not permitted, or the kernel is not able".
 const NOT_ABLE: u8 = 3;
+/// How long an interrupted tracer may take to print its report, before the session is cut.
+const REPORT_LIMIT: Duration = Duration::from_secs(2);
+/// How long it may take to end.
+const END_LIMIT: Duration = Duration::from_secs(15);
 
 enum Event {
     /// SIGINT, SIGTERM or SIGHUP.
@@ -45,7 +51,7 @@ pub fn run(log: &Path) -> Result<ExitCode> {
         Ended::NotAble(reason)
     } else {
         let dir = Temporary::new()?;
-        let attach = |pid: u32, client: &str| Tracer::attach(pid, client, log, sender.clone(), Event::Tracer);
+        let attach = |pid: u32, client: &str| attach(pid, client, log, sender.clone());
         show(&dir.0, attach, &events).or_else(|error| {
             let is_refused = is_refusal(&error);
             if is_refused { Ok(Ended::NotAble(format!("{error:#}"))) } else { Err(error) }
@@ -60,6 +66,27 @@ pub fn run(log: &Path) -> Result<ExitCode> {
             Ok(ExitCode::from(128 + number))
         }
     }
+}
+
+/// The tracer for one session. Its standard output is ours, and what it says on standard error is passed on.
+fn attach(pid: u32, client: &str, log: &Path, events: Sender<Event>) -> Result<Tracer> {
+    let mut command = Command::new(lab::run::tracer_path()?);
+    command.args(["attach", "-p", &pid.to_string(), "--client", client, "--sessions", "1", "-o"]).arg(log);
+    lab::netns::die_with_parent(&mut command);
+    Tracer::start(&mut command, move |line| {
+        if let Some(line) = line {
+            eprintln!("{line}");
+        }
+        let is_ready = line.map(|line| line.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == READY));
+        // Nobody may be listening any more.
+        let _ = events.send(Event::Tracer(is_ready));
+    })
+}
+
+/// As a shell reports it.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
 }
 
 /// Whether the kernel refused it to us, or to a program such as ip(8), which only says so in words.
@@ -81,6 +108,8 @@ fn not_able() -> Result<Option<String>> {
 }
 
 fn show(dir: &Path, attach: impl FnOnce(u32, &str) -> Result<Tracer>, events: &Receiver<Event>) -> Result<Ended> {
+    // A demonstration leaves the user's system as it is.
+    lab::packages::require(&["ip", "nft"])?;
     let scenario = Scenario::named(SCENARIO)?;
     let up = World::up(&scenario, &dir.join("lab"));
     if let Some(number) = pending_signal(events) {
@@ -93,12 +122,11 @@ fn show(dir: &Path, attach: impl FnOnce(u32, &str) -> Result<Tracer>, events: &R
     match wait_ready(events)? {
         Begin::Ready => {}
         Begin::Signal(number) => {
-            tracer.interrupt();
-            tracer.wait()?;
+            tracer.interrupt(END_LIMIT)?;
             return Ok(Ended::Signal(number));
         }
         Begin::Failed => {
-            let status = tracer.wait()?;
+            let status = tracer.wait(END_LIMIT)?.status;
             if status.code() == Some(i32::from(NOT_ABLE)) {
                 return Ok(Ended::NotAble("the kernel refused what the tracer needs, see above".to_owned()));
             }
@@ -136,8 +164,8 @@ fn play(world: &World, scenario: &Scenario, mut tracer: Tracer, events: &Receive
                 Ok(Event::Signal(number)) if signal.is_none() => {
                     signal = Some(number);
                     // First the tracer, so that it tells the session as it was; Ctrl-C has reached it already.
-                    tracer.interrupt();
-                    wait_short(&mut tracer)?;
+                    interrupt(&mut tracer)?;
+                    tracer.wait_ended(REPORT_LIMIT)?;
                     world.cut();
                 }
                 Ok(Event::Signal(_) | Event::Tracer(_)) | Err(RecvTimeoutError::Timeout) => {}
@@ -150,9 +178,9 @@ fn play(world: &World, scenario: &Scenario, mut tracer: Tracer, events: &Receive
         let played = player.join().map_err(|_| anyhow::anyhow!("the client panicked"))?;
         let signal = signal.or_else(|| pending_signal(events));
         if played.is_err() || signal.is_some() {
-            tracer.interrupt();
+            interrupt(&mut tracer)?;
         }
-        let status = tracer.wait()?;
+        let status = tracer.wait(END_LIMIT)?.status;
         match signal {
             Some(number) => Ok(Ended::Signal(number)),
             None if !status.success() => Ok(Ended::Tracer(status)),
@@ -161,15 +189,9 @@ fn play(world: &World, scenario: &Scenario, mut tracer: Tracer, events: &Receive
     })
 }
 
-/// Lets an interrupted tracer print its report.
-fn wait_short(tracer: &mut Tracer) -> Result<()> {
-    for _ in 0..100 {
-        if tracer.ended()?.is_some() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
+/// As Ctrl-C does, which may have reached it already.
+fn interrupt(tracer: &mut Tracer) -> Result<()> {
+    if tracer.ended()?.is_none() { tracer.signal(Signal::INT) } else { Ok(()) }
 }
 
 fn pending_signal(events: &Receiver<Event>) -> Option<u8> {

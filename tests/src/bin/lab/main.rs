@@ -7,7 +7,6 @@ mod demo;
 mod interrupt;
 mod record;
 mod small;
-mod tracer;
 mod world;
 
 use std::path::Path;

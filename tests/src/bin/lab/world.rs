@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lab::packages::{Packages, target_dir};
 use lab::scenario::Scenario;
 use lab::{Lab, client, netns};
@@ -70,14 +70,13 @@ impl World {
     }
 }
 
-/// Sees to it that sendmail and the tools of the lab are there.
+/// Sees to it that sendmail is there.
 fn sendmail() -> Result<()> {
     let unpacked = Packages::unpack();
     if unpacked.is_err() {
         remove_parts();
     }
-    unpacked.map(drop)?;
-    lab::packages::setup().context("install the lab's tools")
+    unpacked.map(drop)
 }
 
 /// What an interrupted download of this process left.
