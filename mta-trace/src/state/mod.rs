@@ -47,7 +47,7 @@ pub struct Proc {
     pub fds: Fds,
     /// Its running timer.
     pub timer: Option<Timer>,
-    has_exited: bool,
+    exited_at: Option<u64>,
 }
 
 /// All processes.
@@ -74,9 +74,9 @@ impl State {
         self.process(pid).is_some_and(|process| process.fds.holds(inode))
     }
 
-    /// Whether the process has a child that has not exited.
-    pub fn has_child(&self, pid: u32) -> bool {
-        self.procs.values().any(|child| child.ppid == pid && !child.has_exited)
+    /// Whether the process had a child at some time since then: one that has ended meanwhile may be what it waited for.
+    pub fn had_child(&self, pid: u32, since: u64) -> bool {
+        self.procs.values().any(|child| child.ppid == pid && child.exited_at.is_none_or(|t| t >= since))
     }
 
     /// A process that existed before the trace.
@@ -117,7 +117,7 @@ impl State {
             fds: parent.fds.clone(),
             // Alarms are not inherited.
             timer: None,
-            has_exited: false,
+            exited_at: None,
         };
         self.procs.insert(fork.child, child);
     }
@@ -132,12 +132,12 @@ impl State {
         if exit.tid != exit.pid {
             return;
         }
-        self.procs.retain(|_, child| child.ppid != exit.pid || !child.has_exited);
+        self.procs.retain(|_, child| child.ppid != exit.pid || child.exited_at.is_none());
         let Some(process) = self.procs.get_mut(&exit.pid) else { return };
-        process.has_exited = true;
+        process.exited_at = Some(exit.t);
         process.fds = Fds::default();
         let ppid = process.ppid;
-        let is_awaited = self.process(ppid).is_some_and(|parent| parent.role != Role::Daemon && !parent.has_exited);
+        let is_awaited = self.process(ppid).is_some_and(|parent| parent.role != Role::Daemon && parent.exited_at.is_none());
         if !is_awaited {
             self.procs.remove(&exit.pid);
         }
@@ -165,7 +165,7 @@ impl State {
             role: Role::Known,
             fds: Fds::default(),
             timer: None,
-            has_exited: false,
+            exited_at: None,
         })
     }
 }

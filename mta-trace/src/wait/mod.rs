@@ -82,7 +82,7 @@ pub struct Step {
     pub owes_greeting: bool,
     /// `PID COMM` of the child that it waited for.
     pub child: Option<String>,
-    /// The process has a child that lives.
+    /// The process had a child that lived when it began.
     pub has_child: bool,
     /// The file system is what blocked, outside hooked calls.
     pub is_file_system: bool,
@@ -199,7 +199,7 @@ impl Step {
     fn locate(&mut self, pid: u32, place: Place<'_>) {
         self.awaits_client = place.awaits_client;
         self.owes_greeting = place.owes_greeting;
-        self.has_child = place.state.has_child(pid);
+        self.has_child = place.state.had_child(pid, self.from.t);
         self.client = self.touch_of(place.client_inode);
         self.is_known_milter = self.socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));
         if let Some(path) = self.unix_path() {

@@ -507,6 +507,23 @@ fn regress_a_pipe_from_a_child() {
     assert_eq!(with_child(false)[0].cause, Cause::Unknown);
 }
 
+/// sendmail reads its mailer's pipe to the end, which comes when the mailer has ended.
+#[test]
+fn regress_a_child_that_ends_while_it_is_waited_for() {
+    let waits = waits(|trace| {
+        let pipe = trace.call(Call::Pipe2, 0);
+        (pipe.args.fd, pipe.args.fd2) = (Some(8), Some(9));
+        trace.fork(300, false);
+        trace.close(9);
+        let began = trace.records.len();
+        trace.blocked(Call::Read, 0, 2 * SECOND).args.fd = Some(8);
+        let t = trace.t - SECOND / 1000;
+        let exit = Exit { t, pid: 300, tid: 300, code: 0, signal: None, call: None, since: None, at: Counters::default() };
+        trace.records.insert(began, Record::Exit(exit));
+    });
+    assert_eq!(waits[0].cause, Cause::Child);
+}
+
 #[test]
 fn a_look_up_that_goes_on_with_another_socket_is_outstanding() {
     let waits = killed_after(|trace| {
