@@ -5,7 +5,7 @@
 
 use crate::client::Played;
 use crate::compare_wait::wait_problems;
-use crate::journal::{Event, seconds};
+use crate::journal::{Event, What, seconds};
 use crate::measure::{measure, slack_s};
 use crate::report::{Command, Report, Session, Wait};
 use crate::scenario::{Expect, ExpectCommand, Scenario};
@@ -26,6 +26,7 @@ pub fn problems(scenario: &Scenario, played: &Played, events: &[Event], report: 
     };
     let expect = &scenario.expect;
     let mut problems = session_problems(expect, played, report, session);
+    problems.extend(backlog_problem(expect, events, session));
     let verbs: Vec<String> = expect.commands.iter().map(|command| command.verb.clone()).collect();
     let found: Vec<&str> = session.commands.iter().map(|command| command.verb.as_str()).collect();
     let compared = if expect.open_ended { found.get(..verbs.len()).unwrap_or(&found) } else { &found };
@@ -70,6 +71,15 @@ fn session_problems(expect: &Expect, played: &Played, report: &Report, session: 
     problems
 }
 
+/// From the client's being connected to the daemon's going on.
+fn backlog_problem(expect: &Expect, events: &[Event], session: &Session) -> Option<String> {
+    let time_of = |is: fn(&What) -> bool| events.iter().find(|event| is(&event.what)).map(|event| event.t_ns);
+    let since = time_of(|what| matches!(what, What::ClientConnected { .. })).filter(|_| expect.accepted_late)?;
+    let Some(until) = time_of(|what| *what == What::Continued) else { return Some("the daemon was not stopped".to_owned()) };
+    let (waited_s, found_s) = (seconds(until.saturating_sub(since)), session.before_accept_s);
+    ((waited_s - found_s).abs() > slack_s(waited_s)).then(|| format!("the connection waited {waited_s:.6} s to be accepted, found {found_s:.6} s"))
+}
+
 /// What was the client's time between the commands, by its own clock: from each reply to the end of the next command. Of a message's
 /// body the report makes a command.
 fn client_problem(expect: &Expect, played: &Played, session: &Session) -> Option<String> {
@@ -94,7 +104,7 @@ fn clock_problems(span: Option<&Span>, before_s: f64, command: &Command) -> Vec<
     let (client_s, late_s) = (span.and_then(Span::elapsed_s), span.map_or(0.0, |span| seconds(span.late_ns)));
     let found_s = before_s + command.elapsed_s;
     client_s
-        .filter(|client_s| (client_s - found_s).abs() > WIRE_S + late_s)
+        .filter(|client_s| (client_s - found_s).abs() > WIRE_S + late_s + latency_s())
         .map(|client_s| format!("the client measured {client_s:.6} s, found {found_s:.6} s"))
         .into_iter()
         .collect()
@@ -124,7 +134,7 @@ fn identity_problems(command: &Command) -> Vec<String> {
         problems.push(format!("takes {elapsed_s} s, but its parts are {sum} s"));
     }
     let unknown: f64 = waits.iter().filter(|wait| wait.cause == "unknown").map(|wait| wait.elapsed_s).sum();
-    if (unknown + unexplained_s).abs() > (0.01 * elapsed_s).max(UNEXPLAINED_S) {
+    if (unknown + unexplained_s).abs() > (0.01 * elapsed_s).max(UNEXPLAINED_S + latency_s()) {
         problems.push(format!("of {elapsed_s} s, {} s are unknown or unexplained", unknown + unexplained_s));
     }
     problems
@@ -133,7 +143,7 @@ fn identity_problems(command: &Command) -> Vec<String> {
 /// Expected waits in order; shorter ones and the client's own may stand between them.
 fn waits_problems(expected: &ExpectCommand, span: Option<&Span>, events: &[Event], command: &Command) -> Vec<String> {
     let mut problems = Vec::new();
-    let ignore_s = expected.ignore_s.unwrap_or(IGNORE_S);
+    let ignore_s = expected.ignore_s.unwrap_or(IGNORE_S) + latency_s();
     let mut rest = expected.waits.iter().peekable();
     for wait in &command.waits {
         if let Some(next) = rest.next_if(|next| is_meant(next.cause.as_str(), next.question.as_deref(), next.stage.as_deref(), wait)) {

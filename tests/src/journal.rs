@@ -82,6 +82,10 @@ pub enum What {
     ClientReply { verb: String, code: u16 },
     /// The client closed its side.
     ClientLeft,
+    /// The daemon was stopped by the lab.
+    Stopped,
+    /// It may go on.
+    Continued,
     /// The serving process was killed by the lab.
     Killed { pid: u32 },
 }

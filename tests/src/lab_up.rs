@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::FlockOperation;
+use rustix::process::Signal;
 
 use crate::client::{self, Line, Played, Surroundings};
 use crate::disk::Disk;
 use crate::dns::Dns;
 use crate::journal::{Journal, What};
 use crate::milter::Milter;
-use crate::netns::{Jail, Pair, kill, take_precedence};
+use crate::netns::{Jail, Pair, kill, signal, take_precedence};
 use crate::packages::{Packages, target_dir};
 use crate::scenario::{Scenario, Step};
 use crate::sendmail::Daemon;
@@ -143,7 +144,30 @@ impl Lab {
             limit: Duration::from_secs(self.scenario.time_limit_s),
             act: &|step| self.act(step),
         };
-        client::play(dialogue, &around, || self.pair.client.run(|| client::connect(from, to)), on_line)
+        let connect = || {
+            self.stop_daemon()?;
+            self.pair.client.run(|| client::connect(from, to))
+        };
+        client::play(dialogue, &around, connect, on_line)
+    }
+
+    /// Stops the daemon, if the scenario wants it, and lets it go on after its time; the kernel accepts connections for it meanwhile.
+    fn stop_daemon(&self) -> Result<()> {
+        let time = Duration::from_secs_f64(self.scenario.sendmail.stopped_s);
+        if time.is_zero() {
+            return Ok(());
+        }
+        let (pid, journal, ended) = (self.daemon_pid(), self.journal.clone(), self.ended.0.clone());
+        signal(pid, Signal::STOP)?;
+        journal.note(What::Stopped);
+        std::thread::spawn(move || {
+            // Also when the lab ends before: a stopped process could not be ended in order.
+            ended.pass(time);
+            journal.note(What::Continued);
+            // A lab that has ended has no daemon any more.
+            let _ = signal(pid, Signal::CONT);
+        });
+        Ok(())
     }
 
     /// A plain connection from the client's side to the MTA, for tests that write their own bytes.

@@ -3,6 +3,7 @@
 //! In come the journal, the span of the command and the expectation; out comes an interval, and for DNS the number of
 //! questions. Where no neighbour can know (a dropped packet, a sleep) the scenario says what is configured.
 
+use crate::emulated::latency_s;
 use crate::journal::{Event, What, seconds};
 use crate::scenario::{DiskOperation, ExpectWait};
 use crate::span::Span;
@@ -18,7 +19,7 @@ pub struct Measured {
 
 /// At most 20 ms or 2 %.
 pub fn slack_s(measured_s: f64) -> f64 {
-    (measured_s * 0.02).max(0.02)
+    (measured_s * 0.02).max(0.02) + latency_s()
 }
 
 /// Measures one wait; an error says what is missing in the journal.

@@ -84,9 +84,14 @@ impl Netns {
 
 /// Sends SIGKILL to one process of the lab.
 pub fn kill(pid: u32) -> Result<()> {
+    signal(pid, Signal::KILL)
+}
+
+/// Sends a signal to one process of the lab.
+pub fn signal(pid: u32, signal: Signal) -> Result<()> {
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let Some(raw) = raw.filter(|_| pid > 1) else { bail!("{pid} is no process of the lab") };
-    rustix::process::kill_process(raw, Signal::KILL).with_context(|| format!("kill {pid}"))
+    rustix::process::kill_process(raw, signal).with_context(|| format!("send {signal:?} to {pid}"))
 }
 
 /// Puts this thread, and all threads and processes that it starts from now on, before others on a busy machine:

@@ -71,6 +71,8 @@ pub struct Sendmail {
     pub listen: Vec<String>,
     /// Whether a certificate is made and STARTTLS offered.
     pub tls: bool,
+    /// The daemon is stopped when the client connects, and goes on so much later.
+    pub stopped_s: f64,
 }
 
 /// The name servers and their rules.
@@ -336,6 +338,8 @@ pub struct Expect {
     pub end: Option<String>,
     /// Whether the trace is whole.
     pub incomplete: bool,
+    /// Whether the connection waited for as long as the daemon was stopped.
+    pub accepted_late: bool,
     /// Commands in order.
     pub commands: Vec<ExpectCommand>,
     /// Further commands may follow the last expected one.

@@ -122,7 +122,7 @@ fn make_cf(etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()> {
 }
 
 fn mc_text(scenario: &Scenario) -> String {
-    let Sendmail { features, define, mc, access: _, listen, tls } = &scenario.sendmail;
+    let Sendmail { features, define, mc, access: _, listen, tls, stopped_s: _ } = &scenario.sendmail;
     let mut text = String::from("VERSIONID(`mta-trace lab')\nOSTYPE(`linux')\n");
     let defaults = [
         ("confDOMAIN_NAME", HOSTNAME),
