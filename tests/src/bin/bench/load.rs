@@ -80,7 +80,7 @@ fn queue(lab: &Lab) -> Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry?.path())).collect()
 }
 
-fn clean_queue(lab: &Lab) -> Result<()> {
+pub fn clean_queue(lab: &Lab) -> Result<()> {
     queue(lab)?.iter().try_for_each(|path| std::fs::remove_file(path).with_context(|| format!("remove {}", path.display())))
 }
 

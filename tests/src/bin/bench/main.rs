@@ -7,7 +7,9 @@
 mod account;
 mod load;
 mod log;
+mod neighbour;
 mod proc;
+mod replay;
 mod results;
 mod tracer;
 mod variant;
@@ -43,7 +45,7 @@ struct Options {
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
         let is_short = arguments.iter().any(|argument| argument == "--short");
-        let (rounds, messages) = if is_short { (5, 200) } else { (11, 200) };
+        let (rounds, messages) = if is_short { (9, 200) } else { (11, 200) };
         let mut options = Self { rounds, messages, is_short, is_asserting: false };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -79,7 +81,8 @@ fn run(options: &Options) -> Result<()> {
         }
     }
     let accounts = account::accounts(&lab)?;
-    let results = Results { options, runs, accounts, loads };
+    let (neighbours, replays) = if options.is_short { (Vec::new(), Vec::new()) } else { (neighbour::measure(&lab)?, replay::measure(&lab)?) };
+    let results = Results { options, runs, accounts, loads, neighbours, replays };
     let text = results.markdown();
     let path = lab::packages::target_dir().join("bench.md");
     std::fs::write(&path, &text).with_context(|| format!("write {}", path.display()))?;

@@ -1,7 +1,11 @@
 //! What the kernel accounts for a process: CPU time and peak memory.
 
-use anyhow::{Context as _, Result};
-use lab::Lab;
+use anyhow::{Context as _, Result, ensure};
+use lab::{Lab, Stop};
+use std::{
+    process::{Command, ExitStatus},
+    time::{Duration, Instant},
+};
 
 /// `/proc` counts CPU time in these, on every architecture (`USER_HZ`).
 const TICKS_PER_S: f64 = 100.0;
@@ -28,4 +32,19 @@ pub fn peak(pid: u32) -> Option<u64> {
 pub fn load_average() -> Result<String> {
     let text = std::fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
     Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
+/// Runs a command to its end; with the most memory that it had.
+pub fn run_and_peak(command: &mut Command, limit: Duration) -> Result<(ExitStatus, u64)> {
+    let mut child = command.spawn().with_context(|| format!("start {command:?}"))?;
+    let (pause, end, mut most_kib) = (Stop::new()?, Instant::now() + limit, 0);
+    loop {
+        // The peak is gone with the process, so it is looked at until then.
+        most_kib = peak(child.id()).unwrap_or(0).max(most_kib);
+        if let Some(status) = child.try_wait()? {
+            return Ok((status, most_kib));
+        }
+        ensure!(Instant::now() < end, "{command:?} does not end");
+        pause.pass(Duration::from_millis(2));
+    }
 }

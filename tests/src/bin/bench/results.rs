@@ -5,6 +5,8 @@ use crate::{
     account::Account,
     load::{CLIENTS, Run},
     log::Log,
+    neighbour::{self, Neighbour},
+    replay::Replay,
     tracer::Cost,
     variant::Variant,
 };
@@ -21,6 +23,8 @@ pub struct Results<'a> {
     pub runs: BTreeMap<Variant, Vec<Run>>,
     pub accounts: Vec<Account>,
     pub loads: Vec<String>,
+    pub neighbours: Vec<Neighbour>,
+    pub replays: Vec<Replay>,
 }
 
 impl Results<'_> {
@@ -57,6 +61,8 @@ impl Results<'_> {
         self.costs(&mut text);
         self.events(&mut text);
         self.accounts(&mut text);
+        self.neighbours(&mut text);
+        self.replays(&mut text);
         let system = rustix::system::uname();
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
         let _ = writeln!(
@@ -124,6 +130,40 @@ impl Results<'_> {
         for Account { kernel, counter, commands } in &self.accounts {
             let difference_s = counter - kernel;
             let _ = writeln!(text, "| {:.3} | {:.3} | {:+.3} | {:.3} |", kernel * 1e3, counter * 1e3, difference_s * 1e3, commands * 1e3);
+        }
+    }
+
+    /// A process that has nothing to do with the mail server, with each back end that this kernel attaches.
+    fn neighbours(&self, text: &mut String) {
+        if self.neighbours.is_empty() {
+            return;
+        }
+        let times = |back_end: Option<&str>, work: usize| -> Vec<f64> {
+            let of = self.neighbours.iter().filter(|it| it.back_end == back_end);
+            of.filter_map(|it| it.times_ns.get(work).copied()).collect()
+        };
+        let mut back_ends: Vec<&str> = self.neighbours.iter().filter_map(|it| it.back_end).collect();
+        back_ends.sort_unstable();
+        back_ends.dedup();
+        let titles: Vec<String> = back_ends.iter().map(|it| format!(" {it} |")).collect();
+        let _ = writeln!(text, "\nA process that is not traced, while a tracer is attached: ns without it, and ratios to that.\n");
+        let _ = writeln!(text, "| | nothing, ns |{}\n|---|---|{}", titles.concat(), "---|".repeat(back_ends.len()));
+        for (work, name) in neighbour::names().enumerate() {
+            let base = times(None, work);
+            let ratios: Vec<String> = back_ends
+                .iter()
+                .map(|back_end| format!(" {} |", Spread::of(times(Some(back_end), work).iter().zip(&base).map(|(time, base)| time / base)).show(3)))
+                .collect();
+            let _ = writeln!(text, "| {name} | {} |{}", Spread::of(base.iter().copied()).show(0), ratios.concat());
+        }
+    }
+
+    /// How fast saved logs are reported.
+    fn replays(&self, text: &mut String) {
+        for Replay { events, seconds, peak_kib } in &self.replays {
+            let rate = *events as f64 / seconds;
+            let peak = *peak_kib as f64 / 1024.0;
+            let _ = writeln!(text, "\n`report` of a log of {events} events: {seconds:.3} s, {rate:.0} events a second, {peak:.1} MiB.");
         }
     }
 

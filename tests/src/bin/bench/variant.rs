@@ -78,6 +78,15 @@ impl Variant {
     }
 }
 
+/// mta-trace attached to the daemon with this back end, for clients that do not exist.
+pub fn watcher(daemon: u32, output: &Path, hooks: &str) -> Result<Command> {
+    let mut command = Command::new(lab::run::tracer_path()?);
+    command.args(["attach", "-p", &daemon.to_string(), "--view", "none", "--client", "192.0.2.1", "--hooks", hooks, "--force", "-o"]).arg(output);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    lab::netns::die_with_parent(&mut command);
+    Ok(command)
+}
+
 /// A command that finds the tracepoints: where tracefs is not mounted, it gets a private mount.
 fn with_tracefs(program: &str) -> Command {
     const SCRIPT: &str = "mount -t tracefs tracefs /sys/kernel/tracing && exec \"$@\"";
