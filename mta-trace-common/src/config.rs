@@ -144,6 +144,21 @@ pub const STATE_RUNNABLE: u8 = 2;
 /// Blocked.
 pub const STATE_BLOCKED: u8 = 3;
 
+/// What a completed call came to. It stands in the thread's map value and not on the stack of the program: the verifier then knows nothing of
+/// its values, and does not walk through each handler once for every combination of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Done {
+    /// System call number.
+    pub nr: i64,
+    /// Result.
+    pub ret: i64,
+    /// When it first blocked, 0 if never.
+    pub since: u64,
+    /// Time blocked in it, ns.
+    pub blocked_in: u64,
+}
+
 /// Accounting and call state of one traced thread: value of the map `THREADS`, key tid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -168,6 +183,8 @@ pub struct Thread {
     pub runqueue_since: u64,
     /// Registers of the call in which it blocked, or of the one being reported: the block that holds the arguments, and argument 0.
     pub regs: [u64; REGS_WORDS],
+    /// The call being reported.
+    pub done: Done,
     /// Socket of the call being reported. Scratch of the thread's own: a program may be preempted, its thread not re-entered.
     pub socket: crate::event::Socket,
     /// What `select` was asked, saved when it blocked.
@@ -223,6 +240,7 @@ impl Thread {
             cpu_since: 0,
             runqueue_since: 0,
             regs: [0; REGS_WORDS],
+            done: Done { nr: -1, ret: 0, since: 0, blocked_in: 0 },
             socket: crate::event::Socket::ZERO,
             selects: crate::event::Selects { sets: [[0; 2]; 3], timeout: -1 },
             sockets: 0,
@@ -257,5 +275,5 @@ const _: () = {
     assert!(size_of::<Offsets>() == 42 * 4);
     assert!(size_of::<Settings>() == 16);
     assert!(size_of::<Filter>() == 32);
-    assert!(size_of::<Thread>() == 9 * 8 + REGS_WORDS * 8 + 56 + 56 + 4 * 8);
+    assert!(size_of::<Thread>() == 9 * 8 + 4 * 8 + REGS_WORDS * 8 + 56 + 56 + 4 * 8);
 };

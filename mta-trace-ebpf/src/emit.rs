@@ -4,7 +4,7 @@
 //! variable-length read has its mask right before it. This file holds the only such reads.
 
 use crate::{
-    maps::{EVENTS, count},
+    maps::{EVENTS, count, setting},
     task,
 };
 use aya_ebpf::{
@@ -30,16 +30,16 @@ const BPF_RB_FORCE_WAKEUP: u64 = 2;
 
 /// Reports a call on a descriptor that is no socket, with the path of its file.
 #[inline(never)]
-pub fn file(thread: &Thread, done: &Done) {
+pub fn file(thread: &Thread, which: &Which) {
     let Some(mut entry) = reserve::<Record<1024>>() else { return };
     // SAFETY: `fill` writes all fields, `path_of` the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    fill(&mut record.sys, done, thread);
+    fill(&mut record.sys, which, thread);
     record.sys.head.flags = FLAG_PATH;
     let fd = task::argument!(thread, 0);
     // SAFETY: 1024 bytes are more than a path and a component.
     record.sys.head.data_len = unsafe { task::path_of(fd, record.data.as_mut_ptr()) };
-    submit(entry, done.is_slow());
+    submit(entry, is_slow(thread));
 }
 
 /// Reserves a record, or counts its loss.
@@ -71,24 +71,25 @@ pub fn head(kind: u16, t: u64, tid: u32, thread: &Thread) -> Head {
     Head { kind, flags: 0, data_len: 0, t, tgid: thread.tgid, tid, cpu: thread.cpu + running, blocked: thread.blocked, runqueue: thread.runqueue }
 }
 
-/// What a handler knows of a completed call before it reserves a record.
-pub struct Done {
+/// Which call is being reported: of which thread, and what the table says of it. What came of it stands in `Thread::done`.
+pub struct Which {
     pub tid: u32,
-    pub nr: i64,
-    pub ret: i64,
-    pub since: u64,
-    pub blocked_in: u64,
-    /// What the table says of it.
     pub word: Word,
+}
+
+/// Whether the call blocked for at least the threshold.
+#[inline(always)]
+pub fn is_slow(thread: &Thread) -> bool {
+    thread.done.since != 0 && thread.done.blocked_in >= setting!(min_wait_ns)
 }
 
 /// Reports a call without any of its bytes.
 #[inline(always)]
-pub fn bare(thread: &Thread, done: &Done, flags: u16, smtp_mode: u8, wake: bool) {
+pub fn bare(thread: &Thread, which: &Which, flags: u16, smtp_mode: u8, wake: bool) {
     let Some(mut entry) = reserve::<Record<0>>() else { return };
     // SAFETY: `fill` writes all fields.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    fill(&mut record.sys, done, thread);
+    fill(&mut record.sys, which, thread);
     record.sys.head.flags = flags;
     record.sys.smtp_mode = smtp_mode;
     submit(entry, wake);
@@ -96,15 +97,15 @@ pub fn bare(thread: &Thread, done: &Done, flags: u16, smtp_mode: u8, wake: bool)
 
 /// Fills all of `Sys` but the SMTP fields.
 #[inline(always)]
-pub fn fill(sys: &mut Sys, done: &Done, thread: &Thread) {
-    sys.head = head(KIND_SYS, now(), done.tid, thread);
-    sys.nr = done.nr as i32;
+pub fn fill(sys: &mut Sys, which: &Which, thread: &Thread) {
+    sys.head = head(KIND_SYS, now(), which.tid, thread);
+    sys.nr = thread.done.nr as i32;
     sys.smtp_mode = 0;
     sys.carry_len = 0;
     sys.reserved = 0;
-    sys.ret = done.ret;
-    sys.since = done.since;
-    sys.blocked_in = done.blocked_in;
+    sys.ret = thread.done.ret;
+    sys.since = thread.done.since;
+    sys.blocked_in = thread.done.blocked_in;
     sys.cpu_since = thread.cpu_since;
     sys.runqueue_since = thread.runqueue_since;
     sys.args = task::arguments(thread);

@@ -5,6 +5,7 @@
 
 use crate::client::Played;
 use crate::compare_wait::wait_problems;
+use crate::emulated::latency_s;
 use crate::journal::{Event, What, seconds};
 use crate::measure::{measure, slack_s};
 use crate::report::{Command, Report, Session, Wait};

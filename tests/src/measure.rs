@@ -137,6 +137,8 @@ fn is_progress(what: &What) -> bool {
         | What::ClientPause
         | What::ClientGoesOn
         | What::ClientSent { .. }
-        | What::ClientLeft => false,
+        | What::ClientLeft
+        | What::Stopped
+        | What::Continued => false,
     }
 }

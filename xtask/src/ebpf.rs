@@ -140,7 +140,39 @@ fn compile(features: &[&str]) -> anyhow::Result<Vec<u8>> {
     let built = target.join("bpfel-unknown-none/release/mta-trace");
     let stripped = target.join("mta-trace.o");
     run(Command::new(STRIP).arg("--strip-debug").arg(&built).arg(&stripped))?;
+    let without_lines = target.join("mta-trace.btf-ext");
+    fs::write(&without_lines, without_line_info(&fs::read(&stripped)?)?)?;
+    run(Command::new(STRIP).arg("--update-section").arg(format!(".BTF.ext={}", without_lines.display())).arg(&stripped))?;
     Ok(fs::read(&stripped)?)
+}
+
+/// The section `.BTF.ext` without its line information (`struct btf_ext_header`, Documentation/bpf/btf.rst): it serves only the verifier's
+/// log, and the loader keeps a copy of a section's lines for each of its programs, 20 MiB in all.
+fn without_line_info(object: &[u8]) -> anyhow::Result<Vec<u8>> {
+    const LINE_INFO_OFFSET: usize = 16;
+    const LINE_INFO_LENGTH: usize = 20;
+    /// Of relocations, which rustc does not make; they stand behind.
+    const CORE_RELO_OFFSET: usize = 24;
+    let file = object::File::parse(object).context("the object is no ELF file")?;
+    let mut bytes = file.section_by_name(".BTF.ext").context("the object has no section .BTF.ext")?.data()?.to_vec();
+    let word = |bytes: &[u8], at: usize| -> anyhow::Result<usize> {
+        let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).context(".BTF.ext is cut")?;
+        Ok(usize::try_from(u32::from_le_bytes(word))?)
+    };
+    let (head, offset, length) = (word(&bytes, 4)?, word(&bytes, LINE_INFO_OFFSET)?, word(&bytes, LINE_INFO_LENGTH)?);
+    let begin = head + offset;
+    ensure!(begin + length == bytes.len(), ".BTF.ext has something behind its line information");
+    // The size of a record stays, no record does.
+    bytes.truncate(begin + 4);
+    let mut set = |at: usize, word: usize| -> anyhow::Result<()> {
+        bytes.get_mut(at..at + 4).context(".BTF.ext is cut")?.copy_from_slice(&u32::try_from(word)?.to_le_bytes());
+        Ok(())
+    };
+    set(LINE_INFO_LENGTH, 4)?;
+    if head > CORE_RELO_OFFSET {
+        set(CORE_RELO_OFFSET, offset + 4)?;
+    }
+    Ok(bytes)
 }
 
 fn sources() -> anyhow::Result<String> {

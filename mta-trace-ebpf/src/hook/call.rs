@@ -5,12 +5,12 @@
 
 use super::{net, plain, poll, sched};
 use crate::{
-    emit::Done,
-    maps::{CALLS, THREADS, offset, setting},
+    emit::Which,
+    maps::{CALLS, THREADS, offset},
     task,
 };
 use mta_trace_common::{
-    config::{REGS_WORDS, ROLE_DAEMON, ROLE_OTHER, Thread},
+    config::{Done, REGS_WORDS, ROLE_DAEMON, ROLE_OTHER, Thread},
     syscalls::{Capture, Word},
 };
 
@@ -33,16 +33,23 @@ pub fn completed(regs: u64, ret: i64, tid: u32, word: Word) {
     // SAFETY: map values live as long as the program runs. Besides this program only the scheduler's hooks change the entry, and they
     // run when the thread does not.
     let thread = unsafe { &mut *thread };
-    if let Some(done) = done(thread, regs, ret, tid, word) {
-        handle(thread, &done);
+    take(thread, regs, ret, tid);
+    if is_wanted(thread, word) {
+        handle(thread, &Which { tid, word });
     }
 }
 
-/// Takes the block state out; `None`: of no interest.
+/// Whether anything of this call may be reported.
 #[inline(always)]
-fn done(thread: &mut Thread, regs: u64, ret: i64, tid: u32, word: Word) -> Option<Done> {
+fn is_wanted(thread: &Thread, word: Word) -> bool {
+    thread.role != ROLE_OTHER && (thread.role != ROLE_DAEMON || word.captures(Capture::Accepted) || thread.accepted == ACCEPTED_MATCHED)
+}
+
+/// Takes the call's block state out, and keeps its registers.
+#[inline(always)]
+fn take(thread: &mut Thread, regs: u64, ret: i64, tid: u32) {
     let nr = task::number_in(regs);
-    let mut done = Done { tid, nr, ret, since: 0, blocked_in: 0, word };
+    let mut done = Done { nr, ret, since: 0, blocked_in: 0 };
     let mut now = [0; REGS_WORDS];
     task::registers_of(regs, &mut now);
     if thread.since != 0 {
@@ -56,14 +63,10 @@ fn done(thread: &mut Thread, regs: u64, ret: i64, tid: u32, word: Word) -> Optio
         }
         thread.since = 0;
     }
-    let is_wanted =
-        thread.role != ROLE_OTHER && (thread.role != ROLE_DAEMON || word.captures(Capture::Accepted) || thread.accepted == ACCEPTED_MATCHED);
-    if !is_wanted {
-        return None;
-    }
+    // SAFETY: a plain write, volatile so that what is read back is not known from here.
+    unsafe { (&raw mut thread.done).write_volatile(done) };
     thread.regs = now;
     thread.socket.forget();
-    Some(done)
 }
 
 /// Whether both are the same call: the same arguments at the same places.
@@ -78,33 +81,25 @@ fn is_same(a: &[u64; REGS_WORDS], b: &[u64; REGS_WORDS]) -> bool {
 }
 
 #[inline(always)]
-fn handle(thread: &mut Thread, done: &Done) {
-    let is = |capture| done.word.captures(capture);
+fn handle(thread: &mut Thread, which: &Which) {
+    let is = |capture| which.word.captures(capture);
     if is(Capture::BufferIn) || is(Capture::BufferOut) || is(Capture::BufferTo) {
-        net::transfer(thread, done, net::Place::Buffer, is(Capture::BufferIn));
+        net::transfer(thread, which, net::Place::Buffer, is(Capture::BufferIn));
     } else if is(Capture::VectorIn) || is(Capture::VectorOut) {
-        net::transfer(thread, done, net::Place::Vector, is(Capture::VectorIn));
+        net::transfer(thread, which, net::Place::Vector, is(Capture::VectorIn));
     } else if is(Capture::MessageIn) || is(Capture::MessageOut) {
-        net::transfer(thread, done, net::Place::Message, is(Capture::MessageIn));
+        net::transfer(thread, which, net::Place::Message, is(Capture::MessageIn));
     } else if is(Capture::MessagesIn) || is(Capture::MessagesOut) {
-        net::transfer(thread, done, net::Place::Messages, is(Capture::MessagesIn));
+        net::transfer(thread, which, net::Place::Messages, is(Capture::MessagesIn));
     } else if is(Capture::Accepted) {
-        net::accept(thread, done);
+        net::accept(thread, which);
     } else if is(Capture::Sockaddr) {
-        net::connect(thread, done);
+        net::connect(thread, which);
     } else if is(Capture::PollFds) {
-        poll::poll(thread, done);
+        poll::poll(thread, which);
     } else if is(Capture::Selects) || is(Capture::Pselects) {
-        poll::select(thread, done);
+        poll::select(thread, which);
     } else {
-        plain::call(thread, done);
-    }
-}
-
-impl Done {
-    /// It blocked for at least the threshold.
-    #[inline(always)]
-    pub fn is_slow(&self) -> bool {
-        self.since != 0 && self.blocked_in >= setting!(min_wait_ns)
+        plain::call(thread, which);
     }
 }

@@ -4,7 +4,7 @@
 //! submitted: submitted is captured. In any mode but `MODE_COMMAND` nothing is read at all.
 
 use crate::{
-    emit::{self, Done, Record, reserve, submit},
+    emit::{self, Record, Which, is_slow, reserve, submit},
     maps::setting,
     task,
 };
@@ -18,24 +18,24 @@ use mta_trace_common::{
 
 /// The server read from the client.
 #[inline(always)]
-pub fn read(scanner: &mut Scanner, thread: &mut Thread, done: &Done) {
-    let has_waited = done.since != 0 || thread.waited_fd == task::argument!(thread, 0) as i32;
+pub fn read(scanner: &mut Scanner, thread: &mut Thread, which: &Which) {
+    let has_waited = thread.done.since != 0 || thread.waited_fd == task::argument!(thread, 0) as i32;
     thread.waited_fd = -1;
     if has_waited {
         scanner.waited();
     }
     // EAGAIN says nothing; a reset does.
-    if done.ret == -11 && !done.is_slow() {
+    if thread.done.ret == -11 && !is_slow(thread) {
         return;
     }
-    let n = if done.ret > 0 { done.ret as u64 } else { 0 };
+    let n = if thread.done.ret > 0 { thread.done.ret as u64 } else { 0 };
     if n > 0 && (scanner.mode == MODE_COMMAND || setting!(unfiltered) != 0) {
         if n < 128 {
-            lines::<128>(scanner, thread, done, n);
+            lines::<128>(scanner, thread, which, n);
         } else if n < 1024 {
-            lines::<1024>(scanner, thread, done, n);
+            lines::<1024>(scanner, thread, which, n);
         } else {
-            lines::<4096>(scanner, thread, done, n);
+            lines::<4096>(scanner, thread, which, n);
         }
         return;
     }
@@ -43,7 +43,7 @@ pub fn read(scanner: &mut Scanner, thread: &mut Thread, done: &Done) {
     if n > 0 && scanner.mode == MODE_DATA {
         if scanner.data(last_bytes(task::argument!(thread, 1), n), n) {
             flags |= FLAG_DOT;
-        } else if !done.is_slow() && n >= 4096 {
+        } else if !is_slow(thread) && n >= 4096 {
             // Full buffers inside a message tell nothing.
             return;
         }
@@ -52,16 +52,16 @@ pub fn read(scanner: &mut Scanner, thread: &mut Thread, done: &Done) {
     } else if n > 0 && scanner.mode == MODE_UNKNOWN {
         scanner.unseen();
     }
-    emit::bare(thread, done, flags, scanner.mode, done.is_slow());
+    emit::bare(thread, which, flags, scanner.mode, is_slow(thread));
 }
 
 /// Bytes of the client, or for it, in several pieces: no mail server does so that is known here. Only their number is told.
 #[inline(always)]
-pub fn scattered(scanner: &mut Scanner, thread: &Thread, done: &Done) {
-    if done.ret > 0 && scanner.mode != MODE_OPAQUE {
+pub fn scattered(scanner: &mut Scanner, thread: &Thread, which: &Which) {
+    if thread.done.ret > 0 && scanner.mode != MODE_OPAQUE {
         scanner.lost();
     }
-    emit::bare(thread, done, FLAG_CLIENT, scanner.mode, done.is_slow());
+    emit::bare(thread, which, FLAG_CLIENT, scanner.mode, is_slow(thread));
 }
 
 /// What is counted without being kept.
@@ -121,7 +121,7 @@ fn last_bytes(at: u64, n: u64) -> u32 {
 }
 
 #[inline(always)]
-fn lines<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n: u64) {
+fn lines<const N: usize>(scanner: &mut Scanner, thread: &Thread, which: &Which, n: u64) {
     let Some(mut entry) = reserve::<Record<N>>() else {
         // The record is lost, but not the state: it must not take a password for a command later.
         scanner.lost();
@@ -129,7 +129,7 @@ fn lines<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n:
     };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
+    emit::fill(&mut record.sys, which, thread);
     record.sys.head.flags |= FLAG_CLIENT;
     record.sys.smtp_mode = scanner.mode;
     emit::copy(record, task::argument!(thread, 1), n);
@@ -143,7 +143,7 @@ fn lines<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n:
     if record.sys.head.flags & (FLAG_CUT | FLAG_FAULT) != 0 {
         scanner.lost();
     }
-    submit(entry, done.is_slow());
+    submit(entry, is_slow(thread));
 }
 
 struct Scan<const N: usize> {
@@ -205,35 +205,35 @@ fn release<const N: usize>(record: &mut Record<N>, scanner: &Scanner, i: u32) {
 
 /// The server wrote to the client.
 #[inline(always)]
-pub fn write(scanner: &mut Scanner, thread: &mut Thread, done: &Done) {
+pub fn write(scanner: &mut Scanner, thread: &mut Thread, which: &Which) {
     thread.waited_fd = -1;
-    if done.ret <= 0 {
-        if done.is_slow() || done.ret != -11 {
-            emit::bare(thread, done, 0, 0, done.is_slow());
+    if thread.done.ret <= 0 {
+        if is_slow(thread) || thread.done.ret != -11 {
+            emit::bare(thread, which, 0, 0, is_slow(thread));
         }
         return;
     }
-    let n = done.ret as u64;
+    let n = thread.done.ret as u64;
     if scanner.mode == MODE_OPAQUE {
-        emit::bare(thread, done, FLAG_CLIENT, scanner.mode, done.is_slow());
+        emit::bare(thread, which, FLAG_CLIENT, scanner.mode, is_slow(thread));
     } else if n < 128 {
-        reply::<128>(scanner, thread, done, n);
+        reply::<128>(scanner, thread, which, n);
     } else if n < 1024 {
-        reply::<1024>(scanner, thread, done, n);
+        reply::<1024>(scanner, thread, which, n);
     } else {
-        reply::<4096>(scanner, thread, done, n);
+        reply::<4096>(scanner, thread, which, n);
     }
 }
 
 #[inline(always)]
-fn reply<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n: u64) {
+fn reply<const N: usize>(scanner: &mut Scanner, thread: &Thread, which: &Which, n: u64) {
     let Some(mut entry) = reserve::<Record<N>>() else {
         scanner.lost();
         return;
     };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
+    emit::fill(&mut record.sys, which, thread);
     record.sys.head.flags |= FLAG_CLIENT;
     record.sys.smtp_mode = scanner.mode;
     emit::copy(record, task::argument!(thread, 1), n);
@@ -245,7 +245,7 @@ fn reply<const N: usize>(scanner: &mut Scanner, thread: &Thread, done: &Done, n:
     unsafe {
         generated::bpf_loop(scan.length(), reply_byte::<N> as *mut c_void, (&raw mut scan).cast(), 0);
     }
-    submit(entry, done.is_slow());
+    submit(entry, is_slow(thread));
 }
 
 /// The last bytes of a reply that is longer than the record take the place of its middle.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     diagnose::diagnose,
-    emit::{self, Done, Record, reserve, submit},
+    emit::{self, Record, Which, is_slow, reserve, submit},
     filter,
     maps::{PEERS, SESSIONS, count},
     task,
@@ -25,13 +25,13 @@ use mta_trace_common::{
 
 /// `accept`, `accept4`: begins a session, if the peer is wanted.
 #[inline(always)]
-pub fn accept(thread: &mut Thread, done: &Done) {
-    if done.ret < 0 && !(thread.role != ROLE_DAEMON && done.is_slow()) {
+pub fn accept(thread: &mut Thread, which: &Which) {
+    if thread.done.ret < 0 && !(thread.role != ROLE_DAEMON && is_slow(thread)) {
         return;
     }
-    thread.know_socket(done.ret as u32, done.ret >= 0);
+    thread.know_socket(thread.done.ret as u32, thread.done.ret >= 0);
     let mut is_matched = false;
-    let sk = if done.ret >= 0 { task::socket_of(done.ret as u64, &mut thread.socket) } else { 0 };
+    let sk = if thread.done.ret >= 0 { task::socket_of(thread.done.ret as u64, &mut thread.socket) } else { 0 };
     if sk != 0 && thread.role == ROLE_DAEMON && thread.socket.peer_port != 0 {
         is_matched = filter::matches_peer(&thread.socket);
         if is_matched {
@@ -43,24 +43,24 @@ pub fn accept(thread: &mut Thread, done: &Done) {
         } else {
             thread.accepted = ACCEPTED_OTHER;
         }
-        backlog::accepted(thread, done.tid, sk, is_matched);
+        backlog::accepted(thread, which.tid, sk, is_matched);
     }
-    diagnose!(done, "thread {} accepted from port {}: wanted {}", done.tid, thread.socket.peer_port, u8::from(is_matched));
-    emit::bare(thread, done, if is_matched { FLAG_MATCHED } else { 0 }, 0, false);
+    diagnose!(which, "thread {} accepted from port {}: wanted {}", which.tid, thread.socket.peer_port, u8::from(is_matched));
+    emit::bare(thread, which, if is_matched { FLAG_MATCHED } else { 0 }, 0, false);
 }
 
 /// `connect`.
 #[inline(always)]
-pub fn connect(thread: &mut Thread, done: &Done) {
+pub fn connect(thread: &mut Thread, which: &Which) {
     let fd = task::argument!(thread, 0);
     let is_socket = task::socket_of(fd, &mut thread.socket) != 0;
     thread.know_socket(fd as u32, is_socket);
     let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
+    emit::fill(&mut record.sys, which, thread);
     emit::copy(record, task::argument!(thread, 1), task::argument!(thread, 2) & 0xffff_ffff);
-    submit(entry, done.is_slow());
+    submit(entry, is_slow(thread));
 }
 
 /// Where the bytes of a call lie in the process.
@@ -83,13 +83,13 @@ pub struct Pieces {
 
 /// Bytes were transferred. The largest of the handlers: a function of its own, since many programs call it.
 #[inline(never)]
-pub fn transfer(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
+pub fn transfer(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     let fd = task::argument!(thread, 0);
     let is_socket = task::socket_of(fd, &mut thread.socket) != 0;
     thread.know_socket(fd as u32, is_socket);
     if !is_socket {
-        if done.is_slow() {
-            emit::file(thread, done);
+        if is_slow(thread) {
+            emit::file(thread, which);
         }
         return;
     }
@@ -97,15 +97,15 @@ pub fn transfer(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
         // SAFETY: map values live as long as the program runs; one process serves a session.
         let scanner = unsafe { &mut *scanner };
         if place != Place::Buffer {
-            client::scattered(scanner, thread, done);
+            client::scattered(scanner, thread, which);
         } else if is_in {
-            client::read(scanner, thread, done);
+            client::read(scanner, thread, which);
         } else {
-            client::write(scanner, thread, done);
+            client::write(scanner, thread, which);
         }
         return;
     }
-    helper(thread, done, place, is_in);
+    helper(thread, which, place, is_in);
 }
 
 const PORT_DOMAIN: u16 = 53;
@@ -113,11 +113,11 @@ const PORT_AUTH: u16 = 113;
 
 /// A connection of the server to somebody who helps it.
 #[inline(always)]
-fn helper(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
+fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     if !is_in
         && thread.socket.peer_port == 0
         && thread.socket.family == AF_INET
-        && done.word.captures(Capture::BufferTo)
+        && which.word.captures(Capture::BufferTo)
         && task::argument!(thread, 4) != 0
     {
         unconnected(thread);
@@ -132,20 +132,20 @@ fn helper(thread: &mut Thread, done: &Done, place: Place, is_in: bool) {
     }
     if budget == 0 {
         // Of ident (RFC 1413) it matters whether it answered, not what.
-        if done.is_slow() || done.ret == 0 || thread.socket.peer_port == PORT_AUTH {
-            emit::bare(thread, done, 0, 0, done.is_slow());
+        if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH {
+            emit::bare(thread, which, 0, 0, is_slow(thread));
         }
         return;
     }
-    if done.ret == -11 && !done.is_slow() {
+    if thread.done.ret == -11 && !is_slow(thread) {
         return;
     }
-    let pieces = pieces(thread, done, place);
+    let pieces = pieces(thread, place);
     // The smaller class holds 63 bytes behind a first piece.
-    if budget > 128 && (done.ret > 127 || pieces.first_len > 0) {
-        bytes::<1024>(thread, done, &pieces, budget, is_milter);
+    if budget > 128 && (thread.done.ret > 127 || pieces.first_len > 0) {
+        bytes::<1024>(thread, which, &pieces, budget, is_milter);
     } else {
-        bytes::<128>(thread, done, &pieces, budget, is_milter);
+        bytes::<128>(thread, which, &pieces, budget, is_milter);
     }
 }
 
@@ -183,8 +183,8 @@ fn negotiates(thread: &Thread) -> bool {
 }
 
 #[inline(always)]
-fn pieces(thread: &Thread, done: &Done, place: Place) -> Pieces {
-    let mut transferred = if done.ret > 0 { done.ret as u64 } else { 0 };
+fn pieces(thread: &Thread, place: Place) -> Pieces {
+    let mut transferred = if thread.done.ret > 0 { thread.done.ret as u64 } else { 0 };
     if place == Place::Buffer {
         return Pieces { first: 0, first_len: 0, second: task::argument!(thread, 1), second_len: transferred };
     }
@@ -212,11 +212,11 @@ fn pieces(thread: &Thread, done: &Done, place: Place) -> Pieces {
 }
 
 #[inline(always)]
-fn bytes<const N: usize>(thread: &Thread, done: &Done, pieces: &Pieces, budget: u64, is_milter: bool) {
+fn bytes<const N: usize>(thread: &Thread, which: &Which, pieces: &Pieces, budget: u64, is_milter: bool) {
     let Some(mut entry) = reserve::<Record<N>>() else { return };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
+    emit::fill(&mut record.sys, which, thread);
     let first_len = if pieces.first_len < budget { pieces.first_len } else { budget };
     let rest = budget - first_len;
     let second_len = if pieces.second_len < rest { pieces.second_len } else { rest };
@@ -229,6 +229,6 @@ fn bytes<const N: usize>(thread: &Thread, done: &Done, pieces: &Pieces, budget: 
     if is_milter {
         record.sys.head.flags |= FLAG_MILTER;
     }
-    let wake = done.is_slow();
+    let wake = is_slow(thread);
     submit(entry, wake);
 }

@@ -1,7 +1,7 @@
 //! Calls of which no memory, a path, or one small structure is read: descriptors, files, sleeps, timers, waits.
 
 use crate::{
-    emit::{self, Done, Record, reserve, submit},
+    emit::{self, Record, Which, is_slow, reserve, submit},
     maps::count,
     task,
 };
@@ -14,40 +14,40 @@ use mta_trace_common::{
 
 /// A completed call of this family.
 #[inline(always)]
-pub fn call(thread: &mut Thread, done: &Done) {
-    let is = |capture| done.word.captures(capture);
+pub fn call(thread: &mut Thread, which: &Which) {
+    let is = |capture| which.word.captures(capture);
     let fd = task::argument!(thread, 0) as u32;
-    let is_known = done.word.emits(Emit::Known) && thread.knows_socket(fd);
+    let is_known = which.word.emits(Emit::Known) && thread.knows_socket(fd);
     if is(Capture::Closed) {
         thread.know_socket(fd, false);
     }
-    let is_duplicate = done.ret >= 0 && (is(Capture::Duplicate) || is(Capture::Control) && is_dupfd(thread));
+    let is_duplicate = thread.done.ret >= 0 && (is(Capture::Duplicate) || is(Capture::Control) && is_dupfd(thread));
     if is_duplicate {
-        thread.know_socket(done.ret as u32, is_known);
+        thread.know_socket(thread.done.ret as u32, is_known);
     }
-    let is_wanted = done.is_slow()
-        || done.word.emits(Emit::Always)
-        || done.word.emits(Emit::Success) && done.ret >= 0
+    let is_wanted = is_slow(thread)
+        || which.word.emits(Emit::Always)
+        || which.word.emits(Emit::Success) && thread.done.ret >= 0
         || is_known && (is_duplicate || is(Capture::Closed));
     if !is_wanted {
         return;
     }
     if is(Capture::Path0) {
-        path(thread, done, task::argument!(thread, 0));
+        path(thread, which, task::argument!(thread, 0));
     } else if is(Capture::Path1) {
-        path(thread, done, task::argument!(thread, 1));
+        path(thread, which, task::argument!(thread, 1));
     } else if is(Capture::Timespec0) {
-        structure::<16>(thread, done, task::argument!(thread, 0));
+        structure::<16>(thread, which, task::argument!(thread, 0));
     } else if is(Capture::Timespec2) {
-        structure::<16>(thread, done, task::argument!(thread, 2));
+        structure::<16>(thread, which, task::argument!(thread, 2));
     } else if is(Capture::Itimer) {
-        structure::<32>(thread, done, task::argument!(thread, 1));
-    } else if is(Capture::Pair) && done.ret >= 0 {
-        structure::<8>(thread, done, task::argument!(thread, 0));
-    } else if done.word.fd0() && task::socket_of(task::argument!(thread, 0), &mut thread.socket) == 0 {
-        emit::file(thread, done);
+        structure::<32>(thread, which, task::argument!(thread, 1));
+    } else if is(Capture::Pair) && thread.done.ret >= 0 {
+        structure::<8>(thread, which, task::argument!(thread, 0));
+    } else if which.word.fd0() && task::socket_of(task::argument!(thread, 0), &mut thread.socket) == 0 {
+        emit::file(thread, which);
     } else {
-        emit::bare(thread, done, 0, 0, done.is_slow());
+        emit::bare(thread, which, 0, 0, is_slow(thread));
     }
 }
 
@@ -61,11 +61,11 @@ fn is_dupfd(thread: &Thread) -> bool {
 }
 
 #[inline(always)]
-fn path(thread: &Thread, done: &Done, at: u64) {
+fn path(thread: &Thread, which: &Which, at: u64) {
     let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, the helper the data.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
+    emit::fill(&mut record.sys, which, thread);
     // SAFETY: the destination is as long as said.
     let length = unsafe { generated::bpf_probe_read_user_str(record.data.as_mut_ptr().cast(), 128, at as *const _) };
     if length < 0 {
@@ -78,15 +78,15 @@ fn path(thread: &Thread, done: &Done, at: u64) {
             count(Loss::Truncated);
         }
     }
-    submit(entry, done.is_slow());
+    submit(entry, is_slow(thread));
 }
 
 #[inline(always)]
-fn structure<const N: usize>(thread: &Thread, done: &Done, at: u64) {
+fn structure<const N: usize>(thread: &Thread, which: &Which, at: u64) {
     let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, the helper the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
+    emit::fill(&mut record.sys, which, thread);
     // SAFETY: N is at most 32.
     let error = unsafe { generated::bpf_probe_read_user(record.data.as_mut_ptr().cast(), N as u32, at as *const _) };
     if error == 0 {
@@ -95,5 +95,5 @@ fn structure<const N: usize>(thread: &Thread, done: &Done, at: u64) {
         record.sys.head.flags |= FLAG_FAULT;
         count(Loss::Fault);
     }
-    submit(entry, done.is_slow());
+    submit(entry, is_slow(thread));
 }

@@ -2,7 +2,7 @@
 //! whose sets and time-out the kernel overwrites when it returns: they are read when the thread blocks, since only then the call is told.
 
 use crate::{
-    emit::{self, Done, Record, reserve, submit},
+    emit::{self, Record, Which, is_slow, reserve, submit},
     maps::count,
     task,
 };
@@ -18,8 +18,8 @@ const POLL_FDS: u64 = 15;
 
 /// `poll` or `ppoll` has returned.
 #[inline(always)]
-pub fn poll(thread: &mut Thread, done: &Done) {
-    if !done.is_slow() {
+pub fn poll(thread: &mut Thread, which: &Which) {
+    if !is_slow(thread) {
         return;
     }
     let (at, descriptors) = (task::argument!(thread, 0), task::argument!(thread, 1));
@@ -28,7 +28,7 @@ pub fn poll(thread: &mut Thread, done: &Done) {
     let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, `copy` the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
+    emit::fill(&mut record.sys, which, thread);
     if descriptors > POLL_FDS {
         record.sys.head.flags |= FLAG_CUT;
         count(Loss::Truncated);
@@ -78,20 +78,20 @@ fn set(words: &mut [u64; 2], at: u64, descriptors: u64) {
 
 /// `select` or `pselect6` has returned.
 #[inline(always)]
-pub fn select(thread: &mut Thread, done: &Done) {
+pub fn select(thread: &mut Thread, which: &Which) {
     let is_valid = thread.selects_valid == 1;
     thread.selects_valid = 0;
-    if done.since == 0 {
+    if thread.done.since == 0 {
         return;
     }
     thread.waited_fd = if is_valid { only(&thread.selects) } else { -1 };
-    if !done.is_slow() {
+    if !is_slow(thread) {
         return;
     }
     let Some(mut entry) = reserve::<Record<128>>() else { return };
     // SAFETY: `fill` writes all fields, the copy the data that count.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    emit::fill(&mut record.sys, done, thread);
+    emit::fill(&mut record.sys, which, thread);
     if is_valid {
         // SAFETY: 128 bytes hold a `Selects`; both are aligned to 8.
         unsafe {

@@ -11,6 +11,9 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FWD: u32 = 7;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -56,6 +59,28 @@ impl<'a> Btf<'a> {
     /// Offset of a member in bytes; members of anonymous structures and unions count as the structure's own.
     pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
         self.member(*self.structs.get(structure)?, member, 0).map(|bits| bits / 8)
+    }
+
+    /// A small BTF in which functions and type names that are wanted have the numbers that they have here, and nothing else has a name: what the
+    /// loader needs to attach, without the 25 MiB that it would make of the kernel's own.
+    pub fn sparse(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<u8> {
+        let (mut types, mut strings) = (Vec::new(), vec![0]);
+        for at in self.types.iter().skip(1) {
+            let kind = self.kind(*at).map_or(KIND_FWD, |(kind, _)| kind);
+            let name = u32_at(self.bytes, *at).and_then(|offset| self.name(offset));
+            let kept = name.filter(|name| matches!(kind, KIND_FUNC | KIND_TYPEDEF) && is_wanted(name));
+            let (kind, offset) = kept.map_or((KIND_FWD, 0), |_| (kind, u32::try_from(strings.len()).unwrap_or(0)));
+            if let Some(name) = kept {
+                strings.extend_from_slice(name.as_bytes());
+                strings.push(0);
+            }
+            for word in [offset, kind << 24, 0] {
+                types.extend_from_slice(&word.to_le_bytes());
+            }
+        }
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(0);
+        let head = [u32::from(MAGIC) | 1 << 16, 24, 0, length(&types), length(&types), length(&strings)];
+        head.iter().flat_map(|word| word.to_le_bytes()).chain(types).chain(strings).collect()
     }
 
     fn member(&self, id: u32, wanted: &str, depth: u8) -> Option<u32> {
@@ -112,6 +137,22 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sparse_copy_keeps_the_numbers() {
+        let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else { return };
+        let whole = Btf::parse(&bytes).unwrap();
+        let sparse = whole.sparse(|name| name == "btf_trace_sched_switch" || name == "vfs_read");
+        let copy = Btf::parse(&sparse).unwrap();
+        assert_eq!(copy.types.len(), whole.types.len());
+        let numbers = |btf: &Btf<'_>, wanted: &str| -> Vec<usize> {
+            let is = |at: &usize| *at != 0 && u32_at(btf.bytes, *at).and_then(|offset| btf.name(offset)) == Some(wanted);
+            (1..btf.types.len()).filter(|id| btf.types.get(*id).is_some_and(is)).collect()
+        };
+        for name in ["btf_trace_sched_switch", "vfs_read"] {
+            assert_eq!(numbers(&whole, name), numbers(&copy, name), "{name}");
+        }
+    }
 
     #[test]
     fn any_bytes_are_read_without_a_panic() {

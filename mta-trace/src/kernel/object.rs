@@ -6,7 +6,7 @@
 //! Two back ends tell of completed calls, before the same handlers: `fentry`, a program on the function of each call, and the tracepoint of
 //! all calls' exits, for kernels that do not attach the former.
 
-use super::{Error, diagnostics::Diagnostics, offsets};
+use super::{Error, btf::Btf as KernelBtf, diagnostics::Diagnostics, offsets};
 use crate::options::Hooks;
 use aya::{
     Btf, BtfError, Ebpf, EbpfLoader,
@@ -20,12 +20,13 @@ use mta_trace_common::{
     smtp::Scanner,
     syscalls::{Call, Syscall, TABLE},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MTA_TRACE_OBJECT"));
 
-/// Size of the ring in bytes: about 10,000 events.
-pub const RING_BYTES: u32 = 8 * 1024 * 1024;
+/// Size of the ring in bytes: what some 200 sessions tell. It is mapped twice, so it counts twice in the memory of this process.
+pub const RING_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Makes a boundary type known to aya as plain data.
 #[derive(Clone, Copy)]
@@ -59,16 +60,19 @@ const SYS_EXIT: &str = "sys_exit";
 /// Calls without arguments, whose functions no kernel's BTF has under the usual name: what blocks in them is told by the scheduler's hooks.
 const WITHOUT_ARGUMENTS: [Call; 2] = [Call::Sync, Call::RestartSyscall];
 
+/// Of the kernel's functions that are system calls (`SYSCALL_DEFINE`).
+const FUNCTION_PREFIX: &str = if cfg!(target_arch = "aarch64") { "__arm64_sys_" } else { "__x64_sys_" };
+const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
 impl Object {
     /// Loads the object; nothing is attached yet.
     pub fn load(settings: Settings, filters: &[Filter]) -> Result<Self, Error> {
-        const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
-        let bytes = std::fs::read(BTF_PATH).map_err(Error::NoBtf)?;
-        let offsets = Plain(offsets::resolve(&bytes)?);
-        let btf = Btf::parse(&bytes, aya::Endianness::default()).map_err(|_| Error::BtfUnreadable)?;
+        let (offsets, sparse) = read_btf()?;
+        let btf = Btf::parse(&sparse, aya::Endianness::default()).map_err(|_| Error::BtfUnreadable)?;
+        let mut loader = loader();
         let settings = Plain(settings);
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
+        let mut ebpf = loader
+            .btf(None)
             .override_global("OFFSETS", &offsets, true)
             .override_global("SETTINGS", &settings, true)
             .map_max_entries("EVENTS", RING_BYTES)
@@ -182,8 +186,7 @@ impl Object {
 
     /// False: this kernel has no such call.
     fn attach_to_function(&mut self, call: Call) -> Result<bool, Error> {
-        let prefix = if cfg!(target_arch = "aarch64") { "__arm64_sys_" } else { "__x64_sys_" };
-        let (function, name) = (format!("{prefix}{}", call.name()), fexit_name(call));
+        let (function, name) = (format!("{FUNCTION_PREFIX}{}", call.name()), fexit_name(call));
         let Self { ebpf, btf, .. } = self;
         let program: &mut FExit =
             ebpf.program_mut(&name).and_then(|program| program.try_into().ok()).ok_or_else(|| Error::Object(format!("program {name}")))?;
@@ -285,6 +288,30 @@ impl Object {
         }
         sums
     }
+}
+
+/// Offsets out of the kernel's BTF, and as much of it as the loader needs; the rest is not kept.
+fn read_btf() -> Result<(Plain<Offsets>, Vec<u8>), Error> {
+    let bytes = std::fs::read(BTF_PATH).map_err(Error::NoBtf)?;
+    let whole = KernelBtf::parse(&bytes).ok_or(Error::BtfUnreadable)?;
+    let is_wanted = |name: &str| name.starts_with(FUNCTION_PREFIX) || name.strip_prefix("btf_trace_").is_some_and(is_tracepoint);
+    Ok((Plain(offsets::resolve(&whole)?), whole.sparse(is_wanted)))
+}
+
+/// Whether one of the hooks is on this tracepoint.
+fn is_tracepoint(name: &str) -> bool {
+    name == SYS_EXIT || PROCESS_HOOKS.contains(&name)
+}
+
+/// A loader. aya's reads the whole of the kernel's BTF when it is made (0.1 s, 25 MiB), for relocations that our object does not have, and
+/// cannot be told not to; so it is made while this process may not open files. No other thread runs yet.
+fn loader<'a>() -> EbpfLoader<'a> {
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is not possible, it takes longer.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit });
+    let loader = EbpfLoader::new();
+    let _ = setrlimit(Resource::Nofile, limit);
+    loader
 }
 
 /// Name of the program that is attached to a call's function.

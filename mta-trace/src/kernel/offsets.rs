@@ -6,8 +6,7 @@ use super::{Error, btf::Btf};
 use mta_trace_common::config::{Offsets, REGS_BLOCK};
 
 /// Resolves all offsets, or names the field that this kernel has not.
-pub fn resolve(bytes: &[u8]) -> Result<Offsets, Error> {
-    let btf = Btf::parse(bytes).ok_or(Error::BtfUnreadable)?;
+pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, Error> {
     let of = |structure: &'static str, members: &[&'static str]| {
         members
             .iter()
@@ -92,7 +91,7 @@ mod tests {
     #[test]
     fn this_kernel_has_all_fields() {
         let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else { return };
-        let offsets = super::resolve(&bytes).expect("all fields");
+        let offsets = super::resolve(&super::Btf::parse(&bytes).expect("BTF")).expect("all fields");
         assert_ne!(offsets.task_pid, 0);
         assert_eq!(offsets.task_tgid, offsets.task_pid + 4);
         if cfg!(target_arch = "x86_64") {

@@ -4,13 +4,10 @@
 use crate::{tracer::Tracer, variant::watcher};
 use anyhow::{Context as _, Result};
 use lab::Lab;
-use rustix::{
-    event::{PollFd, PollFlags, poll},
-    pipe::pipe,
-};
+use rustix::event::{PollFd, PollFlags, poll};
 use std::{
     fs::File,
-    io::{Read as _, Write as _},
+    io::{Read as _, Write as _, pipe},
     net::{Ipv4Addr, TcpListener, TcpStream},
     time::Instant,
 };
@@ -84,6 +81,7 @@ fn times() -> Result<Vec<f64>> {
     WORK.iter().map(time).collect()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as the others'")]
 fn getppid(times: u32) -> Result<()> {
     for _ in 0..times {
         std::hint::black_box(rustix::process::getppid());
@@ -108,11 +106,11 @@ fn poll_one(times: u32) -> Result<()> {
 fn ping_pong(times: u32) -> Result<()> {
     let ((to_read, to_write), (back_read, back_write)) = (pipe().context("pipe")?, pipe().context("pipe")?);
     let other = std::thread::spawn(move || {
-        let (mut from, mut to, mut byte) = (File::from(to_read), File::from(back_write), [0]);
+        let (mut from, mut to, mut byte) = (to_read, back_write, [0]);
         // Until the pipe is closed.
         while from.read_exact(&mut byte).is_ok() && to.write_all(&byte).is_ok() {}
     });
-    let (mut to, mut from, mut byte) = (File::from(to_write), File::from(back_read), [0]);
+    let (mut to, mut from, mut byte) = (to_write, back_read, [0]);
     let result = (0..times).try_for_each(|_| to.write_all(&byte).and_then(|()| from.read_exact(&mut byte)));
     drop((to, from));
     let _ = other.join();
