@@ -49,17 +49,18 @@ pub fn number_in(regs: u64) -> i64 {
 /// Saves the registers that hold the current system call's arguments.
 #[inline(always)]
 pub fn save_registers(thread: &mut Thread) {
-    registers_of(registers(), &mut thread.regs);
+    registers_of(registers(), &raw mut thread.regs);
 }
 
-/// Reads the registers that hold a system call's arguments.
+/// Reads the registers that hold a system call's arguments; fills all words.
 #[inline(always)]
-pub fn registers_of(regs: u64, words: &mut [u64; REGS_WORDS]) {
+pub fn registers_of(regs: u64, words: *mut [u64; REGS_WORDS]) {
     let at = regs as usize + offset!(regs_block);
-    // SAFETY: the destination is longer than said; the helper checks the source.
-    unsafe { generated::bpf_probe_read_kernel(words.as_mut_ptr().cast(), (REGS_BLOCK * 8) as u32, at as *const _) };
-    if offset!(regs_first) != 0 {
-        words[REGS_BLOCK] = field(regs, offset!(regs_first));
+    let first = if offset!(regs_first) == 0 { 0 } else { field(regs, offset!(regs_first)) };
+    // SAFETY: the destination has so many words and one more; the helper checks the source, and fills with zeros where it is bad.
+    unsafe {
+        generated::bpf_probe_read_kernel(words.cast(), (REGS_BLOCK * 8) as u32, at as *const _);
+        words.cast::<u64>().add(REGS_BLOCK).write(first);
     }
 }
 

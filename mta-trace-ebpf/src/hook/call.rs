@@ -5,13 +5,14 @@
 
 use super::{net, plain, poll, sched};
 use crate::{
-    emit::Which,
+    emit::{Which, copy_words},
     maps::{CALLS, THREADS, offset},
     task,
 };
+use core::mem::MaybeUninit;
 use mta_trace_common::{
     config::{Done, REGS_WORDS, ROLE_DAEMON, ROLE_OTHER, Thread},
-    syscalls::{Capture, Word},
+    syscalls::{Capture, Emit, Word},
 };
 
 /// Daemon: it has accepted a peer whose sessions are wanted, and not forked yet.
@@ -33,6 +34,10 @@ pub fn completed(regs: u64, ret: i64, tid: u32, word: Word) {
     // SAFETY: map values live as long as the program runs. Besides this program only the scheduler's hooks change the entry, and they
     // run when the thread does not.
     let thread = unsafe { &mut *thread };
+    // What is told only when it was slow did not block, and nothing is to be put in order: the most frequent case.
+    if thread.since == 0 && word.emits(Emit::Slow) {
+        return;
+    }
     take(thread, regs, ret, tid);
     if is_wanted(thread, word) {
         handle(thread, &Which { tid, word });
@@ -48,24 +53,28 @@ fn is_wanted(thread: &Thread, word: Word) -> bool {
 /// Takes the call's block state out, and keeps its registers.
 #[inline(always)]
 fn take(thread: &mut Thread, regs: u64, ret: i64, tid: u32) {
-    let nr = task::number_in(regs);
-    let mut done = Done { nr, ret, since: 0, blocked_in: 0 };
-    let mut now = [0; REGS_WORDS];
-    task::registers_of(regs, &mut now);
-    if thread.since != 0 {
-        if thread.nr == nr && is_same(&thread.regs, &now) {
+    let mut done = Done { nr: task::number_in(regs), ret, since: 0, blocked_in: 0 };
+    if thread.since == 0 {
+        task::registers_of(regs, &raw mut thread.regs);
+    } else {
+        let mut now = MaybeUninit::<[u64; REGS_WORDS]>::uninit();
+        task::registers_of(regs, now.as_mut_ptr());
+        // SAFETY: just filled.
+        let now = unsafe { now.assume_init_ref() };
+        if thread.nr == done.nr && is_same(&thread.regs, now) {
             done.since = thread.since;
             done.blocked_in = thread.blocked_in;
         } else {
             // It blocked behind the end of an earlier call, on its way back (task work, a stop).
             sched::report_outside(thread, tid);
             thread.selects_valid = 0;
+            // SAFETY: both are so many words.
+            unsafe { copy_words::<REGS_WORDS>(thread.regs.as_mut_ptr(), now.as_ptr()) };
         }
         thread.since = 0;
     }
     // SAFETY: a plain write, volatile so that what is read back is not known from here.
     unsafe { (&raw mut thread.done).write_volatile(done) };
-    thread.regs = now;
     thread.socket.forget();
 }
 
