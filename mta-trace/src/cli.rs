@@ -6,9 +6,11 @@
 mod doctor;
 mod duration;
 mod output;
+mod size;
 
 use crate::analysis::Analysis;
 use crate::event::Header;
+use crate::kernel;
 use crate::live::{self, Finished, Limits, Signals, View};
 use crate::log;
 use crate::options::{AttachOptions, Cidr, Hooks};
@@ -38,6 +40,8 @@ Examples:
   mta-trace attach -p 1234                    this daemon, or the one session of this child
   mta-trace attach --client 192.0.2.0/24 --client 2001:db8::/32 --sessions 3
   mta-trace attach --duration 5m --view none -o mail.jsonl.zst
+  mta-trace attach --slower-than 5s --log-max-size 100M --view none -o slow.jsonl
+                                              a flight recorder for days
   mta-trace attach -o - --view none | mta-trace report -
 
 The line with the word `ready` on standard error says that every hook is in place.
@@ -102,6 +106,12 @@ struct Attach {
     /// Overwrite the log if it exists
     #[arg(long, requires = "output")]
     force: bool,
+    /// Keep only sessions with a command that took at least this time: a flight recorder that can run for days
+    #[arg(long, value_name = "TIME", requires = "output", value_parser = duration::parse)]
+    slower_than: Option<Duration>,
+    /// When the log is larger than this, such as 100M, it is renamed to LOG.1 and begun again
+    #[arg(long, value_name = "SIZE", requires = "output", value_parser = size::parse)]
+    log_max_size: Option<u64>,
     /// Waits below this are only summed up
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration::parse)]
     min_wait: Duration,
@@ -193,8 +203,13 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
         (view, _) => view.unwrap_or(ViewKind::Timeline),
     };
     // The log is opened before anything is attached: a bad name must not cost a session.
+    if is_log_stdout && attach.log_max_size.is_some() {
+        return Err(Failure::usage("--log-max-size is for a log in a file; leave it out with -o -"));
+    }
     let log = attach.output.as_deref().map(|path| log::Writer::create(path, attach.force)).transpose()?;
-    let limits = Limits { sessions: attach.sessions.and_then(|n| usize::try_from(n).ok()), duration: attach.duration };
+    let log = log.map(|log| log.rotating(attach.log_max_size));
+    let limits =
+        Limits { sessions: attach.sessions.and_then(|n| usize::try_from(n).ok()), duration: attach.duration, slower_than: attach.slower_than };
     let options = AttachOptions {
         pid: attach.pid,
         port: attach.port,
@@ -214,6 +229,9 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
         let trace = source::attach(&options).inspect_err(|_| output::discard(attach.output.as_deref(), attach.force))?;
         let signals = Signals::new().map_err(Failure::io)?;
         let ready = ready_line(&trace.header());
+        if let Some(warning) = stranger(&trace.header()) {
+            say(&warning);
+        }
         say(&ready);
         let out = BufWriter::new(io::stdout());
         let view = match view {
@@ -230,6 +248,14 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whoever is not known by name is traced all the same, if it listens: it may be a mail server that we have not met.
+fn stranger(header: &Header) -> Option<String> {
+    let target = &header.target;
+    (target.mta == "unknown").then(|| {
+        format!("{} is no mail server that is known by its name: what it speaks is taken for SMTP, and findings name no settings", target.exe)
+    })
+}
+
 /// `ready: tracing sendmail 8.17.1.9, pid 13633, listening on 0.0.0.0:25, hooks tracepoint`.
 fn ready_line(header: &Header) -> String {
     let target = &header.target;
@@ -237,7 +263,8 @@ fn ready_line(header: &Header) -> String {
     let name = if target.mta == "unknown" { &target.exe } else { &target.mta };
     let listening: Vec<String> = target.listening.iter().map(ToString::to_string).collect();
     let place = if listening.is_empty() { "serving a session".to_owned() } else { format!("listening on {}", listening.join(", ")) };
-    format!("ready: tracing {name}{version}, pid {}, {place}, hooks {}", target.pid, header.hooks)
+    let inside = kernel::pid_inside(target.pid).map(|pid| format!(" ({pid} in its container)")).unwrap_or_default();
+    format!("ready: tracing {name}{version}, pid {}{inside}, {place}, hooks {}", target.pid, header.hooks)
 }
 
 /// The report, unless standard output carries the log; then what failed.

@@ -56,6 +56,8 @@ fn needs() -> (Vec<Need>, kernel::Programs) {
     for (bit, name, why) in CAPABILITIES {
         needs.push(need(name, has(held, *bit), (*why).to_owned(), &format!("{why}: run as root, or give it this capability")));
     }
+    let advice = "run it on the host, or in a container with the host's pid namespace (--pid=host)";
+    needs.push(need("pid namespace", kernel::is_initial_pid_namespace(), "the host's".to_owned(), advice));
     needs.push(lockdown());
     needs.push(need("tracefs", true, "not needed".to_owned(), ""));
     let (probes, programs) = kernel::probe();

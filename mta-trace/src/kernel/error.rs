@@ -46,6 +46,11 @@ pub enum Error {
     /// Too many filters.
     #[error("{0} --client filters were given, at most {1} can be kept; use a shorter prefix")]
     TooManyFilters(usize, u32),
+    /// Numbers of processes mean others in the kernel.
+    #[error(
+        "mta-trace runs in a pid namespace of its own (a container), where processes have other numbers than in the kernel: it would trace somebody else; run it on the host, or in a container with the host's pid namespace (--pid=host)"
+    )]
+    PidNamespace,
     /// The kernel refuses.
     #[error("{what}: not permitted; run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH")]
     NotPermitted {
@@ -117,7 +122,13 @@ impl Error {
     /// Exit code: 3 where the kernel or its permissions are in the way, 1 else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotPermitted { .. } | Self::NoBtf(_) | Self::BtfUnreadable | Self::NoField { .. } | Self::NoFentry(_) | Self::Hook { .. } => 3,
+            Self::NotPermitted { .. }
+            | Self::PidNamespace
+            | Self::NoBtf(_)
+            | Self::BtfUnreadable
+            | Self::NoField { .. }
+            | Self::NoFentry(_)
+            | Self::Hook { .. } => 3,
             Self::NoProcess(_)
             | Self::KernelThread(_)
             | Self::Vanished(_)

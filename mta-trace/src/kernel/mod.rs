@@ -15,7 +15,7 @@ mod target;
 
 pub use error::Error;
 pub use probe::{Probe, Programs, other_tracers, probe};
-pub use proc::{Sockets, socket_behind};
+pub use proc::{Sockets, is_initial_pid_namespace, pid_inside, socket_behind};
 pub use target::Target;
 
 use crate::{
@@ -74,6 +74,9 @@ pub fn release() -> String {
 /// Finds the target and attaches every hook.
 pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     let target = target::find(options)?;
+    if !proc::is_initial_pid_namespace() {
+        return Err(Error::PidNamespace);
+    }
     let began = now_ns();
     let filters = filters(options)?;
     let settings = Settings {

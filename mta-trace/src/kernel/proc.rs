@@ -58,6 +58,19 @@ pub fn network(pid: &str) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/net")).ok()
 }
 
+/// Whether /proc shows the processes under the numbers that the kernel's own code knows them by: only in the first pid namespace, whose
+/// inode is fixed (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
+pub fn is_initial_pid_namespace() -> bool {
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
+}
+
+/// The number that a process has in its own pid namespace, if that is another one than ours (a container).
+pub fn pid_inside(pid: u32) -> Option<u32> {
+    let text = fs::read_to_string(path(pid, "status")).ok()?;
+    let inside = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().nth(1)?;
+    inside.parse().ok()
+}
+
 /// All processes.
 pub fn all() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

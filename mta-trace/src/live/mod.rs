@@ -4,6 +4,8 @@
 //! loop; what the view cannot show or the log cannot take never stops the mail server. Not here: what is traced
 //! (`kernel/`), what is printed at the end (`cli.rs`).
 
+mod recorder;
+
 use crate::analysis::Analysis;
 use crate::event::{Header, Record};
 use crate::log;
@@ -11,6 +13,7 @@ use crate::report::Report;
 use crate::source::LiveTrace;
 use crate::update::Update;
 use crate::view::{accepted::Accepted, strace::Strace, timeline::Timeline};
+use recorder::Recorder;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -72,6 +75,8 @@ pub struct Limits {
     pub sessions: Option<usize>,
     /// After so much time.
     pub duration: Option<Duration>,
+    /// The log keeps only sessions with a command that took at least so long.
+    pub slower_than: Option<Duration>,
 }
 
 /// What is shown while it runs.
@@ -148,6 +153,8 @@ struct Run<'a, W> {
     analysis: Analysis,
     accepted: Accepted,
     updates: Vec<Update>,
+    /// Only slow sessions are written.
+    recorder: Option<Recorder>,
     log_error: Option<log::Error>,
     view_error: Option<io::Error>,
     warn: &'a mut dyn FnMut(&str),
@@ -162,8 +169,17 @@ pub(crate) async fn run<W: Write>(
     mut signals: Signals,
     warn: &mut dyn FnMut(&str),
 ) -> Finished {
-    let mut run =
-        Run { log, view, analysis: Analysis::new(), accepted: Accepted::default(), updates: Vec::new(), log_error: None, view_error: None, warn };
+    let mut run = Run {
+        log,
+        view,
+        analysis: Analysis::new(),
+        accepted: Accepted::default(),
+        updates: Vec::new(),
+        recorder: limits.slower_than.map(|time| Recorder::new(time.as_secs_f64())),
+        log_error: None,
+        view_error: None,
+        warn,
+    };
     run.take(&[Record::Header(source.header())]);
     let seeds = source.seeds();
     run.take(&seeds);
@@ -214,12 +230,24 @@ impl<W: Write> Run<'_, W> {
 
     fn take(&mut self, records: &[Record]) {
         for record in records {
-            let written = self.log.as_mut().map_or(Ok(()), |log| log.write(record));
-            self.log_result(written);
+            match &mut self.recorder {
+                Some(recorder) => {
+                    let records = recorder.take(record);
+                    self.write(&records);
+                }
+                None => self.write(std::slice::from_ref(record)),
+            }
             if self.view_error.is_none() {
                 self.view_error = self.view.record(record).err();
             }
             self.feed(record);
+        }
+    }
+
+    fn write(&mut self, records: &[Record]) {
+        for record in records {
+            let written = self.log.as_mut().map_or(Ok(()), |log| log.write(record));
+            self.log_result(written);
         }
     }
 
@@ -234,6 +262,10 @@ impl<W: Write> Run<'_, W> {
     fn show(&mut self, updates: &mut Vec<Update>) {
         for update in updates.drain(..) {
             self.accepted.update(&update);
+            if let (Some(recorder), Update::SessionEnded(session)) = (&mut self.recorder, &update) {
+                let records = recorder.ended(session);
+                self.write(&records);
+            }
             if self.view_error.is_none() {
                 self.view_error = self.view.update(&update).err();
             }

@@ -82,9 +82,9 @@ fn ends_with_its_target() {
 
 #[test]
 fn ends_after_its_time_or_its_sessions() {
-    let limits = Limits { duration: Some(Duration::from_millis(20)), sessions: None };
+    let limits = Limits { duration: Some(Duration::from_millis(20)), sessions: None, slower_than: None };
     assert_eq!(go(false, limits, None).reason, "duration");
-    assert_eq!(go(false, Limits { sessions: Some(0), duration: None }, None).reason, "sessions");
+    assert_eq!(go(false, Limits { sessions: Some(0), ..Limits::default() }, None).reason, "sessions");
 }
 
 struct Failing(io::ErrorKind);
@@ -102,7 +102,7 @@ impl Write for Failing {
 #[test]
 fn a_full_disk_is_said_once_and_tracing_goes_on() {
     let log = log::Writer::new("x.jsonl", Box::new(Failing(io::ErrorKind::StorageFull)), false);
-    let limits = Limits { duration: Some(Duration::from_millis(1300)), sessions: None };
+    let limits = Limits { duration: Some(Duration::from_millis(1300)), sessions: None, slower_than: None };
     let seen = go(false, limits, Some(log));
     assert_eq!(seen.reason, "duration");
     assert_eq!(seen.warnings.len(), 1, "{:?}", seen.warnings);
@@ -113,7 +113,7 @@ fn a_full_disk_is_said_once_and_tracing_goes_on() {
 #[test]
 fn a_closed_pipe_ends_it_quietly() {
     let log = log::Writer::new("standard output", Box::new(Failing(io::ErrorKind::BrokenPipe)), false);
-    let limits = Limits { duration: Some(Duration::from_secs(20)), sessions: None };
+    let limits = Limits { duration: Some(Duration::from_secs(20)), sessions: None, slower_than: None };
     let seen = go(false, limits, Some(log));
     assert_eq!(seen.reason, "signal");
     assert!(seen.warnings.is_empty());

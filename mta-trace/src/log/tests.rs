@@ -286,3 +286,25 @@ proptest! {
         let _ = items(&text);
     }
 }
+
+#[test]
+fn a_log_that_is_too_large_is_begun_again() {
+    let folder = Folder::new("rotation");
+    let path = folder.file("x.jsonl");
+    let mut writer = Writer::create(&path, false).unwrap().rotating(Some(2_000));
+    writer.write(&decode(HEADER).unwrap()).unwrap();
+    for t in 0..100 {
+        writer.write(&Record::Clock(Clock { t, wall_ns: 1 })).unwrap();
+        writer.flush().unwrap();
+    }
+    drop(writer);
+    let times = |path: &str| -> Vec<u64> {
+        let items = read(path).unwrap().map(|item| item.unwrap());
+        items.filter_map(|item| if let Item::Record(record) = item { record.t() } else { None }).collect()
+    };
+    let (old, new) = (times(&format!("{path}.1")), times(&path));
+    assert_eq!(new.last(), Some(&99));
+    assert_eq!(old.last().map(|t| t + 1), new.first().copied(), "nothing is missing between the two");
+    let length = std::fs::metadata(format!("{path}.1")).unwrap().len();
+    assert!((2_000..2_500).contains(&length), "{length}");
+}

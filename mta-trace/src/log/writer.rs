@@ -17,6 +17,14 @@ pub struct Writer {
     output: Box<dyn Write + Send>,
     is_compressed: bool,
     buffer: Vec<u8>,
+    /// Where it is begun again when it is too large: the limit, how much was written, and the records with which every log begins.
+    rotation: Option<Rotation>,
+}
+
+struct Rotation {
+    max_bytes: u64,
+    written: u64,
+    head: Vec<u8>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -35,13 +43,24 @@ impl Writer {
 
     /// Writes to any sink.
     pub fn new(name: &str, output: Box<dyn Write + Send>, is_compressed: bool) -> Self {
-        Self { path: name.to_owned(), output, is_compressed, buffer: Vec::new() }
+        Self { path: name.to_owned(), output, is_compressed, buffer: Vec::new(), rotation: None }
+    }
+
+    /// When more than this was written, the log is renamed to `PATH.1`, in place of the one before it, and begun again.
+    #[must_use]
+    pub fn rotating(mut self, max_bytes: Option<u64>) -> Self {
+        self.rotation = max_bytes.map(|max_bytes| Rotation { max_bytes, written: 0, head: Vec::new() });
+        self
     }
 
     /// Adds a record; it is written when enough has come together, or by [`Self::flush`].
     pub fn write(&mut self, record: &Record) -> Result<(), Error> {
-        self.buffer.extend_from_slice(encode(record).as_bytes());
-        self.buffer.push(b'\n');
+        let mut line = encode(record);
+        line.push('\n');
+        self.buffer.extend_from_slice(line.as_bytes());
+        if let (Some(rotation), Record::Header(_) | Record::SeedProc(_) | Record::SeedFd(_) | Record::SeedFile(_)) = (&mut self.rotation, record) {
+            rotation.head.extend_from_slice(line.as_bytes());
+        }
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
@@ -52,15 +71,27 @@ impl Writer {
         }
         let result = self.write_out();
         self.buffer.clear();
-        result.map_err(|source| self.error(source))
+        result.map_err(|source| self.error(source))?;
+        self.rotate()
+    }
+
+    /// Begins the log again, if it has become too large.
+    fn rotate(&mut self) -> Result<(), Error> {
+        let Some(rotation) = self.rotation.as_mut().filter(|rotation| rotation.written > rotation.max_bytes) else { return Ok(()) };
+        rotation.written = 0;
+        self.buffer.clone_from(&rotation.head);
+        let full = format!("{}.1", self.path);
+        std::fs::rename(&self.path, &full).map_err(|source| Error::Write { path: full, source })?;
+        self.output = Box::new(open(&self.path, false)?);
+        Ok(())
     }
 
     fn write_out(&mut self) -> io::Result<()> {
-        if self.is_compressed {
-            let frame = zstd::encode_all(self.buffer.as_slice(), LEVEL)?;
-            self.output.write_all(&frame)?;
-        } else {
-            self.output.write_all(&self.buffer)?;
+        let frame = if self.is_compressed { Some(zstd::encode_all(self.buffer.as_slice(), LEVEL)?) } else { None };
+        let bytes = frame.as_deref().unwrap_or(&self.buffer);
+        self.output.write_all(bytes)?;
+        if let Some(rotation) = &mut self.rotation {
+            rotation.written = rotation.written.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         }
         self.output.flush()
     }

@@ -9,12 +9,12 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
-    process::{Command, ExitCode, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 tests! {
-    root: a_pid_that_does_not_exist, a_kernel_thread, a_process_that_is_no_mail_server, a_process_that_has_ended_but_was_not_waited_for, a_process_that_ends_between_look_up_and_attach, a_port_on_which_nobody_listens, a_mail_server_that_is_not_known, too_many_networks;
+    root: a_pid_that_does_not_exist, a_kernel_thread, a_process_that_is_no_mail_server, a_server_that_is_no_mail_server_is_traced_with_a_warning, a_process_that_has_ended_but_was_not_waited_for, a_process_that_ends_between_look_up_and_attach, a_port_on_which_nobody_listens, a_mail_server_that_is_not_known, too_many_networks;
     anyone: a_pid_that_is_no_number, a_bad_network
 }
 
@@ -53,7 +53,7 @@ fn a_process_that_has_ended_but_was_not_waited_for() {
     ended.is_refused(1, &[&gone.id().to_string(), "ended", "try again"]);
 }
 
-const LISTEN: &str = "MTA_TRACE_TEST_LISTEN";
+pub const LISTEN: &str = "MTA_TRACE_TEST_LISTEN";
 
 /// Whether this process is what the next test starts, and no test.
 pub fn is_helper() -> bool {
@@ -68,10 +68,23 @@ pub fn helper_that_listens() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn a_process_that_ends_between_look_up_and_attach() {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+/// A process that listens, and serves nobody; the command runs this program.
+pub fn listener(command: &mut Command) -> Child {
     let mut server = command.env(LISTEN, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     assert!(BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok).any(|line| line == "listening"));
+    server
+}
+
+fn a_server_that_is_no_mail_server_is_traced_with_a_warning() {
+    let mut server = listener(&mut Command::new(std::env::current_exe().unwrap()));
+    let ended = mta_trace(&["attach", "-p", &server.id().to_string(), "--duration", "1s", "--view", "none"]);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(ended.is_done().stderr.contains("is no mail server that is known by its name"), "{}", ended.stderr);
+}
+
+fn a_process_that_ends_between_look_up_and_attach() {
+    let mut server = listener(&mut Command::new(std::env::current_exe().unwrap()));
     let (pid, dir) = (server.id().to_string(), folder("between"));
     let mut command = Command::new(binary());
     command.args(["attach", "-p", &pid, "--duration", "10s", "--view", "none"]);

@@ -2,12 +2,13 @@
 
 use crate::{
     program::{Tracer, binary, in_mounts, mta_trace, run},
+    selection::{LISTEN, listener},
     world::{lab, session},
 };
 use std::{fs, os::unix::process::CommandExt as _, path::PathBuf, process::Command};
 
 tests! {
-    root: no_permission, no_btf, btf_of_random_bytes, no_tracefs_and_no_right_to_mount_it, the_doctor_tries_everything;
+    root: no_permission, no_btf, btf_of_random_bytes, no_tracefs_and_no_right_to_mount_it, a_pid_namespace_of_its_own, a_mail_server_in_a_container, the_doctor_tries_everything;
     anyone:
 }
 
@@ -77,6 +78,26 @@ fn no_tracefs_and_no_right_to_mount_it() {
     session(&lab);
     let ended = tracer.wait();
     assert!(ended.is_done().out().contains("1 session"), "{}", ended.out());
+}
+
+/// There processes have other numbers than for the kernel; a listener of the test's own stands for a mail server.
+fn a_pid_namespace_of_its_own() {
+    let script = "coproc \"$0\"; read -u ${COPROC[0]} line; \"$1\" attach -p $COPROC_PID --view none --duration 1s";
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--mount-proc", "--fork", "--kill-child", "bash", "-c", script]);
+    command.arg(std::env::current_exe().unwrap()).arg(binary()).env(LISTEN, "1");
+    run(&mut command).is_refused(3, &["pid namespace of its own", "--pid=host"]);
+}
+
+/// Seen from the host: both of its numbers are shown.
+fn a_mail_server_in_a_container() {
+    let mut container = listener(Command::new("unshare").args(["--pid", "--fork", "--kill-child"]).arg(std::env::current_exe().unwrap()));
+    let inner = fs::read_to_string(format!("/proc/{0}/task/{0}/children", container.id())).unwrap();
+    let ended = mta_trace(&["attach", "-p", inner.trim(), "--duration", "1s", "--view", "none"]);
+    container.kill().unwrap();
+    container.wait().unwrap();
+    let expected = format!("pid {} (1 in its container)", inner.trim());
+    assert!(ended.is_done().stderr.contains(&expected), "{}", ended.stderr);
 }
 
 fn the_doctor_tries_everything() {

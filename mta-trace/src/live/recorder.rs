@@ -1,0 +1,128 @@
+//! The flight recorder: the records of a session are kept in memory until it has ended, and written only if one of its commands was slow. So it
+//! can be left running for days.
+//!
+//! In: all records, and the sessions that ended. Out: what is to be written, session by session. Invariant: bounded memory; what is too
+//! much to keep is written. Not here: files.
+
+use crate::event::{Record, Sys};
+use crate::report::Session;
+use mta_trace_common::syscalls::Call;
+use std::collections::HashMap;
+
+/// Records that one session may have before it is written whatever it does: a session of a message has about 70.
+const MAX_OF_SESSION: usize = 20_000;
+/// Records of all sessions.
+const MAX_OF_ALL: usize = 200_000;
+
+/// What is being kept.
+#[derive(Debug)]
+pub struct Recorder {
+    slower_than_s: f64,
+    /// Records of open sessions by serving process; `None`: they are written at once.
+    sessions: HashMap<u32, Option<Vec<Record>>>,
+    /// The serving process to which a process belongs.
+    owners: HashMap<u32, u32>,
+    /// What a daemon has accepted and not forked for yet.
+    accepted: HashMap<u32, Vec<Record>>,
+    backlog: Option<Record>,
+    clock: Option<Record>,
+    held: usize,
+}
+
+impl Recorder {
+    /// Keeps sessions with a command of at least this time.
+    pub fn new(slower_than_s: f64) -> Self {
+        let (sessions, owners, accepted) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { slower_than_s, sessions, owners, accepted, backlog: None, clock: None, held: 0 }
+    }
+
+    /// Takes a record; gives what is to be written now.
+    pub fn take(&mut self, record: &Record) -> Vec<Record> {
+        match record {
+            Record::Header(_) | Record::SeedFd(_) | Record::SeedFile(_) | Record::Loss(_) | Record::Malformed(_) | Record::End(_) => {
+                return vec![record.clone()];
+            }
+            Record::SeedProc(seed) => {
+                if seed.role.as_deref() == Some("session") {
+                    self.open(seed.pid, Vec::new());
+                }
+                return vec![record.clone()];
+            }
+            // Only the last one counts, before what is written next.
+            Record::Clock(_) => self.clock = Some(record.clone()),
+            Record::Backlog(_) => self.backlog = Some(record.clone()),
+            Record::Sys(sys) if is_accept(sys) && !self.owners.contains_key(&sys.pid) => {
+                let kept = self.backlog.take().into_iter().chain([record.clone()]).collect();
+                self.accepted.insert(sys.pid, kept);
+            }
+            Record::Fork(fork) => {
+                if let Some(mut kept) = self.accepted.remove(&fork.pid) {
+                    kept.push(record.clone());
+                    self.open(fork.child, kept);
+                } else if let Some(owner) = self.owners.get(&fork.pid).copied() {
+                    self.owners.insert(fork.child, owner);
+                    return self.keep(owner, record);
+                }
+            }
+            Record::Sys(sys) => return self.keep_of(sys.pid, record),
+            Record::Block(block) => return self.keep_of(block.pid, record),
+            Record::Exec(exec) => return self.keep_of(exec.pid, record),
+            Record::Exit(exit) => return self.keep_of(exit.pid, record),
+        }
+        Vec::new()
+    }
+
+    /// A session has ended; gives its records if it was slow.
+    pub fn ended(&mut self, session: &Session) -> Vec<Record> {
+        let Some(kept) = self.sessions.remove(&session.pid) else { return Vec::new() };
+        self.owners.retain(|_, owner| *owner != session.pid);
+        let kept = kept.unwrap_or_default();
+        self.held -= kept.len();
+        if self.is_slow(session) { self.with_clock(kept) } else { Vec::new() }
+    }
+
+    fn is_slow(&self, session: &Session) -> bool {
+        let times = session.commands.iter().map(crate::report::Command::server_s);
+        let others = session.between.iter().map(|wait| wait.elapsed_s).chain(session.before_accept_s);
+        times.chain(others).any(|s| s >= self.slower_than_s)
+    }
+
+    fn open(&mut self, pid: u32, kept: Vec<Record>) {
+        self.held += kept.len();
+        // A number that is used again belonged to a process whose end was lost.
+        let before = self.sessions.insert(pid, Some(kept)).flatten().map_or(0, |kept| kept.len());
+        self.held -= before;
+        self.owners.insert(pid, pid);
+    }
+
+    fn keep_of(&mut self, pid: u32, record: &Record) -> Vec<Record> {
+        self.owners.get(&pid).copied().map_or_else(Vec::new, |owner| self.keep(owner, record))
+    }
+
+    fn keep(&mut self, owner: u32, record: &Record) -> Vec<Record> {
+        let Some(Some(kept)) = self.sessions.get_mut(&owner) else { return vec![record.clone()] };
+        kept.push(record.clone());
+        self.held += 1;
+        if kept.len() > MAX_OF_SESSION || self.held > MAX_OF_ALL { self.give_up() } else { Vec::new() }
+    }
+
+    /// Writes the session with the most records, and from now on all that it does.
+    fn give_up(&mut self) -> Vec<Record> {
+        let longest = self.sessions.values_mut().filter(|kept| kept.is_some()).max_by_key(|kept| kept.as_ref().map_or(0, Vec::len));
+        let kept = longest.and_then(Option::take).unwrap_or_default();
+        self.held -= kept.len();
+        self.with_clock(kept)
+    }
+
+    fn with_clock(&mut self, kept: Vec<Record>) -> Vec<Record> {
+        self.clock.take().into_iter().chain(kept).collect()
+    }
+}
+
+fn is_accept(sys: &Sys) -> bool {
+    matches!(sys.call, Call::Accept | Call::Accept4)
+}
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;

@@ -1,0 +1,65 @@
+//! The flight recorder against recorded sessions.
+
+use super::*;
+use crate::analysis::Analysis;
+use crate::log;
+use crate::update::Update;
+
+fn recorded(name: &str) -> Vec<Record> {
+    let path = format!("{}/../tests/replay/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let items = log::read(&path).expect("a golden log").map(|item| item.expect("a readable line"));
+    items.filter_map(|item| if let log::Item::Record(record) = item { Some(*record) } else { None }).collect()
+}
+
+/// What is written of these records.
+fn kept(records: &[Record], slower_than_s: f64) -> Vec<Record> {
+    let (mut recorder, mut analysis, mut updates, mut kept) = (Recorder::new(slower_than_s), Analysis::new(), Vec::new(), Vec::new());
+    for record in records {
+        kept.extend(recorder.take(record));
+        analysis.feed(record, &mut updates);
+        for update in updates.drain(..) {
+            if let Update::SessionEnded(session) = update {
+                kept.extend(recorder.ended(&session));
+            }
+        }
+    }
+    kept
+}
+
+fn report(records: &[Record]) -> crate::report::Report {
+    let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
+    for record in records {
+        analysis.feed(record, &mut updates);
+    }
+    analysis.finish(&mut updates)
+}
+
+#[test]
+fn a_slow_session_is_written_whole() {
+    for name in ["the-case", "child-mailer", "accept-late", "killed"] {
+        let all = recorded(name);
+        let (before, after) = (report(&all), report(&kept(&all, 1.0)));
+        assert_eq!(serde_json::to_string(&before.sessions).unwrap(), serde_json::to_string(&after.sessions).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_fast_session_is_not_written() {
+    let kept = kept(&recorded("fast"), 1.0);
+    assert!(report(&kept).sessions.is_empty());
+    assert!(kept.iter().all(|record| matches!(record, Record::Header(_) | Record::SeedProc(_) | Record::SeedFile(_) | Record::End(_))), "{kept:#?}");
+}
+
+#[test]
+fn memory_is_bounded() {
+    let all = recorded("the-case");
+    let mut recorder = Recorder::new(1000.0);
+    let call = all.iter().find(|record| matches!(record, Record::Sys(sys) if sys.call == Call::Poll)).expect("a poll");
+    let until = all.iter().position(|record| record == call).expect("a poll");
+    let mut written: usize = all.iter().take(until).map(|record| recorder.take(record).len()).sum();
+    for _ in 0..=MAX_OF_SESSION {
+        written += recorder.take(call).len();
+        assert!(recorder.held <= MAX_OF_SESSION);
+    }
+    assert!(written > MAX_OF_SESSION, "a session that is too long is written: {written}");
+}
