@@ -67,7 +67,7 @@ pub fn measure(options: &Options) -> anyhow::Result<u64> {
         }
         figures.insert(kernel.release.clone(), programs(&doctor.stdout));
         for back_end in BACK_ENDS {
-            let command = format!("MTA_TRACE_HOOKS={back_end} MTA_TRACE_EMULATED=1 CI=true '{live}' {}", scenario.unwrap_or_default());
+            let command = format!("MTA_TRACE_HOOKS={back_end} MTA_TRACE_EMULATED=1 CI=true '{live}' --color never {}", scenario.unwrap_or_default());
             let ended = machine::run(&kernel, &tools, &command, LIMIT)?;
             retries += ended.retries;
             let closing = ended.stdout.lines().rev().find(|line| line.starts_with("test result: ")).unwrap_or("no result").to_owned();
@@ -105,7 +105,9 @@ fn live_test() -> anyhow::Result<String> {
     let build = ["test", "--quiet", "--package", "mta-trace-tests", "--test", "live", "--no-run", "--message-format=json"];
     let messages = output(Command::new("cargo").args(build))?;
     let paths = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let found = paths.filter_map(|message| Some(message.get("executable")?.as_str()?.to_owned())).next_back();
+    // The binaries that a test may call are built and named too.
+    let mut tests = paths.filter(|message| message.pointer("/target/name").is_some_and(|name| name == "live"));
+    let found = tests.find_map(|message| Some(message.get("executable")?.as_str()?.to_owned()));
     let path = found.context("cargo names no live test")?;
     // Puts the packages of the lab where the machines find them, and shows that the lab works here.
     run(Command::new(&path).arg(SHORT_SCENARIO))?;
