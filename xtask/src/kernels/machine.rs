@@ -85,7 +85,8 @@ fn initramfs(kernel: &Kernel, tools: &Tools, command: &str, folder: &Path) -> an
 fn modules(kernel: &Kernel, tree: &Path) -> anyhow::Result<()> {
     let to = tree.join("lib/modules").join(&kernel.release);
     fs::create_dir_all(&to)?;
-    for name in ["modules.order", "modules.builtin"] {
+    // From 7.0 on the packages do not have them.
+    for name in ["modules.order", "modules.builtin"].into_iter().filter(|name| kernel.modules.join(name).is_file()) {
         fs::copy(kernel.modules.join(name), to.join(name))?;
     }
     let dependencies = fs::read_to_string(kernel.modules.join("modules.dep"))?;
