@@ -82,7 +82,8 @@ fn no_tracefs_and_no_right_to_mount_it() {
 
 /// There processes have other numbers than for the kernel; a listener of the test's own stands for a mail server.
 fn a_pid_namespace_of_its_own() {
-    let script = "coproc \"$0\"; read -u ${COPROC[0]} line; \"$1\" attach -p $COPROC_PID --view none --duration 1s";
+    // As its last command the shell would become the tracer, and the listener's standard input would be closed.
+    let script = "coproc \"$0\"; read -u ${COPROC[0]} line; \"$1\" attach -p $COPROC_PID --view none --duration 1s; exit $?";
     let mut command = Command::new("unshare");
     command.args(["--pid", "--mount-proc", "--fork", "--kill-child", "bash", "-c", script]);
     command.arg(std::env::current_exe().unwrap()).arg(binary()).env(LISTEN, "1");
