@@ -4,12 +4,12 @@
 //! none if all is well. Every time is compared with a clock of the lab, never with another number of the report.
 
 use crate::client::Played;
-use crate::compare_wait::wait_problems;
+use crate::compare_wait::{is_target, wait_problems};
 use crate::emulated::latency_s;
 use crate::journal::{Event, What, seconds};
 use crate::measure::{measure, slack_s};
 use crate::report::{Command, Report, Session, Wait};
-use crate::scenario::{Expect, ExpectCommand, Scenario};
+use crate::scenario::{Expect, ExpectCommand, ExpectWait, Scenario};
 use crate::span::{Span, assign, spans};
 
 /// Between the client's clock and the server's, for one command.
@@ -147,7 +147,7 @@ fn waits_problems(expected: &ExpectCommand, span: Option<&Span>, events: &[Event
     let ignore_s = expected.ignore_s.unwrap_or(IGNORE_S) + latency_s();
     let mut rest = expected.waits.iter().peekable();
     for wait in &command.waits {
-        if let Some(next) = rest.next_if(|next| is_meant(next.cause.as_str(), next.question.as_deref(), next.stage.as_deref(), wait)) {
+        if let Some(next) = rest.next_if(|next| is_meant(next, wait)) {
             let measured = span.map_or_else(|| Err("the client's dialogue has no such command".to_owned()), |span| measure(events, span, next));
             problems.extend(wait_problems(next, measured, wait));
         } else if wait.elapsed_s >= ignore_s && wait.cause != "client" {
@@ -158,11 +158,18 @@ fn waits_problems(expected: &ExpectCommand, span: Option<&Span>, events: &[Event
     problems
 }
 
-fn is_meant(cause: &str, question: Option<&str>, stage: Option<&str>, wait: &Wait) -> bool {
+/// What is short and has another target is not meant: on a slow disk a look at a file may be told before the operation that is delayed.
+/// A long one with another target is, and differs.
+fn is_meant(expected: &ExpectWait, wait: &Wait) -> bool {
+    let ExpectWait { cause, question, stage, target, .. } = expected;
+    let is_other = target.as_ref().is_some_and(|target| !is_target(target, wait.target.as_deref()));
+    if is_other && wait.elapsed_s < IGNORE_S {
+        return false;
+    }
     let asked = wait.dns.as_ref().map(|dns| format!("{} {}", dns.qtype, dns.qname));
-    cause == wait.cause
-        && question.is_none_or(|question| asked.as_deref() == Some(question))
-        && stage.is_none_or(|stage| wait.milter.as_ref().is_some_and(|milter| milter.stage == stage))
+    *cause == wait.cause
+        && question.as_ref().is_none_or(|question| asked.as_ref() == Some(question))
+        && stage.as_ref().is_none_or(|stage| wait.milter.as_ref().is_some_and(|milter| milter.stage == *stage))
 }
 
 fn finding_problems(expect: &Expect, expected: &ExpectCommand, session: &Session, command: &Command) -> Vec<String> {
