@@ -47,8 +47,7 @@ fn shown(value: Option<String>) -> String {
     value.unwrap_or_else(|| "nothing".to_owned())
 }
 
-/// Whether a target is the expected one, in which each `*` is any text.
-pub fn is_target(expected: &str, found: Option<&str>) -> bool {
+fn is_target(expected: &str, found: Option<&str>) -> bool {
     let Some(found) = found else { return false };
     let Some((before, mut pattern)) = expected.split_once('*') else { return expected == found };
     let Some(mut rest) = found.strip_prefix(before) else { return false };
