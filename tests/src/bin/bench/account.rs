@@ -4,6 +4,7 @@ use crate::{
     LIMIT,
     load::wait_reaped,
     log::{number, records, report, text},
+    proc,
     tracer::Tracer,
     variant::Variant,
 };
@@ -24,15 +25,17 @@ pub struct Account {
     pub counter: f64,
     /// The sum of the report's commands until then.
     pub commands: f64,
+    /// What the hypervisor took from all processors meanwhile.
+    pub stolen: f64,
 }
 
 impl Account {
-    /// Differences above max(2 ms, 2 %).
+    /// Differences above max(2 ms, 2 %), and above what was stolen: the kernel's account leaves it out, a clock cannot.
     pub fn problems(&self) -> Vec<String> {
-        let Self { kernel, counter, commands } = self;
+        let Self { kernel, counter, commands, stolen } = self;
         [("the counter", counter), ("the sum of cpu_s", commands)]
             .into_iter()
-            .filter(|(_, s)| (*s - kernel).abs() > (kernel * 0.02).max(0.002))
+            .filter(|(_, s)| (*s - kernel).abs() > (kernel * 0.02).max(0.002) + stolen)
             .map(|(name, s)| format!("CPU time of a session: {kernel:.6} s, but {name} is {s:.6} s"))
             .collect()
     }
@@ -55,10 +58,12 @@ struct Reading {
     pid: u32,
     t_ns: u64,
     cpu_ns: u64,
+    stolen_s: f64,
 }
 
 /// One session by hand; the child is read while it waits for the last command.
 fn session(lab: &Lab) -> Result<Reading> {
+    let stolen_before_s = proc::stolen_s()?;
     let mut stream = lab.connect()?;
     stream.set_read_timeout(Some(LIMIT)).context("set a time limit")?;
     let mut replies = BufReader::new(stream.try_clone().context("copy the connection")?);
@@ -74,7 +79,8 @@ fn session(lab: &Lab) -> Result<Reading> {
         reply()?;
     }
     let &[pid] = lab.serving().as_slice() else { bail!("not one serving process") };
-    let reading = settled(pid)?;
+    let mut reading = settled(pid)?;
+    reading.stolen_s = proc::stolen_s()? - stolen_before_s;
     write!(stream, "QUIT\r\n").context("send QUIT")?;
     reply()?;
     wait_reaped(lab)?;
@@ -93,7 +99,7 @@ fn settled(pid: u32) -> Result<Reading> {
         pause.pass(Duration::from_millis(10));
         let again_ns = read()?;
         if again_ns == cpu_ns {
-            return Ok(Reading { pid, t_ns: lab::journal::now_ns(), cpu_ns });
+            return Ok(Reading { pid, t_ns: lab::journal::now_ns(), cpu_ns, stolen_s: 0.0 });
         }
         cpu_ns = again_ns;
     }
@@ -114,6 +120,7 @@ impl Reading {
             kernel: lab::journal::seconds(self.cpu_ns),
             counter: lab::journal::seconds(number(next, "cpu_ns")),
             commands: before_quit.filter_map(cpu).sum(),
+            stolen: self.stolen_s,
         })
     }
 }

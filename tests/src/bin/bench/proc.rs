@@ -29,6 +29,13 @@ pub fn peak(pid: u32) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
 }
 
+/// Time that the hypervisor gave to others while this machine's processors had work: `steal` of `/proc/stat`, in whole ticks.
+pub fn stolen_s() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    let ticks: f64 = text.split_whitespace().nth(8).and_then(|field| field.parse().ok()).context("/proc/stat without steal")?;
+    Ok(ticks / TICKS_PER_S)
+}
+
 pub fn load_average() -> Result<String> {
     let text = std::fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
     Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
