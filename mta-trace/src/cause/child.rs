@@ -7,8 +7,8 @@ use mta_trace_common::syscalls::Call;
 
 pub(super) fn recognise(step: &Step, _present: Option<&Present>) -> Match {
     let is_wait = matches!(step.call, Some(Call::Wait4 | Call::Waitid));
-    let is_pipe = |object: Option<&Object>| matches!(object, Some(Object::File(path)) if path.starts_with("pipe:"));
-    let reads_pipe = step.is_receive() && is_pipe(step.object.as_ref())
+    let is_pipe = |object: Option<&Object>| object.is_some_and(Object::is_pipe);
+    let reads_pipe = step.is_receive() && step.parent.is_none() && is_pipe(step.object.as_ref())
         || step.is_poll() && !step.polled.is_empty() && step.polled.iter().all(|polled| is_pipe(polled.object.as_ref()));
     let is_child = is_wait || reads_pipe && step.has_child;
     if is_child && step.is_blocked { Match::Begins } else { Match::No }

@@ -10,6 +10,7 @@ mod file_io;
 mod file_lock;
 mod ident;
 mod milter;
+mod mta;
 mod network;
 mod outcome;
 mod outstanding;
@@ -58,6 +59,7 @@ static TABLE: &[Row] = &[
     Row { cause: Cause::FileLock, recognise: file_lock::recognise, explain: file_lock::explain },
     Row { cause: Cause::SpoolSync, recognise: spool_sync::recognise, explain: spool_sync::explain },
     Row { cause: Cause::Child, recognise: child::recognise, explain: child::explain },
+    Row { cause: Cause::Mta, recognise: mta::recognise, explain: mta::explain },
     Row { cause: Cause::FileIo, recognise: file_io::recognise, explain: file_io::explain },
     Row { cause: Cause::Network, recognise: network::recognise, explain: network::explain },
     Row { cause: Cause::Unknown, recognise: unknown::recognise, explain: unknown::explain },

@@ -14,6 +14,7 @@ mod milter;
 mod mta;
 mod nagle;
 mod network;
+mod parent;
 mod sasl;
 mod sleep;
 mod spool;
@@ -65,6 +66,7 @@ const FAMILIES: &[Family] = &[
     Family { cause: Cause::SpoolSync, rule: spool::rule, target: spool::directory, explain: spool::explain },
     Family { cause: Cause::FileIo, rule: file_io::rule, target: own_target, explain: file_io::explain },
     Family { cause: Cause::Child, rule: child::rule, target: own_target, explain: child::explain },
+    Family { cause: Cause::Mta, rule: parent::rule, target: own_target, explain: parent::explain },
     Family { cause: Cause::Sleep, rule: sleep::rule, target: own_target, explain: sleep::explain },
     Family { cause: Cause::Network, rule: network::rule, target: own_target, explain: network::explain },
 ];

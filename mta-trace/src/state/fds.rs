@@ -1,7 +1,7 @@
 //! A process's descriptors, as far as the events tell them.
 
 use crate::event::{Endpoint, Proto, SocketId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A socket behind a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,21 +45,35 @@ impl Object {
             Self::File(_) => None,
         }
     }
+
+    /// Whether it is one end of a pipe.
+    pub fn is_pipe(&self) -> bool {
+        matches!(self, Self::File(path) if path.starts_with("pipe:"))
+    }
 }
 
 /// Descriptors.
 #[derive(Clone, Debug, Default)]
-pub struct Fds(BTreeMap<i32, Object>);
+pub struct Fds {
+    objects: BTreeMap<i32, Object>,
+    /// Those that were open already when the process was forked.
+    inherited: BTreeSet<i32>,
+}
 
 impl Fds {
     /// What is behind it.
     pub fn object(&self, fd: i32) -> Option<&Object> {
-        self.0.get(&fd)
+        self.objects.get(&fd)
+    }
+
+    /// Whether it is a pipe that existed when the process was forked: who is at its other end, the parent decided.
+    pub fn is_inherited_pipe(&self, fd: i32) -> bool {
+        self.inherited.contains(&fd) && self.object(fd).is_some_and(Object::is_pipe)
     }
 
     /// Whether one of them is this socket.
     pub fn holds(&self, inode: u64) -> bool {
-        self.0.values().any(|object| object.socket().is_some_and(|socket| socket.inode == inode))
+        self.objects.values().any(|object| object.socket().is_some_and(|socket| socket.inode == inode))
     }
 
     pub(super) fn set(&mut self, fd: i32, object: Object) {
@@ -72,10 +86,20 @@ impl Fds {
             }
             (object, _) => object,
         };
-        self.0.insert(fd, object);
+        if self.object(fd) != Some(&object) {
+            self.inherited.remove(&fd);
+        }
+        self.objects.insert(fd, object);
     }
 
     pub(super) fn close(&mut self, first: i32, last: i32) {
-        self.0.retain(|&fd, _| fd < first || fd > last);
+        let is_open = |fd: i32| fd < first || fd > last;
+        self.objects.retain(|&fd, _| is_open(fd));
+        self.inherited.retain(|&fd| is_open(fd));
+    }
+
+    /// What a forked process begins with (fork(2)).
+    pub(super) fn forked(&self) -> Self {
+        Self { objects: self.objects.clone(), inherited: self.objects.keys().copied().collect() }
     }
 }

@@ -114,7 +114,7 @@ impl State {
             comm: fork.comm.clone(),
             cwd: parent.cwd.clone(),
             role: if fork.traced { Role::Traced } else { Role::Known },
-            fds: parent.fds.clone(),
+            fds: parent.fds.forked(),
             // Alarms are not inherited.
             timer: None,
             exited_at: None,

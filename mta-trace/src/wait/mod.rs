@@ -82,6 +82,8 @@ pub struct Step {
     pub owes_greeting: bool,
     /// `PID COMM` of the child that it waited for.
     pub child: Option<String>,
+    /// `PID COMM` of the parent, whose pipe it reads: one that was open when the process was forked.
+    pub parent: Option<String>,
     /// The process had a child that lived when it began.
     pub has_child: bool,
     /// The file system is what blocked, outside hooked calls.
@@ -117,6 +119,7 @@ impl Step {
         step.is_milter = sys.milter;
         step.timer_ns = process.and_then(|process| timer_that_ended(sys, process));
         step.child = child_of(sys, place.state);
+        step.parent = parent_of(sys, place.state);
         step.locate(sys.pid, place);
         step.dns = step.message();
         step
@@ -177,6 +180,7 @@ impl Step {
             awaits_client: false,
             owes_greeting: false,
             child: None,
+            parent: None,
             has_child: false,
             is_file_system: false,
         }
@@ -365,6 +369,13 @@ fn timer_that_ended(sys: &Sys, process: &Proc) -> Option<u64> {
     let timer = process.timer.filter(|_| sys.is_interrupted())?;
     let expiry = timer.set.saturating_add(timer.after_ns);
     (expiry.abs_diff(sys.t) <= TIMER_SLACK_NS).then_some(timer.after_ns)
+}
+
+fn parent_of(sys: &Sys, state: &State) -> Option<String> {
+    let process = state.process(sys.pid)?;
+    let is_its_pipe = is_receive(sys.call) && sys.args.fd.is_some_and(|fd| process.fds.is_inherited_pipe(fd));
+    let parent = state.process(process.ppid).filter(|_| is_its_pipe)?;
+    Some(format!("{} {}", process.ppid, parent.comm).trim_end().to_owned())
 }
 
 fn child_of(sys: &Sys, state: &State) -> Option<String> {

@@ -507,6 +507,36 @@ fn regress_a_pipe_from_a_child() {
     assert_eq!(with_child(false)[0].cause, Cause::Unknown);
 }
 
+/// sendmail's daemon lets its child wait at a pipe until it has taken note of it: on a busy machine that was `unknown`.
+#[test]
+fn regress_a_pipe_from_the_daemon() {
+    let greeting = |is_its_own: bool| {
+        let mut trace = Trace::empty();
+        trace.accept(CLIENT_INODE, "10.99.0.1:54712");
+        let open_pipe = |trace: &mut Trace| {
+            let pipe = trace.call(Call::Pipe2, 0);
+            (pipe.args.fd, pipe.args.fd2) = (Some(8), Some(9));
+        };
+        open_pipe(&mut trace);
+        trace.fork(CHILD, true);
+        trace.pid = CHILD;
+        if is_its_own {
+            trace.close(8);
+            open_pipe(&mut trace);
+        }
+        trace.close(9);
+        trace.blocked(Call::Read, 0, 2 * SECOND).args.fd = Some(8);
+        trace.reply("220 hi\r\n");
+        trace.quit();
+        command(&trace.session(), "CONNECT").waits[0].clone()
+    };
+    let wait = greeting(false);
+    let daemon = format!("{DAEMON} sendmail");
+    assert_eq!((wait.cause, wait.target, wait.descriptor.as_deref()), (Cause::Mta, Some(daemon), Some("fd 8: pipe:[9->8]")));
+    // A pipe of its own under the same numbers leads elsewhere.
+    assert_eq!(greeting(true).cause, Cause::Unknown);
+}
+
 /// sendmail reads its mailer's pipe to the end, which comes when the mailer has ended.
 #[test]
 fn regress_a_child_that_ends_while_it_is_waited_for() {
