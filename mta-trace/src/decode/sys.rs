@@ -51,7 +51,9 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         args: if is(FLAG_PATH) { Args { path: path_of_file(data), ..arguments(call, registers, &[]) } } else { arguments(call, registers, data) },
         ret: *ret,
         start: (*since != 0).then_some(*since),
-        at: super::counters(head),
+        cpu_ns: head.cpu,
+        blocked_ns: head.blocked,
+        rq_ns: head.runqueue,
         at_start: (*since != 0).then(|| Counters {
             cpu_ns: *cpu_since,
             blocked_ns: head.blocked.saturating_sub(*blocked_in),

@@ -216,9 +216,12 @@ pub struct Sys {
     /// When it first blocked; absent if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<u64>,
-    /// The thread's counters at `t`.
-    #[serde(flatten)]
-    pub at: Counters,
+    /// The thread's [`Counters`] at `t`, ns: fields of their own, since nearly all lines are calls and serde reads a flattened structure slowly.
+    pub cpu_ns: u64,
+    /// Blocked.
+    pub blocked_ns: u64,
+    /// Runnable, waiting for a CPU.
+    pub rq_ns: u64,
     /// The thread's counters at `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_start: Option<Counters>,
@@ -249,6 +252,12 @@ pub struct Sys {
 }
 
 impl Sys {
+    /// The thread's counters when it returned.
+    pub fn at(&self) -> Counters {
+        let Self { cpu_ns, blocked_ns, rq_ns, .. } = *self;
+        Counters { cpu_ns, blocked_ns, rq_ns }
+    }
+
     /// Whether a signal ended it (`-EINTR` and the kernel's restart codes).
     pub fn is_interrupted(&self) -> bool {
         self.ret == -4 || (-516..=-512).contains(&self.ret)

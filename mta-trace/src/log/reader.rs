@@ -2,6 +2,7 @@
 
 use super::{Error, decode};
 use crate::event::{LOG_SCHEMA, Record};
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, stdin};
 
@@ -102,7 +103,8 @@ impl Reader {
             if !is_whole && u64::try_from(bytes.len()).is_ok_and(|len| len >= MAX_LINE_BYTES) {
                 self.skip_line()?;
             }
-            let text = String::from_utf8_lossy(&bytes);
+            // Checked at once first: the lossy way looks at every byte by itself.
+            let text = std::str::from_utf8(&bytes).map_or_else(|_| String::from_utf8_lossy(&bytes), Cow::Borrowed);
             if !text.trim().is_empty() {
                 return self.item(text.trim(), is_whole).map(Some);
             }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{Counters, Proto, SocketId};
+use crate::event::{Proto, SocketId};
 
 fn sys(call: Call, ret: i64, args: Args) -> Sys {
     Sys {
@@ -10,7 +10,9 @@ fn sys(call: Call, ret: i64, args: Args) -> Sys {
         args,
         ret,
         start: None,
-        at: Counters::default(),
+        cpu_ns: 0,
+        blocked_ns: 0,
+        rq_ns: 0,
         at_start: None,
         socket: None,
         peer: None,

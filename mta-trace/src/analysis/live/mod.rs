@@ -74,8 +74,8 @@ pub(super) struct Live {
 impl Live {
     /// A session that was accepted.
     pub fn accepted(number: usize, sys: &Sys, socket: &SocketId, peer: &Endpoint, context: &Context<'_>) -> Self {
-        let chain = Chain::new(sys.at);
-        let start = chain.mark(sys.t, sys.at);
+        let chain = Chain::new(sys.at());
+        let start = chain.mark(sys.t, sys.at());
         let mut live = Self::new(number, socket, sys.pid, start, Start::Accept, context);
         live.chain = chain;
         live.tid = sys.tid;
@@ -189,9 +189,9 @@ impl Live {
             if self.is_before_ready(sys.t) {
                 return self.before_ready(sys, context);
             }
-            self.settle_seed(sys.start.zip(sys.at_start), sys.t, sys.at);
+            self.settle_seed(sys.start.zip(sys.at_start), sys.t, sys.at());
             let last = self.last;
-            let to = self.advance(sys.t, sys.at);
+            let to = self.advance(sys.t, sys.at());
             let from = self.begin_of(sys.start, sys.at_start, to, &last);
             let step = Step::of_call(sys, from, to, self.place(context));
             self.restartable(step, sys, context);
@@ -348,7 +348,7 @@ impl Live {
     /// What a seeded session does while hooks are still being attached: not counted, but the look-up that it
     /// has begun may be the one in which it then waits.
     fn before_ready(&mut self, sys: &Sys, context: &Context<'_>) {
-        let to = self.chain.mark(sys.t, sys.at);
+        let to = self.chain.mark(sys.t, sys.at());
         let from = match (sys.start, sys.at_start) {
             (Some(t), Some(at)) => self.chain.mark(t, at),
             _ => to,

@@ -172,7 +172,7 @@ fn a_page_fault_does_not_split_a_lookup() {
         trace.poll(4, 0, 5 * SECOND);
         let since = trace.t;
         let fault = trace.blocked(Call::Read, 0, 3 * MS);
-        let (t, at, at_start) = (fault.t, fault.at, fault.at_start);
+        let (t, at, at_start) = (fault.t, fault.at(), fault.at_start);
         trace.records.pop();
         trace.records.push(Record::Block(Block {
             t,

@@ -226,11 +226,11 @@ fn a_reply_that_the_client_does_not_read_is_its_time() {
 
 /// A page fault, or a call that only the scheduler saw (`newfstatat`).
 fn file_system(trace: &mut Trace, nr: i64, ns: u64) {
-    let (since, at_start) = (trace.t, trace.call(Call::Alarm, 0).at);
+    let (since, at_start) = (trace.t, trace.call(Call::Alarm, 0).at());
     trace.records.pop();
     trace.short_wait(ns);
     let end = trace.call(Call::Alarm, 0);
-    let (t, at) = (end.t, end.at);
+    let (t, at) = (end.t, end.at());
     trace.records.pop();
     let cause = (nr < 0).then(|| "page-fault".to_owned());
     trace.records.push(Record::Block(Block {
