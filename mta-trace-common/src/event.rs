@@ -244,9 +244,11 @@ pub enum Loss {
     Fault = 2,
     /// A table was full.
     Tables = 3,
+    /// A thread was found running although the switch to it was not seen: what it waited for ends where it was found.
+    Switches = 4,
 }
 /// Number of `Loss` causes.
-pub const LOSSES: u32 = 4;
+pub const LOSSES: u32 = 5;
 
 const _: () = {
     assert!(size_of::<Head>() == 48);

@@ -17,6 +17,9 @@ pub struct Report {
     pub tool: Tool,
     /// How complete it is.
     pub log: LogSummary,
+    /// What the daemon did with connections that never became sessions; absent: nothing that would have to be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<DaemonReport>,
     /// In the order in which they began.
     pub sessions: Vec<Session>,
     /// What a long trace keeps only the sums of.
@@ -30,6 +33,54 @@ impl Report {
         let kept = u64::try_from(self.sessions.len()).unwrap_or(u64::MAX);
         kept.saturating_add(self.left_out.as_ref().map_or(0, |left_out| left_out.sessions))
     }
+}
+
+/// What happened before `accept`, seen from outside.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DaemonReport {
+    /// Accepting process.
+    pub pid: u32,
+    /// Connections that did not fit into a listen queue of its network namespace while the trace lasted.
+    pub listen_overflows: u64,
+    /// Connections that were dropped there for whatever reason.
+    pub listen_drops: u64,
+    /// What it said of new connections, one after another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<DaemonState>,
+    /// What to look at, worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<DaemonFinding>,
+}
+
+/// What the daemon's title said for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DaemonState {
+    /// Its words (`rejecting connections on daemon MTA: 20 children, max 20`).
+    pub state: String,
+    /// When it was first seen, RFC 3339.
+    pub started: String,
+    /// How long, s; it is looked at once a second.
+    pub elapsed_s: f64,
+}
+
+/// A [`Finding`] that belongs to no session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DaemonFinding {
+    /// Name of the rule.
+    pub rule: String,
+    /// How grave.
+    pub severity: Severity,
+    /// How long it lasted, s; 0 where that is not known.
+    pub elapsed_s: f64,
+    /// One sentence.
+    pub summary: String,
+    /// What was seen.
+    pub evidence: String,
+    /// The setting to look at.
+    pub remedy: String,
+    /// A command to confirm it by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
 }
 
 /// Sessions of which the report holds only the sums: those that cost least.
@@ -80,19 +131,17 @@ pub struct LogSummary {
     #[serde(default, skip_serializing_if = "crate::event::is_false")]
     pub unfinished: bool,
     /// Lines of the log that could not be read.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub unreadable: u64,
     /// Records or kinds that this version does not know.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub unknown: u64,
+    /// Waits whose end was seen late, since the scheduler's switch was not: at the thread's next call.
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
+    pub switches: u64,
     /// Accepted connections whose peer did not match `--client`.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub unmatched: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(n: &u64) -> bool {
-    *n == 0
 }
 
 /// How a session ended.

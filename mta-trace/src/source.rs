@@ -4,7 +4,7 @@
 
 use crate::{
     decode,
-    event::{Clock, End, Header, LOG_SCHEMA, Loss, Record, Target},
+    event::{Clock, Daemon, End, Header, LOG_SCHEMA, Loss, Record, Target},
     kernel,
     options::AttachOptions,
 };
@@ -14,6 +14,8 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// Records that nobody was woken for are looked at this often.
 const LOOK: Duration = Duration::from_millis(50);
+/// The daemon is looked at this often: sendmail defers connections for a second at a time.
+const DAEMON_NS: u64 = 250_000_000;
 /// A clock record this often.
 const HOUSEKEEPING_NS: u64 = 1_000_000_000;
 
@@ -24,6 +26,9 @@ pub struct LiveTrace {
     header: Header,
     loss: Loss,
     housekeeping: u64,
+    /// As it was last told, and when it was looked at.
+    daemon: Option<Daemon>,
+    looked: u64,
     dump: Option<File>,
 }
 
@@ -35,7 +40,8 @@ pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
     let fd = trace.as_fd().try_clone_to_owned().map_err(|error| watch(&error))?;
     #[expect(deprecated, reason = "its successor is unsafe; an `OwnedFd` that nobody else has keeps the promise that it asks for")]
     let ready = AsyncFd::with_interest(fd, Interest::READABLE).map_err(|error| watch(&error))?;
-    Ok(LiveTrace { trace, ready, header, loss: Loss::default(), housekeeping: kernel::now_ns(), dump })
+    let daemon = trace.seeds.iter().find_map(|seed| if let Record::Daemon(daemon) = seed { Some(daemon.clone()) } else { None });
+    Ok(LiveTrace { trace, ready, header, loss: Loss::default(), housekeeping: kernel::now_ns(), daemon, looked: 0, dump })
 }
 
 fn watch(error: &std::io::Error) -> kernel::Error {
@@ -96,13 +102,29 @@ impl LiveTrace {
             self.housekeeping = now;
             records.push(Record::Clock(Clock { t: now, wall_ns: kernel::boot_to_wall_ns().saturating_add_unsigned(now) }));
         }
+        if now.saturating_sub(self.looked) >= DAEMON_NS {
+            self.looked = now;
+            records.extend(self.daemon());
+        }
         records
+    }
+
+    /// The daemon, if it is found to have changed.
+    fn daemon(&mut self) -> Option<Record> {
+        // One that has ended says nothing any more.
+        let now = self.trace.daemon().filter(|_| self.trace.is_target_alive())?;
+        let is_same = |known: &Daemon| Daemon { t: now.t, ..known.clone() } == now;
+        if self.daemon.as_ref().is_some_and(is_same) {
+            return None;
+        }
+        self.daemon = Some(now.clone());
+        Some(Record::Daemon(now))
     }
 
     /// The counts of what was lost, if they have changed.
     fn loss(&mut self, t: u64) -> Option<Loss> {
-        let [ring, truncated, fault, tables] = self.trace.loss();
-        let loss = Loss { t, ring, truncated, fault, tables };
+        let [ring, truncated, fault, tables, switches] = self.trace.loss();
+        let loss = Loss { t, ring, truncated, fault, tables, switches };
         let is_new = Loss { t: self.loss.t, ..loss } != self.loss;
         self.loss = loss;
         is_new.then_some(loss)
@@ -134,6 +156,7 @@ impl LiveTrace {
     pub fn stop(mut self, reason: &str) -> Vec<Record> {
         let mut records = self.drain();
         records.extend(self.waiting(0));
+        records.extend(self.daemon());
         let t = kernel::now_ns();
         records.extend(self.loss(t).map(Record::Loss));
         records.push(Record::End(End { t, reason: reason.to_owned() }));

@@ -244,3 +244,15 @@ pub fn connect(from: SocketAddr, to: SocketAddr) -> Result<(TcpStream, u64)> {
     rustix::net::connect(&socket, &to).with_context(|| format!("connect to {to}"))?;
     Ok((socket.into(), begun_ns))
 }
+
+/// Sends a SYN and waits for nothing: whether there is room for the connection is the server's affair.
+pub fn begin_to_connect(from: SocketAddr, to: SocketAddr) -> Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None).context("socket")?;
+    rustix::net::bind(&socket, &from).with_context(|| format!("bind {from}"))?;
+    match rustix::net::connect(&socket, &to) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error).with_context(|| format!("connect to {to}")),
+    }
+}

@@ -31,6 +31,10 @@ pub fn problems(scenario: &Scenario, played: &Played, events: &[Event], report: 
     let expect = &scenario.expect;
     let mut problems = session_problems(expect, played, report, session);
     problems.extend(backlog_problem(expect, events, session));
+    let of_daemon: Vec<&String> = report.daemon.findings.iter().map(|finding| &finding.rule).collect();
+    if of_daemon != expect.daemon_findings.iter().collect::<Vec<_>>() {
+        problems.push(format!("expected the daemon's findings {:?}, found {of_daemon:?}", expect.daemon_findings));
+    }
     let verbs: Vec<String> = expect.commands.iter().map(|command| command.verb.clone()).collect();
     let found: Vec<&str> = session.commands.iter().map(|command| command.verb.as_str()).collect();
     let compared = if expect.open_ended { found.get(..verbs.len()).unwrap_or(&found) } else { &found };

@@ -144,9 +144,15 @@ impl Lab {
             limit: Duration::from_secs(self.scenario.time_limit_s),
             act: &|step| self.act(step),
         };
+        let mut crowd = Vec::new();
         let connect = || {
             self.stop_daemon()?;
-            self.pair.client.run(|| client::connect(from, to))
+            let connected = self.pair.client.run(|| client::connect(from, to))?;
+            let beside = SocketAddr::from(([10, 99, 0, 4], 0));
+            for _ in 0..self.scenario.sendmail.crowd {
+                crowd.push(self.pair.client.run(|| client::begin_to_connect(beside, to))?);
+            }
+            Ok(connected)
         };
         client::play(dialogue, &around, connect, on_line)
     }

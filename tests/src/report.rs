@@ -6,7 +6,22 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 pub struct Report {
     pub log: Log,
+    #[serde(default)]
+    pub daemon: Daemon,
     pub sessions: Vec<Session>,
+}
+
+/// What the daemon did besides.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Daemon {
+    #[serde(default)]
+    pub findings: Vec<DaemonFinding>,
+}
+
+/// A finding that belongs to no session.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DaemonFinding {
+    pub rule: String,
 }
 
 /// What was lost.

@@ -73,6 +73,10 @@ pub struct Sendmail {
     pub tls: bool,
     /// The daemon is stopped when the client connects, and goes on so much later.
     pub stopped_s: f64,
+    /// Length of the listen queue (`Listen=`), 0: sendmail's own.
+    pub listen_queue: u32,
+    /// So many more clients connect then, from 10.99.0.4, and wait until the session is over.
+    pub crowd: u32,
 }
 
 /// The name servers and their rules.
@@ -346,6 +350,8 @@ pub struct Expect {
     pub open_ended: bool,
     /// Rules of findings about the whole session, whatever command they name.
     pub findings_anywhere: Vec<String>,
+    /// Rules of the findings that belong to no session, the only ones.
+    pub daemon_findings: Vec<String>,
     /// Rules of findings that may be there, where a busy machine decides about it.
     pub findings_maybe: Vec<String>,
 }

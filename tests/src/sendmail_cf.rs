@@ -122,7 +122,7 @@ fn make_cf(etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()> {
 }
 
 fn mc_text(scenario: &Scenario) -> String {
-    let Sendmail { features, define, mc, access: _, listen, tls, stopped_s: _ } = &scenario.sendmail;
+    let Sendmail { features, define, mc, access: _, listen, tls, stopped_s: _, listen_queue, crowd: _ } = &scenario.sendmail;
     let mut text = String::from("VERSIONID(`mta-trace lab')\nOSTYPE(`linux')\n");
     let defaults = [
         ("confDOMAIN_NAME", HOSTNAME),
@@ -164,7 +164,8 @@ fn mc_text(scenario: &Scenario) -> String {
     let listen = if listen.is_empty() { &default_listen[..] } else { listen };
     for (index, address) in listen.iter().enumerate() {
         let family = if address.contains(':') { "inet6" } else { "inet" };
-        let _ = writeln!(text, "DAEMON_OPTIONS(`Name=MTA{index}, Family={family}, Addr={address}, Port=smtp')dnl");
+        let queue = if *listen_queue == 0 { String::new() } else { format!(", Listen={listen_queue}") };
+        let _ = writeln!(text, "DAEMON_OPTIONS(`Name=MTA{index}, Family={family}, Addr={address}, Port=smtp{queue}')dnl");
     }
     if let Some(milter) = &scenario.milter {
         let socket = if milter.is_unix { "local:/run/milter".to_owned() } else { format!("inet:{}@10.99.0.1", crate::milter::PORT) };

@@ -5,13 +5,13 @@
 
 use super::{net, plain, poll, sched};
 use crate::{
-    emit::{Which, copy_words},
+    emit::{Which, copy_words, now},
     maps::{CALLS, THREADS, offset},
     task,
 };
 use core::mem::MaybeUninit;
 use mta_trace_common::{
-    config::{Done, REGS_WORDS, ROLE_DAEMON, ROLE_OTHER, Thread},
+    config::{Done, REGS_WORDS, ROLE_DAEMON, ROLE_OTHER, STATE_CPU, Thread},
     syscalls::{Capture, Emit, Word},
 };
 
@@ -34,6 +34,9 @@ pub fn completed(regs: u64, ret: i64, tid: u32, word: Word) {
     // SAFETY: map values live as long as the program runs. Besides this program only the scheduler's hooks change the entry, and they
     // run when the thread does not.
     let thread = unsafe { &mut *thread };
+    if thread.state != STATE_CPU {
+        sched::catch_up(thread, now());
+    }
     // What is told only when it was slow did not block, and nothing is to be put in order: the most frequent case.
     if thread.since == 0 && word.emits(Emit::Slow) {
         return;

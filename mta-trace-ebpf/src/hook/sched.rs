@@ -8,13 +8,13 @@ use super::{call, poll};
 use crate::{
     emit::{head, now, reserve, submit},
     filter::is_traced,
-    maps::{THREADS, offset, setting},
+    maps::{THREADS, count, offset, setting},
     task,
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use mta_trace_common::{
     config::{ROLE_DAEMON, ROLE_OTHER, STATE_BLOCKED, STATE_CPU, STATE_RUNNABLE, Thread},
-    event::{Block, KIND_BLOCK},
+    event::{Block, KIND_BLOCK, Loss},
 };
 
 #[btf_tracepoint(function = "sched_switch")]
@@ -37,6 +37,9 @@ fn switch_out(ctx: &BtfTracePointContext, tid: u32) {
     let thread = unsafe { &mut *thread };
     thread.is_new = 0;
     let t = now();
+    if thread.state != STATE_CPU {
+        catch_up(thread, t);
+    }
     thread.cpu += t.saturating_sub(thread.last);
     thread.last = t;
     let preempted = ctx.arg::<u64>(0) & 0xff != 0;
@@ -64,21 +67,35 @@ fn switch_in(tid: u32) {
     // SAFETY: the thread comes to this CPU; its run queue is locked.
     let thread = unsafe { &mut *thread };
     thread.is_new = 0;
-    let t = now();
-    let passed = t.saturating_sub(thread.last);
-    if thread.state == STATE_BLOCKED {
-        thread.blocked += passed;
-        thread.blocked_in += passed;
-    } else {
-        thread.runqueue += passed;
-    }
-    thread.last = t;
-    thread.state = STATE_CPU;
+    arrive(thread, now());
     if thread.since == 0 || call::word(thread.nr).is_hooked() {
         return;
     }
     report_outside(thread, tid);
     thread.since = 0;
+}
+
+/// The thread is found running although the switch to it was not seen: without this its wait would be lost. Seen on Linux 6.18 about once in
+/// a thousand sessions, while other programs were being loaded; the kernel counts no run of the hook as missed then.
+#[inline(always)]
+pub fn catch_up(thread: &mut Thread, t: u64) {
+    count(Loss::Switches);
+    arrive(thread, t);
+}
+
+/// The thread runs from now on: what passed since it was seen last counts for the state that it was in then.
+#[inline(always)]
+fn arrive(thread: &mut Thread, t: u64) {
+    let passed = t.saturating_sub(thread.last);
+    if thread.state == STATE_BLOCKED {
+        thread.blocked += passed;
+        thread.blocked_in += passed;
+    } else if thread.state == STATE_RUNNABLE {
+        thread.runqueue += passed;
+    }
+    // Else it was switched out unseen: nobody knows what it did since, and nothing is claimed.
+    thread.last = t;
+    thread.state = STATE_CPU;
 }
 
 /// Reports a block that no hooked call tells of.

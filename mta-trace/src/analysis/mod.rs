@@ -3,6 +3,7 @@
 //! It knows the order of the stages and nothing else: state, session, wait, cause, diagnosis. Invariant: pure, no I/O and
 //! no clock; what it says depends on the records alone, so that a replayed log gives the report of the live trace.
 
+mod daemon;
 mod kept;
 mod live;
 
@@ -10,6 +11,7 @@ use crate::event::{Block, Clock, Exit, Fork, Header, Loss, Record, SeedFd, SeedP
 use crate::report::{LogSummary, REPORT_SCHEMA, Report, Tool};
 use crate::state::{Role, State};
 use crate::update::Update;
+use daemon::Watch;
 use kept::Kept;
 use live::{Context, Live};
 use mta_trace_common::syscalls::Call;
@@ -66,6 +68,7 @@ pub struct Analysis {
     has_end: bool,
     /// Time that connections waited in the listen backlog, by peer, until their accept is seen.
     backlog: HashMap<String, u64>,
+    daemon: Watch,
     /// Sessions that had begun before the trace: their processes, until their socket is told.
     seeds: HashMap<u32, SeedProc>,
 }
@@ -84,6 +87,7 @@ impl Analysis {
     /// Takes the next record.
     pub fn feed(&mut self, record: &Record, updates: &mut Vec<Update>) {
         self.count(record);
+        self.daemon.reach(record.t());
         match record {
             Record::Header(header) => self.known.header = Some(header.clone()),
             Record::SeedProc(seed) => self.seed_process(seed),
@@ -98,6 +102,7 @@ impl Analysis {
                 let waited = backlog.t.saturating_sub(backlog.since);
                 self.waited_in_backlog(&backlog.peer.to_string(), waited);
             }
+            Record::Daemon(daemon) => self.daemon.see(daemon, &self.known.context()),
             Record::Loss(loss) => self.known.count_loss(*loss),
             Record::Clock(clock) => self.known.clock = Some(*clock),
             Record::End(_) => self.has_end = true,
@@ -119,9 +124,12 @@ impl Analysis {
             lost: self.known.lost(),
             truncated: self.known.loss.truncated.saturating_add(self.known.loss.fault),
             unfinished: !self.has_end,
+            switches: self.known.loss.switches,
             ..self.known.summary
         };
-        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, sessions, left_out }
+        let mta = self.known.header.as_ref().map_or("", |header| &header.target.mta);
+        let daemon = self.daemon.conclude(mta);
+        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, daemon, sessions, left_out }
     }
 
     /// How many matched sessions have ended.
@@ -152,6 +160,7 @@ impl Analysis {
             | Record::SeedProc(_)
             | Record::SeedFd(_)
             | Record::SeedFile(_)
+            | Record::Daemon(_)
             | Record::Loss(_)
             | Record::Clock(_)
             | Record::End(_) => false,

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod child;
+mod daemon;
 mod dns;
 mod file_io;
 mod ident;
@@ -20,6 +21,8 @@ mod sleep;
 mod spool;
 mod text;
 mod unknown;
+
+pub use daemon::of_daemon;
 
 use crate::report::{Cause, Command, Finding, Outcome, Session, Severity, Wait};
 use mta::{Advice, Check};

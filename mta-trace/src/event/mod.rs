@@ -50,6 +50,9 @@ pub enum Record {
     /// A connection waited in the listen backlog before it was accepted.
     #[serde(rename = "accept-backlog")]
     Backlog(Backlog),
+    /// What the daemon says of itself, and the kernel of its listen queues.
+    #[serde(rename = "daemon")]
+    Daemon(Daemon),
     /// Cumulative counts of what could not be reported.
     #[serde(rename = "loss")]
     Loss(Loss),
@@ -75,6 +78,7 @@ impl Record {
             Self::Exec(it) => Some(it.t),
             Self::Exit(it) => Some(it.t),
             Self::Backlog(it) => Some(it.t),
+            Self::Daemon(it) => Some(it.t),
             Self::Loss(it) => Some(it.t),
             Self::Clock(it) => Some(it.t),
             Self::End(it) => Some(it.t),
@@ -404,6 +408,22 @@ pub struct Backlog {
     pub since: u64,
 }
 
+/// See [`Record::Daemon`]: as it was when the trace began, and whenever it was found to have changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// When it was looked at.
+    pub t: u64,
+    /// Thread group id.
+    pub pid: u32,
+    /// What its title says of new connections, of a mail server that tells there (`accepting connections`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Connections that did not fit into a listen queue of its network namespace (`ListenOverflows` in /proc/PID/net/netstat), since it exists.
+    pub listen_overflows: u64,
+    /// Connections that were dropped there for whatever reason (`ListenDrops`).
+    pub listen_drops: u64,
+}
+
 /// See [`Record::Loss`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
@@ -417,6 +437,9 @@ pub struct Loss {
     pub fault: u64,
     /// Events lost because a table was full.
     pub tables: u64,
+    /// Switches of the scheduler to a traced thread that were not seen: what it waited for ends at its next hook.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub switches: u64,
 }
 
 /// See [`Record::Clock`].
@@ -460,6 +483,11 @@ mod call_name {
         let name = Cow::<str>::deserialize(deserializer)?;
         Call::by_name(&name).ok_or_else(|| D::Error::custom(format!("no such system call in the table: {name}")))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(crate) fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -4,6 +4,7 @@
 //! module that knows aya, BTF and /proc. Not here: what a record means (`decode/`).
 
 mod btf;
+mod daemon;
 mod diagnostics;
 mod error;
 mod object;
@@ -19,13 +20,14 @@ pub use proc::{Sockets, is_initial_pid_namespace, pid_inside, socket_behind};
 pub use target::Target;
 
 use crate::{
-    event::{Endpoint, Record},
+    event::{Daemon, Endpoint, Record},
     options::AttachOptions,
 };
 use aya::maps::{MapData, RingBuf};
 use diagnostics::Diagnostics;
 use mta_trace_common::{
     config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_SESSION, Request, STATE_BLOCKED, Settings, Thread},
+    event::LOSSES,
     smtp::{MODE_UNKNOWN, Scanner},
 };
 use object::Object;
@@ -94,6 +96,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     let mut seeds = Vec::new();
     if is_daemon {
         seeds.push(seed::process(target.pid, "daemon"));
+        seeds.push(Record::Daemon(daemon::look(target.pid, target.mta)));
         trace(&mut object, target.pid, ROLE_DAEMON, 0)?;
     }
     let hooks = object.attach_calls(options.hooks)?;
@@ -187,7 +190,7 @@ impl Trace {
     }
 
     /// Counts of what could not be reported, by `mta_trace_common::event::Loss`.
-    pub fn loss(&self) -> [u64; 4] {
+    pub fn loss(&self) -> [u64; LOSSES as usize] {
         self.object.loss()
     }
 
@@ -199,6 +202,11 @@ impl Trace {
         };
         let threads = self.object.threads();
         threads.into_iter().filter(|(_, thread)| is_blocked(thread)).map(|(tid, thread)| (tid, thread, self.object.arguments(&thread))).collect()
+    }
+
+    /// The daemon as it is now, if the target is one.
+    pub fn daemon(&self) -> Option<Daemon> {
+        (!self.target.listening.is_empty()).then(|| daemon::look(self.target.pid, self.target.mta))
     }
 
     /// Whether the target still exists, or sessions that it began.

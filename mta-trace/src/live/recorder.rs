@@ -39,7 +39,13 @@ impl Recorder {
     /// Takes a record; gives what is to be written now.
     pub fn take(&mut self, record: &Record) -> Vec<Record> {
         match record {
-            Record::Header(_) | Record::SeedFd(_) | Record::SeedFile(_) | Record::Loss(_) | Record::Malformed(_) | Record::End(_) => {
+            Record::Header(_)
+            | Record::SeedFd(_)
+            | Record::SeedFile(_)
+            | Record::Daemon(_)
+            | Record::Loss(_)
+            | Record::Malformed(_)
+            | Record::End(_) => {
                 return vec![record.clone()];
             }
             Record::SeedProc(seed) => {

@@ -253,7 +253,10 @@ fn record() -> impl Strategy<Value = Record> {
         ),
         1 => (any::<(u64, u64)>(), endpoint()).prop_map(|((t, since), peer)| Record::Backlog(Backlog { t, peer, since })),
         1 => any::<(u64, i64)>().prop_map(|(t, wall_ns)| Record::Clock(Clock { t, wall_ns })),
-        1 => any::<[u64; 5]>().prop_map(|[t, ring, truncated, fault, tables]| Record::Loss(Loss { t, ring, truncated, fault, tables })),
+        1 => (any::<u64>(), any::<u32>(), proptest::option::of(text()), any::<[u64; 2]>()).prop_map(
+            |(t, pid, state, [listen_overflows, listen_drops])| Record::Daemon(Daemon { t, pid, state, listen_overflows, listen_drops })
+        ),
+        1 => any::<[u64; 6]>().prop_map(|[t, ring, truncated, fault, tables, switches]| Record::Loss(Loss { t, ring, truncated, fault, tables, switches })),
         1 => (text(), bytes()).prop_map(|(reason, malformed)| Record::Malformed(Malformed { reason, malformed })),
         1 => (any::<(u32, u32)>(), text(), proptest::option::of(text())).prop_map(|((pid, ppid), comm, verb)| Record::SeedProc(SeedProc {
             pid, ppid, exe: comm.clone(), comm, cwd: verb.clone(), role: None, verb, call: None, fd: Some(3)

@@ -17,6 +17,7 @@ pub fn report(sessions: Vec<Session>) -> Report {
         schema: REPORT_SCHEMA.to_owned(),
         tool: Tool { version: "0.1.0".to_owned(), kernel: "6.1.0".to_owned(), hooks: "tracepoint".to_owned() },
         log: LogSummary { events: 812, ..LogSummary::default() },
+        daemon: None,
         sessions,
         left_out: None,
     }

@@ -10,7 +10,7 @@ use super::{
     strace_args::{arguments, bytes, fd},
     words::{LINE, answered, breakdown, said},
 };
-use crate::event::{Block, Exit, Proto, Record, SocketId, Sys};
+use crate::event::{Block, Daemon, Exit, Proto, Record, SocketId, Sys};
 use crate::state::{closed_range, is_duplicate, pipe};
 use crate::update::Update;
 use mta_trace_common::syscalls::Call;
@@ -76,6 +76,7 @@ impl<W: Write> Strace<W> {
             Record::Malformed(malformed) => {
                 writeln!(self.out, "--- a record could not be decoded: {} ---", escape(&malformed.reason))
             }
+            Record::Daemon(daemon) => self.daemon(daemon),
             Record::SeedProc(_) | Record::SeedFile(_) | Record::Backlog(_) | Record::Loss(_) | Record::End(_) => Ok(()),
         }
     }
@@ -106,6 +107,12 @@ impl<W: Write> Strace<W> {
     /// Writes what is buffered.
     pub fn finish(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+
+    fn daemon(&mut self, daemon: &Daemon) -> io::Result<()> {
+        let Some(state) = &daemon.state else { return Ok(()) };
+        let at = self.time(daemon.t);
+        writeln!(self.out, "{} {at} +++ says: {} +++", daemon.pid, escape(state))
     }
 
     fn sys(&mut self, sys: &Sys) -> io::Result<()> {

@@ -9,7 +9,7 @@ use super::{
     layout::{Row, WIDTH},
     words::{answer_row, between_row, ended, said, wait_row},
 };
-use crate::report::{Began, Boundary, Cause, Command, Finding, LogSummary, Report, Session, Severity, Verb, Wait};
+use crate::report::{Began, Boundary, Cause, Command, DaemonFinding, DaemonReport, Finding, LogSummary, Report, Session, Severity, Verb, Wait};
 use std::fmt::Write;
 
 /// A row over the whole width.
@@ -25,6 +25,9 @@ fn labelled(indent: usize, label: &str, text: &str) -> Vec<String> {
 pub fn text(report: &Report, accepted: &Accepted) -> String {
     let mut out = String::new();
     for line in head(report) {
+        push(&mut out, &line);
+    }
+    for line in report.daemon.iter().flat_map(daemon_lines) {
         push(&mut out, &line);
     }
     for session in &report.sessions {
@@ -81,7 +84,7 @@ fn counted(n: u64, one: &str, many: &str) -> String {
 }
 
 fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
-    let LogSummary { events: _, lost, truncated, unfinished, unreadable, unknown, unmatched } = *log;
+    let LogSummary { events: _, lost, truncated, unfinished, unreadable, unknown, switches, unmatched } = *log;
     let mut texts: Vec<String> = Vec::new();
     if lost > 0 {
         texts.push(format!("{} LOST: times and causes below may be wrong or missing", counted(lost, "event was", "events were")));
@@ -98,6 +101,9 @@ fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
     }
     if truncated > 0 {
         texts.push(format!("of {} only the beginning was copied (long lines, long lists of descriptors)", counted(truncated, "event", "events")));
+    }
+    if switches > 0 {
+        texts.push(format!("of {} the end was seen late, at the next call: the scheduler's switch was not told", counted(switches, "wait", "waits")));
     }
     let mut lines: Vec<String> = texts.iter().flat_map(|text| labelled(0, "note: ", text)).collect();
     // Where nobody matched, the sentence below says more.
@@ -211,6 +217,21 @@ fn finding_lines(session: &Session, finding: &Finding, earlier: &[Finding]) -> V
         // Whole, however long: it is there to be copied.
         lines.push(format!("    check     {}", escape(check)));
     }
+    lines
+}
+
+/// What belongs to no session.
+fn daemon_lines(daemon: &DaemonReport) -> Vec<String> {
+    daemon.findings.iter().flat_map(daemon_finding_lines).collect()
+}
+
+fn daemon_finding_lines(finding: &DaemonFinding) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    lines.extend(labelled(0, &format!("{}  ", severity(finding.severity)), &escape(&finding.summary)));
+    lines.extend(labelled(2, "where     ", &format!("before accept, no session's own time, rule {}", escape(&finding.rule))));
+    lines.extend(labelled(2, "evidence  ", &escape(&finding.evidence)));
+    lines.extend(labelled(2, "remedy    ", &escape(&finding.remedy)));
+    lines.extend(finding.check.iter().map(|check| format!("  check     {}", escape(check))));
     lines
 }
 

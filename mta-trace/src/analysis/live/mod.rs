@@ -6,6 +6,8 @@
 mod report;
 mod traffic;
 
+pub(super) use report::wall;
+
 use crate::cause::Namer;
 use crate::event::{Block, Clock, Counters, Endpoint, Exit, Fork, Header, SeedProc, SocketId, Sys};
 use crate::report::{Began, Cause, Command, Verb};

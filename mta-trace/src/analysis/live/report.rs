@@ -27,7 +27,7 @@ impl Live {
             daemon_pid: self.daemon_pid,
             client: self.client,
             server: self.server,
-            started: started(self.start.t, context),
+            started: wall(self.start.t, context),
             elapsed_s: seconds(elapsed),
             client_s: seconds(elapsed.saturating_sub(served)),
             complete: complete && is_regular,
@@ -128,7 +128,7 @@ fn rename(update: &mut Update, id: &SessionId, serving: u32) {
 }
 
 /// RFC 3339, in UTC.
-fn started(t: u64, context: &Context<'_>) -> String {
+pub(in crate::analysis) fn wall(t: u64, context: &Context<'_>) -> String {
     let wall_ns = match (context.clock, context.header) {
         (Some(clock), _) => i128::from(clock.wall_ns) + i128::from(t) - i128::from(clock.t),
         (None, Some(header)) => i128::from(header.boot_to_wall_ns) + i128::from(t),

@@ -6,6 +6,8 @@
 mod generic;
 mod sendmail;
 
+use super::daemon::Refusal;
+
 /// What a piece of advice is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
@@ -53,6 +55,16 @@ pub enum Topic {
     Sleep,
     /// A daemon that comes late to accept.
     AcceptLate,
+    /// A daemon that refuses connections above a load.
+    RefuseLoad,
+    /// A daemon that lets connections wait above a load.
+    DelayLoad,
+    /// A daemon that has as many children as it may.
+    MaxChildren,
+    /// A daemon that accepts so many connections a second.
+    ConnectionRate,
+    /// A listen queue that is too short, or is not emptied in time.
+    ListenQueue,
     /// A peer without a name.
     Network,
     /// A service with a name, but without rules yet.
@@ -66,6 +78,14 @@ pub type Advice = fn(Topic) -> &'static str;
 
 /// A command that shows the setting.
 pub type Check = fn(Topic) -> Option<&'static str>;
+
+/// What a daemon's words about new connections mean, if it does not simply accept them.
+pub fn refusal_in(mta: &str, state: &str) -> Option<Refusal> {
+    match mta {
+        "sendmail" => sendmail::refusal_in(state),
+        _ => None,
+    }
+}
 
 /// The advice for a mail server; without a file of its own it is general.
 pub fn advice_for(mta: &str) -> (Advice, Check) {
