@@ -3,7 +3,7 @@
 //! In: what it said of itself and what the kernel counted. Out: findings that belong to no session. What a daemon's words mean is the
 //! mail server's own business (`mta/`).
 
-use super::mta::{self, Topic};
+use super::mta::{self, DaemonTopic, Topic};
 use super::text::{count, seconds};
 use crate::report::{DaemonFinding, DaemonReport, Severity};
 
@@ -17,7 +17,7 @@ pub struct Refusal {
     /// `refused new connections`.
     pub what: &'static str,
     /// Which setting decides.
-    pub topic: Topic,
+    pub topic: DaemonTopic,
 }
 
 /// The findings, worst first.
@@ -35,8 +35,8 @@ pub fn of_daemon(report: &DaemonReport, mta: &str) -> Vec<DaemonFinding> {
                 elapsed_s: state.elapsed_s,
                 summary: what.to_owned(),
                 evidence: evidence(),
-                remedy: advice(topic).to_owned(),
-                check: check(topic).map(str::to_owned),
+                remedy: advice(Topic::Daemon(topic)).to_owned(),
+                check: check(Topic::Daemon(topic)).map(str::to_owned),
             }),
         }
     }
@@ -45,7 +45,7 @@ pub fn of_daemon(report: &DaemonReport, mta: &str) -> Vec<DaemonFinding> {
         it.summary = format!("the daemon (pid {}) {} for {}", report.pid, it.summary, seconds(it.elapsed_s));
     }
     if report.listen_overflows > 0 {
-        found.push(overflow(report, advice(Topic::ListenQueue), check(Topic::ListenQueue)));
+        found.push(overflow(report, advice(Topic::Daemon(DaemonTopic::ListenQueue)), check(Topic::Daemon(DaemonTopic::ListenQueue))));
     }
     found.sort_by(|a, b| b.severity.cmp(&a.severity).then(b.elapsed_s.total_cmp(&a.elapsed_s)));
     found

@@ -187,7 +187,7 @@ fn evidence(case: &Case) -> String {
     };
     let number = count(u64::try_from(case.waits.len()).unwrap_or(u64::MAX), "look-up");
     let colon = if look_ups.is_empty() { "" } else { ": " };
-    format!("{number}{colon}{}{stub}{}", look_ups.join("; "), case.traces())
+    format!("{number}{colon}{}{stub}{}{}", look_ups.join("; "), case.timer(), case.traces())
 }
 
 /// What came back.

@@ -6,7 +6,7 @@
 use super::{
     Case, Text,
     mta::Topic,
-    text::{connect, ended, seconds},
+    text::{connect, ended},
 };
 use crate::report::{Command, Outcome, Session, Wait};
 
@@ -32,11 +32,9 @@ pub fn explain(case: &Case) -> Text {
         _ => "which answered late".to_owned(),
     };
     let outcome = case.waits.first().map_or("", |wait| ended(wait.outcome));
-    let timer = case.waits.iter().find_map(|wait| wait.timer_s);
-    let timer = timer.map(|s| format!("; the server's own alarm of {} ended it", seconds(s))).unwrap_or_default();
     Text {
         summary: format!("{} for ident of {target}, {how}", case.opening()),
-        evidence: format!("connection to {target}: {outcome}{timer}{}", case.traces()),
+        evidence: format!("connection to {target}: {outcome}{}{}", case.timer(), case.traces()),
         remedy: format!(
             "{}; or let the client's firewall reject port 113 instead of dropping it (a refused connection costs nothing)",
             (case.advice)(Topic::Ident)

@@ -46,7 +46,7 @@ pub fn explain(case: &Case) -> Text {
     };
     Text {
         summary: format!("{} for the milter {target}, which {how}", case.opening()),
-        evidence: format!("{}{}", answers(case), case.traces()),
+        evidence: format!("{}{}{}", answers(case), case.timer(), case.traces()),
         remedy: (case.advice)(topic).to_owned(),
         check,
     }
@@ -60,8 +60,7 @@ fn answers(case: &Case) -> String {
         .map(|wait| {
             let stage = wait.milter.as_ref().map_or("connect", |milter| milter.stage.as_str());
             let reply = wait.milter.as_ref().and_then(|milter| milter.reply.as_deref()).unwrap_or_else(|| ended(wait.outcome));
-            let timer = wait.timer_s.map(|s| format!(", time limit {}", seconds(s))).unwrap_or_default();
-            format!("{stage} {} ({reply}{timer})", seconds(wait.elapsed_s))
+            format!("{stage} {} ({reply})", seconds(wait.elapsed_s))
         })
         .collect();
     format!("{}: {}", count(number, "wait"), each.join(", "))

@@ -229,6 +229,15 @@ impl Case<'_> {
         self.target.unwrap_or("an unknown peer")
     }
 
+    /// Whether the server's own timer ended it, and what that is called.
+    fn timer(&self) -> String {
+        let Some((wait, timer_s)) = self.waits.iter().find_map(|wait| wait.timer_s.map(|s| (wait, s))) else { return String::new() };
+        let stage = wait.milter.as_ref().map(|milter| milter.stage.as_str());
+        let setting = mta::timer_setting(&self.session.mta, wait.cause, stage, round(timer_s, 1e3));
+        let setting = setting.map(|setting| format!(" ({setting})")).unwrap_or_default();
+        format!("; the server's own timer of {} ended it{setting}", text::seconds(timer_s))
+    }
+
     /// What the evidence of every family ends in: the calls, the descriptor, and what provably did not happen.
     fn traces(&self) -> String {
         let mut calls: Vec<&str> = Vec::new();

@@ -164,7 +164,7 @@ fn ident_names_the_port() {
     assert_eq!(found[0].rule, "ident-timeout");
     assert_eq!(found[0].check.as_deref(), Some("nc -vz -w 6 10.99.0.1 113"));
     assert!(found[0].remedy.contains("confTO_IDENT"));
-    assert!(found[0].evidence.contains("alarm of 5.00 s"));
+    assert!(found[0].evidence.contains("the server's own timer of 5.00 s ended it (Timeout.ident=5s)"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! In: a [`Topic`]. Out: what to look at, without any setting's name.
 
-use super::Topic;
+use super::{DaemonTopic, Topic};
 
 /// What to look at.
 pub fn advice(topic: Topic) -> &'static str {
@@ -31,10 +31,10 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::AcceptLate => {
             "how many connections the mail server serves at once and accepts in a second, its limits of load, and the load of the machine"
         }
-        Topic::RefuseLoad | Topic::DelayLoad => "the mail server's limits of load, and what makes the load",
-        Topic::MaxChildren => "how many sessions the mail server serves at once, and why they last so long",
-        Topic::ConnectionRate => "how many connections the mail server accepts in a second",
-        Topic::ListenQueue => "the length of the mail server's listen queue, net.core.somaxconn, and the load of the machine",
+        Topic::Daemon(DaemonTopic::RefuseLoad | DaemonTopic::DelayLoad) => "the mail server's limits of load, and what makes the load",
+        Topic::Daemon(DaemonTopic::MaxChildren) => "how many sessions the mail server serves at once, and why they last so long",
+        Topic::Daemon(DaemonTopic::ConnectionRate) => "how many connections the mail server accepts in a second",
+        Topic::Daemon(DaemonTopic::ListenQueue) => "the length of the mail server's listen queue, net.core.somaxconn, and the load of the machine",
         Topic::Network => "find out which part of the mail server's configuration names this peer",
         Topic::OtherService => "the service itself: its log and its load",
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o)",

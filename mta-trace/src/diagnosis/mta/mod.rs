@@ -7,6 +7,7 @@ mod generic;
 mod sendmail;
 
 use super::daemon::Refusal;
+use crate::report::Cause;
 
 /// What a piece of advice is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +56,8 @@ pub enum Topic {
     Sleep,
     /// A daemon that comes late to accept.
     AcceptLate,
-    /// A daemon that refuses connections above a load.
-    RefuseLoad,
-    /// A daemon that lets connections wait above a load.
-    DelayLoad,
-    /// A daemon that has as many children as it may.
-    MaxChildren,
-    /// A daemon that accepts so many connections a second.
-    ConnectionRate,
-    /// A listen queue that is too short, or is not emptied in time.
-    ListenQueue,
+    /// Connections that do not become sessions.
+    Daemon(DaemonTopic),
     /// A peer without a name.
     Network,
     /// A service with a name, but without rules yet.
@@ -73,11 +66,34 @@ pub enum Topic {
     Unknown,
 }
 
+/// Why connections do not become sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaemonTopic {
+    /// It refuses them above a load.
+    RefuseLoad,
+    /// It lets them wait above a load.
+    DelayLoad,
+    /// It has as many children as it may.
+    MaxChildren,
+    /// It accepts so many of them a second.
+    ConnectionRate,
+    /// The listen queue is too short, or is not emptied in time.
+    ListenQueue,
+}
+
 /// What to look at.
 pub type Advice = fn(Topic) -> &'static str;
 
 /// A command that shows the setting.
 pub type Check = fn(Topic) -> Option<&'static str>;
+
+/// What one of the server's own timers is called, with the value that it had: for the cause whose wait it ended, and the milter's stage.
+pub fn timer_setting(mta: &str, cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
+    match mta {
+        "sendmail" => sendmail::timer_setting(cause, stage, timer_s),
+        _ => None,
+    }
+}
 
 /// What a daemon's words about new connections mean, if it does not simply accept them.
 pub fn refusal_in(mta: &str, state: &str) -> Option<Refusal> {

@@ -3,8 +3,9 @@
 //! In: a [`Topic`]. Out: the setting and what it costs to change it. After a change of `sendmail.mc`: make the
 //! `.cf`, restart. What weakens security says so.
 
-use super::Topic;
+use super::{DaemonTopic, Topic};
 use crate::diagnosis::daemon::Refusal;
+use crate::report::Cause;
 
 /// What to look at.
 pub fn advice(topic: Topic) -> &'static str {
@@ -93,31 +94,38 @@ pub fn advice(topic: Topic) -> &'static str {
              MaxDaemonChildren (confMAX_DAEMON_CHILDREN), and stops accepting above RefuseLA (confREFUSE_LA): its log and its title in ps say \
              so (`rejecting connections`, `deferring connections`). Else the machine was too busy to run it"
         }
-        Topic::RefuseLoad => {
-            "RefuseLA (define(`confREFUSE_LA', `N') in sendmail.mc): above this load average the daemon closes its port for 15 s at a time; find \
-             out what makes the load, or raise the limit, which lets an overloaded machine take more on"
-        }
-        Topic::DelayLoad => {
-            "DelayLA (define(`confDELAY_LA', `N') in sendmail.mc): from this load average on the daemon sleeps a second before it accepts"
-        }
-        Topic::MaxChildren => {
-            "MaxDaemonChildren (define(`confMAX_DAEMON_CHILDREN', `N') in sendmail.mc): when as many sessions run the daemon closes its port for \
-             15 s at a time; raise it, or find out why the sessions last so long. It is a defence against overload"
-        }
-        Topic::ConnectionRate => {
-            "ConnectionRateThrottle (define(`confCONNECTION_RATE_THROTTLE', `N') in sendmail.mc): after as many connections in a second the \
-             daemon sleeps a second. It is a defence against overload"
-        }
-        Topic::ListenQueue => {
-            "Listen= of DAEMON_OPTIONS in sendmail.mc (O DaemonPortOptions) is the length of the queue, 10 by default, net.core.somaxconn its \
-             limit; a queue that fills up shows that the daemon does not come to accept: its throttles, and the load of the machine"
-        }
+        Topic::Daemon(topic) => daemon_advice(topic),
         Topic::Network => {
             "find out which part of sendmail talks to this peer (a map, a milter, a mailer in sendmail.cf: grep for its \
              address, port or name)"
         }
         Topic::OtherService => "the service itself: its log and its load; grep for its address or path in sendmail.cf",
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o), and report it together with the log",
+    }
+}
+
+/// What to look at where connections do not become sessions.
+fn daemon_advice(topic: DaemonTopic) -> &'static str {
+    match topic {
+        DaemonTopic::RefuseLoad => {
+            "RefuseLA (define(`confREFUSE_LA', `N') in sendmail.mc): above this load average the daemon closes its port for 15 s at a time; find \
+             out what makes the load, or raise the limit, which lets an overloaded machine take more on"
+        }
+        DaemonTopic::DelayLoad => {
+            "DelayLA (define(`confDELAY_LA', `N') in sendmail.mc): from this load average on the daemon sleeps a second before it accepts"
+        }
+        DaemonTopic::MaxChildren => {
+            "MaxDaemonChildren (define(`confMAX_DAEMON_CHILDREN', `N') in sendmail.mc): when as many sessions run the daemon closes its port for \
+             15 s at a time; raise it, or find out why the sessions last so long. It is a defence against overload"
+        }
+        DaemonTopic::ConnectionRate => {
+            "ConnectionRateThrottle (define(`confCONNECTION_RATE_THROTTLE', `N') in sendmail.mc): after as many connections in a second the \
+             daemon sleeps a second. It is a defence against overload"
+        }
+        DaemonTopic::ListenQueue => {
+            "Listen= of DAEMON_OPTIONS in sendmail.mc (O DaemonPortOptions) is the length of the queue, 10 by default, net.core.somaxconn its \
+             limit; a queue that fills up shows that the daemon does not come to accept: its throttles, and the load of the machine"
+        }
     }
 }
 
@@ -128,10 +136,12 @@ pub fn check(topic: Topic) -> Option<&'static str> {
         Topic::RcptThrottle => Some("grep -iE 'BadRcptThrottle|DelayLA' /etc/mail/sendmail.cf"),
         Topic::AuthThrottle => Some("grep 'AUTH failure' /var/log/mail.log /var/log/maillog"),
         Topic::Sleep => Some("cat /proc/loadavg; grep -iE 'DelayLA|RefuseLA' /etc/mail/sendmail.cf"),
-        Topic::RefuseLoad | Topic::DelayLoad => Some("cat /proc/loadavg; grep -iE 'RefuseLA|DelayLA' /etc/mail/sendmail.cf"),
-        Topic::MaxChildren => Some("grep -i MaxDaemonChildren /etc/mail/sendmail.cf; ps -o pid,etime,args -C sendmail"),
-        Topic::ConnectionRate => Some("grep -i ConnectionRateThrottle /etc/mail/sendmail.cf"),
-        Topic::ListenQueue => Some("grep -i DaemonPortOptions /etc/mail/sendmail.cf; ss -ltn; nstat -az TcpExtListenOverflows"),
+        Topic::Daemon(DaemonTopic::RefuseLoad | DaemonTopic::DelayLoad) => {
+            Some("cat /proc/loadavg; grep -iE 'RefuseLA|DelayLA' /etc/mail/sendmail.cf")
+        }
+        Topic::Daemon(DaemonTopic::MaxChildren) => Some("grep -i MaxDaemonChildren /etc/mail/sendmail.cf; ps -o pid,etime,args -C sendmail"),
+        Topic::Daemon(DaemonTopic::ConnectionRate) => Some("grep -i ConnectionRateThrottle /etc/mail/sendmail.cf"),
+        Topic::Daemon(DaemonTopic::ListenQueue) => Some("grep -i DaemonPortOptions /etc/mail/sendmail.cf; ss -ltn; nstat -az TcpExtListenOverflows"),
         Topic::AcceptLate => {
             Some("grep -iE 'ConnectionRateThrottle|MaxDaemonChildren|RefuseLA' /etc/mail/sendmail.cf; ss -ltn; nstat -az TcpExtListenOverflows")
         }
@@ -163,13 +173,33 @@ pub fn check(topic: Topic) -> Option<&'static str> {
 pub fn refusal_in(state: &str) -> Option<Refusal> {
     let (doing, why) = state.split_once(" connections on daemon ")?;
     let (rule, what, topic) = match doing {
-        "rejecting" if why.contains(": load average: ") => ("refused-load", "refused new connections because of the load", Topic::RefuseLoad),
+        "rejecting" if why.contains(": load average: ") => ("refused-load", "refused new connections because of the load", DaemonTopic::RefuseLoad),
         "rejecting" if why.contains(" children, max ") => {
-            ("refused-children", "refused new connections because of the number of its children", Topic::MaxChildren)
+            ("refused-children", "refused new connections because of the number of its children", DaemonTopic::MaxChildren)
         }
-        "deferring" if why.ends_with(" per second") => ("deferred-rate", "let new connections wait because of their rate", Topic::ConnectionRate),
-        "delaying" if why.contains(": load average=") => ("delayed-load", "let new connections wait because of the load", Topic::DelayLoad),
+        "deferring" if why.ends_with(" per second") => {
+            ("deferred-rate", "let new connections wait because of their rate", DaemonTopic::ConnectionRate)
+        }
+        "delaying" if why.contains(": load average=") => ("delayed-load", "let new connections wait because of the load", DaemonTopic::DelayLoad),
         _ => return None,
     };
     Some(Refusal { rule, what, topic })
+}
+
+/// The timer that has this value (doc/op/op.me, "Timeouts"; libmilter's README for `T=`).
+pub fn timer_setting(cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
+    Some(match cause {
+        Cause::Ident => format!("Timeout.ident={timer_s}s"),
+        // Which of the two is in force the wait does not tell.
+        Cause::Dns => format!("Timeout.resolver.retrans={timer_s}s, or `timeout:{timer_s}` of resolv.conf"),
+        Cause::Milter => {
+            let limit = match stage {
+                None => "C",
+                Some("eom") => "E",
+                Some(_) => "R",
+            };
+            format!("T={limit}:{timer_s}s of INPUT_MAIL_FILTER")
+        }
+        _ => return None,
+    })
 }
