@@ -118,6 +118,9 @@ struct Attach {
     /// How the kernel tells of completed system calls
     #[arg(long, value_name = "HOOKS", default_value = "auto")]
     hooks: HooksKind,
+    /// Size of the buffer in which events wait to be read, a power of two; larger where events were LOST
+    #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = size::parse_ring)]
+    ring_size: u32,
     /// Write every record of the ring as it is into this file; for tests
     #[arg(long, value_name = "FILE", hide = true)]
     ring_dump: Option<std::path::PathBuf>,
@@ -222,6 +225,7 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
             HooksKind::Fentry => Hooks::Fentry,
             HooksKind::Tracepoint => Hooks::Tracepoint,
         },
+        ring_bytes: Some(attach.ring_size),
         ring_dump: attach.ring_dump,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
@@ -229,17 +233,16 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
         let trace = source::attach(&options).inspect_err(|_| output::discard(attach.output.as_deref(), attach.force))?;
         let signals = Signals::new().map_err(Failure::io)?;
         let ready = ready_line(&trace.header());
-        if let Some(warning) = stranger(&trace.header()) {
-            say(&warning);
-        }
-        say(&ready);
+        let warning = stranger(&trace.header());
+        // Said when the log holds its beginning: whoever has read it can rely on both.
+        let began = || warning.iter().chain([&ready]).for_each(|text| say(text));
         let out = BufWriter::new(io::stdout());
         let view = match view {
             ViewKind::Timeline => View::Timeline(Timeline::new(out, output::screen())),
             ViewKind::Strace => View::Strace(Strace::new(out)),
             ViewKind::None => View::None,
         };
-        Ok::<_, Failure>(live::run(trace, log, view, limits, signals, &mut |text| say(text)).await)
+        Ok::<_, Failure>(live::run(trace, log, view, limits, signals, began, &mut |text| say(text)).await)
     })?;
     conclude(&finished, is_log_stdout, view != ViewKind::None)?;
     if let Some(path) = attach.output.filter(|_| !is_log_stdout) {

@@ -10,6 +10,9 @@ use std::{
     str::FromStr,
 };
 
+/// Size of the ring in bytes: what some 200 sessions tell. It is mapped twice, so it counts twice in the memory of this process.
+pub const RING_BYTES: u32 = 4 * 1024 * 1024;
+
 /// A selection of what to trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttachOptions {
@@ -27,6 +30,8 @@ pub struct AttachOptions {
     pub min_wait_ns: u64,
     /// What tells of completed system calls.
     pub hooks: Hooks,
+    /// Size of the ring in bytes, a power of two; none: [`RING_BYTES`].
+    pub ring_bytes: Option<u32>,
     /// Where every record of the ring is written as it is (length as 32-bit little-endian number, bytes): for the
     /// tests that look for secrets.
     pub ring_dump: Option<PathBuf>,

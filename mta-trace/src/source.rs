@@ -16,6 +16,8 @@ use tokio::io::{Interest, unix::AsyncFd};
 const LOOK: Duration = Duration::from_millis(50);
 /// The daemon is looked at this often: sendmail defers connections for a second at a time.
 const DAEMON_NS: u64 = 250_000_000;
+/// Records that are taken in one go: between two of them there is time for signals, the log and the clock.
+const AT_ONCE: usize = 10_000;
 /// A clock record this often.
 const HOUSEKEEPING_NS: u64 = 1_000_000_000;
 
@@ -29,6 +31,8 @@ pub struct LiveTrace {
     /// As it was last told, and when it was looked at.
     daemon: Option<Daemon>,
     looked: u64,
+    /// The ring may hold more than was taken.
+    is_behind: bool,
     dump: Option<File>,
 }
 
@@ -41,7 +45,7 @@ pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
     #[expect(deprecated, reason = "its successor is unsafe; an `OwnedFd` that nobody else has keeps the promise that it asks for")]
     let ready = AsyncFd::with_interest(fd, Interest::READABLE).map_err(|error| watch(&error))?;
     let daemon = trace.seeds.iter().find_map(|seed| if let Record::Daemon(daemon) = seed { Some(daemon.clone()) } else { None });
-    Ok(LiveTrace { trace, ready, header, loss: Loss::default(), housekeeping: kernel::now_ns(), daemon, looked: 0, dump })
+    Ok(LiveTrace { trace, ready, header, loss: Loss::default(), housekeeping: kernel::now_ns(), daemon, looked: 0, is_behind: false, dump })
 }
 
 fn watch(error: &std::io::Error) -> kernel::Error {
@@ -78,17 +82,20 @@ impl LiveTrace {
 
     /// The next records; `None`: nothing came within the time.
     pub async fn next(&mut self, timeout: Duration) -> Option<Vec<Record>> {
-        if let Ok(Ok(mut guard)) = tokio::time::timeout(timeout.min(LOOK), self.ready.readable()).await {
+        if self.is_behind {
+            // Signals are noticed only while somebody waits.
+            tokio::task::yield_now().await;
+        } else if let Ok(Ok(mut guard)) = tokio::time::timeout(timeout.min(LOOK), self.ready.readable()).await {
             guard.clear_ready();
         }
-        let records = self.drain();
+        let records = self.drain(AT_ONCE);
         (!records.is_empty()).then_some(records)
     }
 
-    fn drain(&mut self) -> Vec<Record> {
+    fn drain(&mut self, most: usize) -> Vec<Record> {
         let mut records = Vec::new();
         let dump = &mut self.dump;
-        self.trace.drain(|bytes| {
+        self.is_behind = self.trace.drain(most, |bytes| {
             if let Some(file) = dump {
                 // A test's file: what cannot be written is seen by the test.
                 let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
@@ -154,7 +161,7 @@ impl LiveTrace {
 
     /// Ends the trace: what the ring still holds, what is being waited for, the last counts, the end.
     pub fn stop(mut self, reason: &str) -> Vec<Record> {
-        let mut records = self.drain();
+        let mut records = self.drain(self.trace.capacity());
         records.extend(self.waiting(0));
         records.extend(self.daemon());
         let t = kernel::now_ns();

@@ -38,6 +38,12 @@ pub mod span;
 mod tls;
 mod wire;
 
+// Load, and what becomes of a tracer under it.
+pub mod bpf;
+pub mod kills;
+pub mod load;
+pub mod soak;
+
 // What the tracer says, against what was measured.
 mod compare;
 mod compare_wait;

@@ -7,6 +7,7 @@ mod kernels;
 mod record;
 mod setup;
 mod shell;
+mod soak;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +46,8 @@ enum Task {
         /// Only these scenarios
         names: Vec<String>,
     },
+    /// Loads a mail server for minutes with a tracer attached, and kills tracers under load
+    Soak(soak::Options),
     /// Runs everything: formatting, clippy, unit, replay, CLI and live tests
     Test {
         /// Only the parts whose name contains this
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Task::Kernels(options) => kernels::measure(&options).map(drop),
         Task::Demo => demo::run(),
         Task::Record { names } => record::run(&names),
+        Task::Soak(options) => soak::run_long(&options),
         Task::Test { only } => test::run(only.as_deref()),
     }
 }

@@ -48,6 +48,7 @@ const PARTS: &[Part] = &[
     part("selftest", || of_lab("selftest")),
     part("live", || of_lab("live")),
     part("bad-input", || of_lab("bad_input")),
+    part("reliability", || of_lab("reliability")),
     part("demo", || of_lab("demo")),
     part("bench", || bench::assert_short().map(|()| ONE)),
     part("secrets", || of_lab("secrets")),
@@ -84,9 +85,9 @@ pub fn run(only: Option<&str>) -> anyhow::Result<()> {
         };
         times.push((part.name, began.elapsed(), is_good));
     }
-    println!("\n{:<10} {:>8}", "part", "seconds");
+    println!("\n{:<11} {:>8}", "part", "seconds");
     for (name, time, is_good) in &times {
-        println!("{name:<10} {:>8.1}{}", time.as_secs_f64(), if *is_good { "" } else { "  FAILED" });
+        println!("{name:<11} {:>8.1}{}", time.as_secs_f64(), if *is_good { "" } else { "  FAILED" });
     }
     let skipped = if total.skipped > 0 { format!(", {} skipped", total.skipped) } else { String::new() };
     println!("{} passed, {} failed{skipped}", total.passed, total.failed);

@@ -14,9 +14,16 @@ pub fn parse(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| format!("`{text}` is no size; write 100M or 2G"))
 }
 
+/// Bytes of a ring: the kernel takes powers of two from a page on.
+pub fn parse_ring(text: &str) -> Result<u32, String> {
+    let bytes = parse(text).ok().and_then(|bytes| u32::try_from(bytes).ok());
+    let is_possible = |bytes: &u32| bytes.is_power_of_two() && (4 << 10..=1 << 30).contains(bytes);
+    bytes.filter(is_possible).ok_or_else(|| format!("`{text}` is no size of a ring; write a power of two from 4K to 1G, such as 16M"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, parse_ring};
 
     #[test]
     fn sizes() {
@@ -25,6 +32,15 @@ mod tests {
         assert_eq!(parse("2g"), Ok(2 << 30));
         for bad in ["", "0", "-1", "M", "1T", "1.5M", "99999999999G"] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rings() {
+        assert_eq!(parse_ring("4096"), Ok(4096));
+        assert_eq!(parse_ring("16M"), Ok(16 << 20));
+        for bad in ["", "2K", "5000", "3M", "2G", "99999999999G"] {
+            assert!(parse_ring(bad).is_err_and(|error| error.contains("power of two")), "{bad}");
         }
     }
 }

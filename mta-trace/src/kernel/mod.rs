@@ -21,13 +21,13 @@ pub use target::Target;
 
 use crate::{
     event::{Daemon, Endpoint, Record},
-    options::AttachOptions,
+    options::{AttachOptions, RING_BYTES},
 };
 use aya::maps::{MapData, RingBuf};
 use diagnostics::Diagnostics;
 use mta_trace_common::{
     config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_SESSION, Request, STATE_BLOCKED, Settings, Thread},
-    event::LOSSES,
+    event::{Head, LOSSES},
     smtp::{MODE_UNKNOWN, Scanner},
 };
 use object::Object;
@@ -42,6 +42,7 @@ pub struct Trace {
     object: Object,
     diagnostics: Diagnostics,
     ring: RingBuf<MapData>,
+    ring_bytes: u32,
     /// What is traced.
     pub target: Target,
     /// What tells of completed system calls: `fentry` or `tracepoint`.
@@ -86,7 +87,8 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
         filters: u32::try_from(filters.len()).unwrap_or(u32::MAX),
         unfiltered: u32::from(cfg!(feature = "unsafe-unfiltered")),
     };
-    let mut object = Object::load(settings, &filters)?;
+    let ring_bytes = options.ring_bytes.unwrap_or(RING_BYTES);
+    let mut object = Object::load(settings, &filters, ring_bytes)?;
     let ring = object.ring()?;
     let diagnostics = object.diagnostics()?;
     let ports: Vec<u16> = target.listening.iter().filter_map(Endpoint::port).collect();
@@ -109,7 +111,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     if proc::exe(target.pid).is_none() {
         return Err(Error::Vanished(target.pid));
     }
-    Ok(Trace { object, diagnostics, ring, target, hooks, seeds, attach_ns: [began, now_ns()] })
+    Ok(Trace { object, diagnostics, ring, ring_bytes, target, hooks, seeds, attach_ns: [began, now_ns()] })
 }
 
 /// Takes in the descendants of a daemon that serve sessions already. Every hook is in place, so whoever is accepted from now on is
@@ -181,12 +183,23 @@ fn halves(bits: u128) -> [u64; 2] {
 }
 
 impl Trace {
-    /// Hands every record that the ring holds to `take`.
-    pub fn drain(&mut self, mut take: impl FnMut(&[u8])) {
-        while let Some(item) = self.ring.next() {
+    /// Hands the records that the ring holds to `take`, at most so many: who writes as fast as we read must not keep us here.
+    /// True: there may be more.
+    pub fn drain(&mut self, most: usize, mut take: impl FnMut(&[u8])) -> bool {
+        let mut taken = 0;
+        while taken < most
+            && let Some(item) = self.ring.next()
+        {
             take(&item);
+            taken += 1;
         }
         self.diagnostics.tell();
+        taken == most
+    }
+
+    /// How many records the ring can hold at most.
+    pub fn capacity(&self) -> usize {
+        usize::try_from(self.ring_bytes).unwrap_or(usize::MAX) / size_of::<Head>()
     }
 
     /// Counts of what could not be reported, by `mta_trace_common::event::Loss`.

@@ -25,9 +25,6 @@ use std::collections::BTreeMap;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MTA_TRACE_OBJECT"));
 
-/// Size of the ring in bytes: what some 200 sessions tell. It is mapped twice, so it counts twice in the memory of this process.
-pub const RING_BYTES: u32 = 4 * 1024 * 1024;
-
 /// Makes a boundary type known to aya as plain data.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -66,7 +63,7 @@ const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 impl Object {
     /// Loads the object; nothing is attached yet.
-    pub fn load(settings: Settings, filters: &[Filter]) -> Result<Self, Error> {
+    pub fn load(settings: Settings, filters: &[Filter], ring_bytes: u32) -> Result<Self, Error> {
         let (offsets, sparse) = read_btf()?;
         let btf = Btf::parse(&sparse, aya::Endianness::default()).map_err(|_| Error::BtfUnreadable)?;
         let mut loader = loader();
@@ -75,7 +72,7 @@ impl Object {
             .btf(None)
             .override_global("OFFSETS", &offsets, true)
             .override_global("SETTINGS", &settings, true)
-            .map_max_entries("EVENTS", RING_BYTES)
+            .map_max_entries("EVENTS", ring_bytes)
             .load(OBJECT)
             .map_err(|error| refusal("loading the eBPF object", "load", &error))?;
         fill(&mut ebpf, "FILTERS", (0..).zip(filters.iter().map(|filter| Plain(*filter))))?;

@@ -2,11 +2,8 @@
 //!
 //! In: nothing. Out: what came of each. Nothing stays attached. Nothing is traced, since no bit is set.
 
-use super::{
-    Error,
-    object::{Object, RING_BYTES},
-    proc, target,
-};
+use super::{Error, object::Object, proc, target};
+use crate::options::RING_BYTES;
 use mta_trace_common::config::Settings;
 
 /// What was tried, and what was found or why it does not work.
@@ -24,7 +21,7 @@ pub type Programs = Vec<(String, u32, u32)>;
 /// Loads the object, makes the ring, attaches every hook, and takes all of it away again.
 pub fn probe() -> (Vec<Probe>, Programs) {
     let of = |what: &str, result| Probe { what: what.to_owned(), result };
-    let mut object = match Object::load(Settings::ZERO, &[]) {
+    let mut object = match Object::load(Settings::ZERO, &[], RING_BYTES) {
         Ok(object) => object,
         Err(error) => return (vec![of("eBPF object", Err(reason(&error)))], Vec::new()),
     };

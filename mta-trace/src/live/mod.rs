@@ -160,13 +160,14 @@ struct Run<'a, W> {
     warn: &'a mut dyn FnMut(&str),
 }
 
-/// Runs until a limit, a signal or the target's end.
+/// Runs until a limit, a signal or the target's end. `began`: the log holds header and seeds, so that it can be read whatever happens.
 pub(crate) async fn run<W: Write>(
     mut source: impl Source,
     log: Option<log::Writer>,
     view: View<W>,
     limits: Limits,
     mut signals: Signals,
+    began: impl FnOnce(),
     warn: &mut dyn FnMut(&str),
 ) -> Finished {
     let mut run = Run {
@@ -183,6 +184,8 @@ pub(crate) async fn run<W: Write>(
     run.take(&[Record::Header(source.header())]);
     let seeds = source.seeds();
     run.take(&seeds);
+    run.flush_log();
+    began();
     let reason = run.pump(&mut source, limits, &mut signals).await;
     let last = source.stop(reason);
     run.take(&last);

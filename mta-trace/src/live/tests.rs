@@ -66,7 +66,7 @@ fn go(is_over: bool, limits: Limits, log: Option<log::Writer>) -> Seen {
     let finished = runtime.block_on(async {
         let signals = Signals::new().expect("in a test");
         let view: View<Vec<u8>> = View::None;
-        run(source, log, view, limits, signals, &mut |text| warnings.push(text.to_owned())).await
+        run(source, log, view, limits, signals, || (), &mut |text| warnings.push(text.to_owned())).await
     });
     let reason = reasons.borrow().join(",");
     Seen { finished, reason, warnings }
