@@ -2,7 +2,6 @@
 //!
 //! In comes a scenario; log, report and journal stay in `lab-out/NAME` of the target folder, differences are the error.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -64,8 +63,9 @@ pub fn trace(scenario: &Scenario) -> Result<Traced> {
 fn attach(lab: &Lab, scenario: &Scenario) -> Result<Tracer> {
     let mut command = Command::new(tracer_path()?);
     command.args(["attach", "-p", &lab.daemon_pid().to_string(), "--client", &scenario.client, "--sessions", "1", "-o"]).arg(lab.dir().join(LOG));
-    // Which back end is tested; without it, the one that the kernel has.
-    command.args(std::env::var_os("MTA_TRACE_HOOKS").iter().flat_map(|hooks| [OsStr::new("--hooks"), hooks]));
+    // Which back end is tested. Not `auto`, which may be `fentry`: with scenarios side by side each tracer that comes or goes makes the
+    // kernel skip the others' exits of the calls that are under way (bpf_tramp_image_put, kernel/bpf/trampoline.c).
+    command.arg("--hooks").arg(std::env::var_os("MTA_TRACE_HOOKS").unwrap_or_else(|| "tracepoint".into()));
     crate::netns::die_with_parent(&mut command);
     let tracer = Tracer::start_in(&mut command, lab.dir())?;
     tracer.wait_for(READY, READY_LIMIT).context("attach")?;

@@ -87,6 +87,11 @@ pub fn verify() -> anyhow::Result<()> {
     inspect(&bytes)
 }
 
+/// Hash of the committed object.
+pub fn object_hash() -> anyhow::Result<String> {
+    Ok(stamp()?.object)
+}
+
 fn stamp() -> anyhow::Result<Stamp> {
     let path = stamp_path();
     let text = fs::read_to_string(&path).with_context(|| format!("{}: cannot be read; run `cargo xtask ebpf`", path.display()))?;

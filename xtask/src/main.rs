@@ -64,7 +64,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ebpf { verify: true, .. } => ebpf::verify(),
         Task::Ebpf { log: true, .. } => ebpf::build_with_log(),
         Task::Ebpf { .. } => ebpf::build(),
-        Task::Kernels(options) => kernels::measure(&options).map(drop),
+        Task::Kernels(options) => kernels::measure(&options),
         Task::Demo => demo::run(),
         Task::Record { names } => record::run(&names),
         Task::Soak(options) => soak::run_long(&options),

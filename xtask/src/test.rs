@@ -3,7 +3,7 @@
 //! The parts run one after another, the scenarios side by side within theirs. As root or with `CI=true` a test that is skipped is a
 //! failure, unless `tests/skips.toml` lists it. The last line sums up what the runners said.
 
-use crate::{bench, ebpf, setup, shell::root};
+use crate::{bench, ebpf, kernels, setup, shell::root};
 use anyhow::{Context as _, bail};
 use std::{
     io::{BufRead as _, BufReader},
@@ -36,6 +36,8 @@ const fn needed(name: &'static str, run: fn() -> anyhow::Result<Count>) -> Part 
 
 const ONE: Count = Count { passed: 1, failed: 0, skipped: 0 };
 
+const ONE_SKIPPED: Count = Count { passed: 0, failed: 0, skipped: 1 };
+
 const PARTS: &[Part] = &[
     needed("setup", || setup::lab().map(|()| Count::default())),
     part("format", || cargo(&["fmt", "--all", "--check"])),
@@ -52,6 +54,7 @@ const PARTS: &[Part] = &[
     part("demo", || of_lab("demo")),
     part("bench", || bench::assert_short().map(|()| ONE)),
     part("secrets", || of_lab("secrets")),
+    part("kernels", || kernels::short().map(|result| result.map_or(ONE_SKIPPED, |(passed, failed)| Count { passed, failed, skipped: 0 }))),
 ];
 
 fn of_lab(test: &str) -> anyhow::Result<Count> {

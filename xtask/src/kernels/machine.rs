@@ -1,7 +1,7 @@
 //! A virtual machine for one command: an ordinary kernel, the host's whole tree read-only with an overlay in memory (virtiofs), so that
-//! programs, fixtures and packages are at their usual paths. Nothing of what the command writes stays.
+//! programs, fixtures and packages are at their usual paths. Of what the command writes only what is in the results' folder stays.
 
-use super::packages::{Kernel, Tools, cache, fresh};
+use super::packages::{Arch, Kernel, Tools, cache, fresh};
 use crate::shell::root;
 use anyhow::{Context as _, bail, ensure};
 use std::{
@@ -19,35 +19,44 @@ const MEMORY_MIB: u32 = 3072;
 /// A kernel that dies before the command has begun is started again, at most so often in all.
 const BOOTS: u32 = 3;
 
+/// What runs in a machine.
+pub struct Job<'a> {
+    /// A shell command, run in the repository's folder.
+    pub command: &'a str,
+    /// At most so long.
+    pub limit: Duration,
+    /// A folder of the host that the command may write to, at the same path; its output is kept there too.
+    pub results: &'a Path,
+    /// Whether the clock has to count instructions, also where there is a virtual processor.
+    pub is_counting: bool,
+}
+
 /// What a command in a machine came to.
 pub struct Ended {
-    /// Its exit status.
-    pub status: i32,
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
     /// How often the machine had to be started again.
     pub retries: u32,
     /// From the first start to the end.
     pub time: Duration,
 }
 
-/// Runs a shell command in the repository's folder under this kernel.
-pub fn run(kernel: &Kernel, tools: &Tools, command: &str, limit: Duration) -> anyhow::Result<Ended> {
+/// Files of the results in which a command's output and status are.
+const KEPT: [&str; 3] = ["stdout", "stderr", "status"];
+
+/// Runs a command under this kernel.
+pub fn run(kernel: &Kernel, tools: &Tools, job: &Job<'_>) -> anyhow::Result<Ended> {
     let began = Instant::now();
     let folder = fresh(&cache().join(format!("run.{}.{}", kernel.release, std::process::id())))?;
-    let initrd = initramfs(kernel, tools, command, &folder)?;
+    let initrd = initramfs(kernel, tools, job, &folder)?;
     for retries in 0..BOOTS {
-        let is_up = boot(kernel, tools, &initrd, &folder, limit)?;
-        let read = |name: &str| fs::read(folder.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-        let status = read("status").trim().parse().ok();
-        if let Some(status) = status {
-            let ended = Ended { status, stdout: read("stdout"), stderr: read("stderr"), retries, time: began.elapsed() };
+        let is_up = boot(kernel, tools, &initrd, &folder, job)?;
+        let status = fs::read_to_string(job.results.join("status")).unwrap_or_default();
+        if let Ok(status) = status.trim().parse::<i32>() {
             fs::remove_dir_all(&folder)?;
-            return Ok(ended);
+            let said = fs::read_to_string(job.results.join("stderr")).unwrap_or_default();
+            ensure!(status == 0, "{}: the command ended with {status}: {said}", kernel.release);
+            return Ok(Ended { retries, time: began.elapsed() });
         }
-        let console = read("console");
+        let console = fs::read(folder.join("console")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
         ensure!(!is_up, "{}: the machine died while the command ran; its console is in {}", kernel.release, folder.display());
         let last: Vec<&str> = console.lines().rev().take(3).collect();
         println!("{}: the kernel did not come up: {}", kernel.release, last.into_iter().rev().collect::<Vec<_>>().join(" | "));
@@ -56,13 +65,13 @@ pub fn run(kernel: &Kernel, tools: &Tools, command: &str, limit: Duration) -> an
 }
 
 /// Everything that the machine has before it sees the host's tree.
-fn initramfs(kernel: &Kernel, tools: &Tools, command: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+fn initramfs(kernel: &Kernel, tools: &Tools, job: &Job<'_>, folder: &Path) -> anyhow::Result<PathBuf> {
     let tree = fresh(&folder.join("initramfs"))?;
-    for place in ["bin", "sbin", "proc", "sys", "dev", "host", "new", "rw", "tmp", "run", "etc", "root"] {
+    for place in ["bin", "sbin", "proc", "sys", "dev", "host", "new", "repo", "rw", "tmp", "run", "etc", "root"] {
         fs::create_dir_all(tree.join(place))?;
     }
     let busybox = tools.busybox()?;
-    fs::copy(&busybox, tree.join("bin/busybox"))?;
+    fs::copy(tools.busybox_of(kernel.arch)?, tree.join("bin/busybox"))?;
     symlink("busybox", tree.join("bin/sh"))?;
     symlink("../bin/busybox", tree.join("sbin/modprobe"))?;
     modules(kernel, &tree)?;
@@ -74,8 +83,13 @@ fn initramfs(kernel: &Kernel, tools: &Tools, command: &str, folder: &Path) -> an
     busybox_in(&["depmod", "-b", ".", &kernel.release])?;
     fs::write(tree.join("init"), INIT)?;
     fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
-    fs::write(tree.join("modules"), kernel.modules.strip_prefix("/").unwrap_or(&kernel.modules).as_os_str().as_encoded_bytes())?;
-    fs::write(tree.join("command"), format!("cd '{}' || exit 125\n{command}\n", root().display()))?;
+    let repository = root();
+    let texts =
+        [("modules", kernel.modules.strip_prefix(&repository).unwrap_or(&kernel.modules)), ("repository", &repository), ("results", job.results)];
+    for (name, path) in texts {
+        fs::write(tree.join(name), path.as_os_str().as_encoded_bytes())?;
+    }
+    fs::write(tree.join("command"), format!("cd '{}' || exit 125\n{}\n", repository.display(), job.command))?;
     let initrd = folder.join("initrd");
     busybox_in(&["sh", "-c", &format!("find . | '{}' cpio -o -H newc >'{}' 2>/dev/null", busybox.display(), initrd.display())])?;
     Ok(initrd)
@@ -106,70 +120,95 @@ fn modules(kernel: &Kernel, tree: &Path) -> anyhow::Result<()> {
 }
 
 /// One boot, to the end. True: the command had begun.
-fn boot(kernel: &Kernel, tools: &Tools, initrd: &Path, folder: &Path, limit: Duration) -> anyhow::Result<bool> {
-    for name in ["console", "stdout", "stderr", "status", "fs.socket"] {
-        let _ = fs::remove_file(folder.join(name));
+fn boot(kernel: &Kernel, tools: &Tools, initrd: &Path, folder: &Path, job: &Job<'_>) -> anyhow::Result<bool> {
+    let console = folder.join("console");
+    for path in KEPT.iter().map(|name| job.results.join(name)).chain([console.clone()]) {
+        let _ = fs::remove_file(path);
     }
-    let socket = folder.join("fs.socket");
-    let mut shares = Guard(
-        tools
-            .command(&["usr/lib/qemu/virtiofsd", "usr/libexec/virtiofsd"])?
-            .args(share(&socket))
-            .stdin(Stdio::null())
-            .stderr(fs::File::create(folder.join("virtiofsd"))?)
-            .spawn()?,
-    );
-    let end = Instant::now() + Duration::from_secs(20);
-    while !socket.exists() {
-        ensure!(
-            shares.0.try_wait()?.is_none() && Instant::now() < end,
-            "virtiofsd does not start: {}",
-            fs::read_to_string(folder.join("virtiofsd"))?
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let mut qemu = tools.command(&["usr/bin/qemu-system-x86_64"])?;
+    let (program, machine, tty) = match kernel.arch {
+        Arch::Amd64 => ("usr/bin/qemu-system-x86_64", "q35", "ttyS0"),
+        Arch::Arm64 => ("usr/bin/qemu-system-aarch64", "virt", "ttyAMA0"),
+    };
+    let mut qemu = tools.command(&[program])?;
     for firmware in tools.firmware() {
         qemu.arg("-L").arg(firmware);
     }
-    // Emulated processors take turns: when they run at once, one may still execute the int3 by which the kernel patches a function that another
-    // has patched to its end (a panic in `__x64_sys_fcntl` was seen so; on a real processor the kernel's IPIs rule that out).
-    let (accelerator, processor) = if has_kvm() { ("kvm", "host") } else { ("tcg,thread=single", "max") };
-    qemu.args(["-M", "q35,memory-backend=mem", "-accel", accelerator, "-cpu", processor, "-smp", "2", "-m", &MEMORY_MIB.to_string()]);
+    qemu.args(["-M", &format!("{machine},memory-backend=mem"), "-m", &MEMORY_MIB.to_string()]).args(processor(kernel, job.is_counting));
     qemu.args(["-object", &format!("memory-backend-memfd,id=mem,size={MEMORY_MIB}M,share=on")]);
-    qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-    for name in ["console", "stdout", "stderr", "status"] {
-        qemu.arg("-serial").arg(format!("file:{}", folder.join(name).display()));
+    qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", &format!("file:{}", console.display())]);
+    let system = Tools::system(kernel.arch);
+    let mut shares = Vec::new();
+    for (tag, of_host, cache) in [("root-share", system.as_path(), "always"), ("repo-share", &root(), "always"), ("kept-share", job.results, "auto")]
+    {
+        let socket = folder.join(tag);
+        shares.push(share(tools, of_host, cache, &socket)?);
+        qemu.args(["-chardev", &format!("socket,id={tag},path={}", socket.display())]);
+        qemu.args(["-device", &format!("vhost-user-fs-pci,queue-size=1024,chardev={tag},tag={tag}")]);
     }
-    qemu.arg("-chardev").arg(format!("socket,id=fs,path={}", socket.display()));
-    qemu.args(["-device", "vhost-user-fs-pci,queue-size=1024,chardev=fs,tag=root"]);
     qemu.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initrd);
-    qemu.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
+    qemu.args(["-append", &format!("console={tty} quiet panic=-1 mitigations=off")]);
     qemu.stdin(Stdio::null()).stderr(fs::File::create(folder.join("qemu"))?);
     let mut machine = Guard(qemu.spawn().context("start QEMU")?);
-    let end = Instant::now() + limit;
+    let end = Instant::now() + job.limit;
     while machine.0.try_wait()?.is_none() {
         ensure!(
             Instant::now() < end,
-            "{}: the command did not end within {} s; what it said is in {}",
+            "{}: the command did not end within {} s; its console is in {}, what it said in {}",
             kernel.release,
-            limit.as_secs(),
-            folder.display()
+            job.limit.as_secs(),
+            folder.display(),
+            job.results.display()
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(fs::read_to_string(folder.join("console")).is_ok_and(|console| console.contains("init: ready")))
+    Ok(fs::read_to_string(console).is_ok_and(|console| console.contains("init: ready")))
 }
 
-/// Arguments of virtiofsd; the one in Rust (Debian 13) and the one of QEMU 7 call them differently.
-fn share(socket: &Path) -> Vec<String> {
-    let socket = format!("--socket-path={}", socket.display());
-    vec![socket, "-o".into(), "source=/".into(), "-o".into(), "cache=always".into(), "-o".into(), "sandbox=chroot".into(), "--rlimit-nofile=0".into()]
+/// Where there is no virtual processor, its clock counts instructions, one a nanosecond: then it is no slower than a real one by its own
+/// clock, whatever else the host does, and no slack is needed. Before 6.12 kernels do not come up so.
+/// Emulated processors take turns: when they run at once, one may still execute the int3 by which the kernel patches a function that another
+/// has patched to its end (a panic in `__x64_sys_fcntl` was seen so; on a real processor the kernel's IPIs rule that out).
+fn processor(kernel: &Kernel, is_counting: bool) -> Vec<&'static str> {
+    let model = match kernel.arch {
+        Arch::Amd64 => "max",
+        // Of `max` the emulation of pointer authentication takes most of the time.
+        Arch::Arm64 => "cortex-a72",
+    };
+    if is_virtual(kernel) && !is_counting {
+        vec!["-accel", "kvm", "-cpu", "host", "-smp", "2"]
+    } else if is_slow(kernel) {
+        vec!["-accel", "tcg,thread=single", "-cpu", model, "-smp", "2"]
+    } else {
+        vec!["-accel", "tcg,thread=single", "-cpu", model, "-smp", "1", "-icount", "shift=0,sleep=on"]
+    }
 }
 
-fn has_kvm() -> bool {
+/// Whether by its own clock the machine is 20 to 30 times slower than a real one.
+pub fn is_slow(kernel: &Kernel) -> bool {
+    !is_virtual(kernel) && super::packages::version(&kernel.release) < (6, 12)
+}
+
+/// Shares a folder of the host; the daemon is there when this returns.
+fn share(tools: &Tools, of_host: &Path, cache: &str, socket: &Path) -> anyhow::Result<Guard> {
+    let _ = fs::remove_file(socket);
+    let said = socket.with_extension("virtiofsd");
+    let mut command = tools.command(&["usr/lib/qemu/virtiofsd", "usr/libexec/virtiofsd"])?;
+    command.arg(format!("--socket-path={}", socket.display()));
+    command.args(["-o", &format!("source={}", of_host.display()), "-o", &format!("cache={cache}"), "-o", "sandbox=chroot", "--rlimit-nofile=0"]);
+    let mut daemon = Guard(command.stdin(Stdio::null()).stderr(fs::File::create(&said)?).spawn()?);
+    let end = Instant::now() + Duration::from_secs(20);
+    while !socket.exists() {
+        let is_up = daemon.0.try_wait()?.is_none() && Instant::now() < end;
+        ensure!(is_up, "virtiofsd does not start: {}", fs::read_to_string(&said)?);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(daemon)
+}
+
+fn is_virtual(kernel: &Kernel) -> bool {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    fs::OpenOptions::new().write(true).open("/dev/kvm").is_ok() && flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm")
+    let is_able = fs::OpenOptions::new().write(true).open("/dev/kvm").is_ok() && flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
+    is_able && kernel.arch == Arch::Amd64
 }
 
 /// A process that does not outlive its use.

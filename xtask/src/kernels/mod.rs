@@ -1,17 +1,22 @@
 //! The tests on the kernels that people run: `cargo xtask kernels`. Each in a virtual machine, with each back end, without installing
-//! anything; the verifier's figures go into `docs/kernels.md`.
+//! anything. What each scenario left is in `target/kernels/results`; the verifier's figures and what passed go into `docs/kernels.md`.
 
+mod arm64;
+mod live;
 mod machine;
 mod packages;
+mod table;
 
 use crate::{
     setup,
-    shell::{output, root, run},
+    shell::{output, run},
 };
-use anyhow::{Context as _, bail, ensure};
-use machine::Ended;
-use packages::{Kernel, Tools};
-use std::{collections::BTreeMap, fmt::Write as _, fs, process::Command, time::Duration};
+use anyhow::{Context as _, ensure};
+use arm64::Built;
+use live::{Outcome, Plan};
+use machine::Job;
+use packages::{Arch, Kernel, Tools};
+use std::{fs, os::unix::fs::MetadataExt as _, process::Command, time::Duration};
 
 /// What the task was asked for.
 #[derive(clap::Args)]
@@ -22,138 +27,188 @@ pub struct Options {
     /// Only 6.1 and 6.12, one scenario each; for the tests
     #[arg(long)]
     short: bool,
-    /// Only scenarios whose name contains this
-    #[arg(long, value_name = "NAME")]
-    scenario: Option<String>,
+    /// Only scenarios whose name contains this; may be repeated
+    #[arg(long = "scenario", value_name = "NAME")]
+    scenarios: Vec<String>,
+    /// Only this back end
+    #[arg(long, value_parser = BACK_ENDS)]
+    back_end: Option<String>,
+    /// Architecture of the machines
+    #[arg(long, value_enum, default_value = "amd64")]
+    arch: Arch,
+    /// Instead of the tests: instructions of a neighbour's system calls, with each back end; from 6.12 on
+    #[arg(long)]
+    icount: bool,
+    /// Scenarios at a time; putting up a lab takes an emulated processor away from the others' sessions
+    #[arg(long, default_value_t = 1)]
+    side_by_side: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { kernels: Vec::new(), short: false, scenarios: Vec::new(), back_end: None, arch: Arch::Amd64, icount: false, side_by_side: 1 }
+    }
 }
 
 /// What Debian offers, oldest first; 5.10 cannot run it and has to say so.
 const SERIES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
 const SHORT: [&str; 2] = ["6.1", "6.12"];
+const COUNTED: [&str; 3] = ["6.12", "6.18", "7.3"];
 const SHORT_SCENARIO: &str = "ident-slow";
 /// The first kernel that has what the object needs.
 const OLDEST: (u64, u64) = (5, 17);
 const BACK_ENDS: [&str; 2] = ["fentry", "tracepoint"];
-const LIMIT: Duration = Duration::from_mins(20);
+/// Of all that is done on one kernel.
+const LIMIT: Duration = Duration::from_hours(2);
+const SHORT_LIMIT: Duration = Duration::from_mins(4);
 
-/// Runs it; how many runs were good.
-pub fn measure(options: &Options) -> anyhow::Result<u64> {
+/// Runs it, writes the table; fails where something did.
+pub fn measure(options: &Options) -> anyhow::Result<()> {
+    if options.icount {
+        return count(options);
+    }
+    let summary = check(options)?;
+    ensure!(summary.bad.is_empty(), "{}", summary.bad.join("\n"));
+    Ok(())
+}
+
+/// The short form, as a part of the tests: how many runs were good, and how many were not; `None`: it cannot be run without root.
+pub fn short() -> anyhow::Result<Option<(u64, u64)>> {
+    if fs::metadata("/proc/self").context("own user id")?.uid() != 0 {
+        println!("kernels: skipped: sharing the host's tree with a machine (virtiofsd) needs root");
+        return Ok(None);
+    }
+    let summary = check(&Options { short: true, ..Options::default() })?;
+    for bad in &summary.bad {
+        println!("{bad}");
+    }
+    Ok(Some((summary.good, summary.bad.len() as u64)))
+}
+
+/// Prints what a neighbour's calls cost in instructions.
+fn count(options: &Options) -> anyhow::Result<()> {
+    ensure!(options.arch == Arch::Amd64, "instructions are counted on amd64 only");
     setup::lab()?;
     run(Command::new("cargo").args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
-    let live = live_test()?;
-    let tools = Tools::get()?;
+    run(Command::new("cargo").args(["build", "--quiet", "--package", "mta-trace-tests", "--bin", "bench"]))?;
+    let tools = Tools::get(Arch::Amd64)?;
+    let series: Vec<&str> = if options.kernels.is_empty() { COUNTED.to_vec() } else { options.kernels.iter().map(String::as_str).collect() };
+    for series in series {
+        let kernel = Kernel::get(Arch::Amd64, series, &tools)?.with_context(|| format!("{series}: the mirror has no such kernel"))?;
+        ensure!(!machine::is_slow(&kernel), "{}: does not come up while instructions are counted", kernel.release);
+        let results = packages::fresh(&packages::cache().join("instructions").join(&kernel.release))?;
+        let command = "export CARGO_TARGET_DIR=/lab MTA_TRACE_BIN=\"$PWD/target/release/mta-trace\" MTA_TRACE_LAB_CACHE=\"$PWD/target/lab-cache\"\n\
+                       target/debug/bench --instructions";
+        machine::run(&kernel, &tools, &Job { command, limit: SHORT_LIMIT, results: &results, is_counting: true })?;
+        println!("{}:\n\n{}", kernel.release, fs::read_to_string(results.join("stdout"))?);
+    }
+    Ok(())
+}
+
+/// What all kernels came to.
+#[derive(Default)]
+struct Summary {
+    good: u64,
+    bad: Vec<String>,
+}
+
+fn check(options: &Options) -> anyhow::Result<Summary> {
+    setup::lab()?;
+    run(Command::new("cargo").args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
+    let tools = Tools::get(options.arch)?;
+    let built = match options.arch {
+        Arch::Amd64 => Built { tracer: "target/release/mta-trace".into(), live: live_test()?, lab_cache: "target/lab-cache".into() },
+        Arch::Arm64 => arm64::get(&tools)?,
+    };
     let series: Vec<&str> = match (options.short, options.kernels.as_slice()) {
         (true, _) => SHORT.to_vec(),
+        // Linux 6.1 has no fentry there; no suite has others.
+        (false, []) if options.arch == Arch::Arm64 => vec!["6.12"],
         (false, []) => SERIES.to_vec(),
         (false, some) => some.iter().map(String::as_str).collect(),
     };
-    let scenario = options.scenario.as_deref().or(options.short.then_some(SHORT_SCENARIO));
-    let (mut figures, mut retries, mut bad, mut good) = (BTreeMap::new(), 0, Vec::new(), 0);
+    let back_ends: Vec<&str> = BACK_ENDS.into_iter().filter(|name| options.back_end.as_ref().is_none_or(|only| only == name)).collect();
+    let scenarios: Vec<&str> = match (options.short, options.scenarios.as_slice()) {
+        (true, []) => vec![SHORT_SCENARIO],
+        (_, some) => some.iter().map(String::as_str).collect(),
+    };
+    let plan = Plan {
+        built: &built,
+        back_ends: &back_ends,
+        scenarios: &scenarios,
+        side_by_side: options.side_by_side,
+        limit: if options.short { SHORT_LIMIT } else { LIMIT },
+    };
+    let (mut summary, mut retries) = (Summary::default(), 0);
     for series in series {
-        let Some(kernel) = Kernel::get(series, &tools)? else {
-            println!("{series}: the mirror has no such kernel");
+        let Some(kernel) = Kernel::get(options.arch, series, &tools)? else {
+            summary.bad.push(format!("{series}: the mirror has no such kernel: is there a newer series, for the list in xtask/src/kernels/mod.rs?"));
             continue;
         };
-        let doctor = machine::run(&kernel, &tools, "target/release/mta-trace doctor --programs", LIMIT)?;
-        retries += doctor.retries;
-        if !is_able(&kernel.release) {
-            bad.extend(refuses(&kernel, &doctor).err().map(|error| format!("{error:#}")));
-            good += 1;
-            continue;
-        }
-        if doctor.status != 0 {
-            bad.push(format!("{}: doctor: {}{}", kernel.release, doctor.stdout, doctor.stderr));
-            continue;
-        }
-        figures.insert(kernel.release.clone(), programs(&doctor.stdout));
-        for back_end in BACK_ENDS {
-            let command = format!("MTA_TRACE_HOOKS={back_end} MTA_TRACE_EMULATED=1 CI=true '{live}' --color never {}", scenario.unwrap_or_default());
-            let ended = machine::run(&kernel, &tools, &command, LIMIT)?;
-            retries += ended.retries;
-            let closing = ended.stdout.lines().rev().find(|line| line.starts_with("test result: ")).unwrap_or("no result").to_owned();
-            println!("{}, {back_end}: {closing} ({:.0} s)", kernel.release, ended.time.as_secs_f64());
-            if ended.status == 0 && closing.contains("ok.") {
-                good += 1;
-            } else {
-                bad.push(format!("{}, {back_end}: {}{}", kernel.release, ended.stdout, ended.stderr));
+        match live::run(&kernel, &tools, &plan) {
+            Ok(outcome) => {
+                retries += outcome.retries;
+                judge(&kernel, &outcome, &mut summary);
             }
+            Err(error) => summary.bad.push(format!("{error:#}")),
         }
     }
     println!("boots that had to be repeated: {retries}");
-    ensure!(bad.is_empty(), "{}", bad.join("\n"));
-    if !options.short && options.kernels.is_empty() {
-        write_table(&figures, scenario)?;
+    if plan.scenarios.is_empty() {
+        table::write()?;
     }
-    Ok(good)
+    Ok(summary)
+}
+
+/// Tells what a kernel came to.
+fn judge(kernel: &Kernel, outcome: &Outcome, summary: &mut Summary) {
+    let Outcome { doctor_status, doctor, runs, retries: _, time } = outcome;
+    let release = &kernel.release;
+    if !is_able(release) {
+        // One that is too old is refused in clear words.
+        match doctor.lines().find(|line| line.contains("MISSING  kernel")).filter(|_| *doctor_status == Some(3)) {
+            Some(says) => {
+                println!("{release}: refused: {says}");
+                summary.good += 1;
+            }
+            None => summary.bad.push(format!("{release}: not refused: {doctor}")),
+        }
+        return;
+    }
+    if *doctor_status != Some(0) {
+        summary.bad.push(format!("{release}: doctor: {doctor}"));
+        return;
+    }
+    for (back_end, run) in runs {
+        println!("{release}, {back_end}: {} passed, {} failed", run.passed.len(), run.failed.len());
+        for (name, message) in &run.failed {
+            println!("  {name}: {}", message.lines().next().unwrap_or_default());
+        }
+        if run.failed.is_empty() {
+            summary.good += 1;
+        } else {
+            let names: Vec<&str> = run.failed.keys().map(String::as_str).collect();
+            summary.bad.push(format!("{release}, {back_end}: {} failed, see {}", names.join(", "), run.kept.display()));
+        }
+    }
+    println!("{release}: {:.0} s", time.as_secs_f64());
 }
 
 fn is_able(release: &str) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u64>().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST
-}
-
-/// A kernel that is too old is refused in clear words.
-fn refuses(kernel: &Kernel, doctor: &Ended) -> anyhow::Result<()> {
-    let says = doctor.stdout.lines().find(|line| line.contains("MISSING  kernel"));
-    ensure!(doctor.status == 3 && says.is_some(), "{}: not refused: {}{}", kernel.release, doctor.stdout, doctor.stderr);
-    println!("{}: refused: {}", kernel.release, says.unwrap_or_default());
-    Ok(())
+    packages::version(release) >= OLDEST
 }
 
 /// Path of the live test, built.
 fn live_test() -> anyhow::Result<String> {
     let build = ["test", "--quiet", "--package", "mta-trace-tests", "--test", "live", "--no-run", "--message-format=json"];
     let messages = output(Command::new("cargo").args(build))?;
+    executable(&messages)
+}
+
+/// Path of the live test, by what cargo said when it built it.
+fn executable(messages: &str) -> anyhow::Result<String> {
     let paths = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     // The binaries that a test may call are built and named too.
     let mut tests = paths.filter(|message| message.pointer("/target/name").is_some_and(|name| name == "live"));
-    let found = tests.find_map(|message| Some(message.get("executable")?.as_str()?.to_owned()));
-    let path = found.context("cargo names no live test")?;
-    // Puts the packages of the lab where the machines find them, and shows that the lab works here.
-    run(Command::new(&path).arg(SHORT_SCENARIO))?;
-    Ok(path)
-}
-
-/// Instructions that the verifier walked through, by program.
-fn programs(doctor: &str) -> BTreeMap<String, u64> {
-    let figures = |line: &str| {
-        let mut words = line.strip_prefix("program")?.split_whitespace();
-        Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
-    };
-    doctor.lines().filter_map(figures).collect()
-}
-
-/// Writes the table, and says what changed.
-fn write_table(figures: &BTreeMap<String, BTreeMap<String, u64>>, scenario: Option<&str>) -> anyhow::Result<()> {
-    let path = root().join("docs/kernels.md");
-    let tests = scenario.map_or("all live tests pass".to_owned(), |name| format!("the live test `{name}` passes"));
-    let mut text = format!(
-        "# Kernels\n\nMade by `cargo xtask kernels`: {tests} on these kernels of Debian with both back ends, in a virtual machine. Figures: \
-         instructions that the\nverifier walked through (its limit is 1,000,000) when it checked a program. States and stack depth are not in it: the \
-         loader's library\nasks for the verifier's log only when a program is refused.\n\n| program |"
-    );
-    for release in figures.keys() {
-        let _ = write!(text, " {release} |");
-    }
-    text.push_str("\n|---|");
-    text.push_str(&"---:|".repeat(figures.len()));
-    text.push('\n');
-    let mut names: Vec<&String> = figures.values().flat_map(BTreeMap::keys).collect();
-    names.sort();
-    names.dedup();
-    for name in names {
-        let _ = write!(text, "| {name} |");
-        for of_kernel in figures.values() {
-            let _ = write!(text, " {} |", of_kernel.get(name).map_or("-".to_owned(), u64::to_string));
-        }
-        text.push('\n');
-    }
-    let before = fs::read_to_string(&path).unwrap_or_default();
-    for line in text.lines().filter(|line| line.starts_with('|') && !before.contains(*line)) {
-        println!("changed: {line}");
-    }
-    if figures.is_empty() {
-        bail!("no kernel gave figures");
-    }
-    fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    tests.find_map(|message| Some(message.get("executable")?.as_str()?.to_owned())).context("cargo names no live test")
 }

@@ -1,4 +1,4 @@
-//! What tracing costs: `bench [--short] [--assert] [--rounds N] [--messages N]`, called by `cargo xtask bench`.
+//! What tracing costs: `bench [--short] [--assert] [--rounds N] [--messages N]`, called by `cargo xtask bench`, or `bench --instructions`.
 //!
 //! In comes a real sendmail under the load of Postfix's `smtp-source`, out goes a table of ratios: in each round every
 //! variant has its turn, and is compared with the untraced run of the same round. Nothing sleeps for a fixed time:
@@ -26,7 +26,21 @@ const LIMIT: Duration = Duration::from_mins(2);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match Options::parse(&arguments).and_then(|options| run(&options)) {
+    if arguments == ["--instructions"] {
+        return ended(instructions());
+    }
+    ended(Options::parse(&arguments).and_then(|options| run(&options)))
+}
+
+/// What the calls of a neighbour come to, where a nanosecond is an instruction.
+fn instructions() -> Result<()> {
+    let lab = Lab::up(&Scenario::named("fast")?)?;
+    print!("{}", neighbour::instructions(&lab)?);
+    Ok(())
+}
+
+fn ended(result: Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");

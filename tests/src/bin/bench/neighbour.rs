@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use lab::Lab;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::{
+    fmt::Write as _,
     fs::File,
     io::{Read as _, Write as _, pipe},
     net::{Ipv4Addr, TcpListener, TcpStream},
@@ -79,6 +80,46 @@ fn times() -> Result<Vec<f64>> {
         Ok(least)
     };
     WORK.iter().map(time).collect()
+}
+
+/// Instructions of one call, on a machine whose clock goes on by a nanosecond an instruction, as a table: `cargo xtask kernels --icount`.
+pub fn instructions(lab: &Lab) -> Result<String> {
+    let mut text = "| a neighbour's call |".to_owned();
+    let calls = WORK.get(..3).unwrap_or_default();
+    let mut rows: Vec<Vec<f64>> = vec![counted(calls)?];
+    text.push_str(" no tracer |");
+    for hooks in BACK_ENDS.into_iter().filter(|hooks| is_able(lab, hooks)) {
+        let tracer = Tracer::start(watcher(lab.daemon_pid(), &lab.dir().join("bench-output"), hooks)?, lab::tracer::READY)?;
+        rows.push(counted(calls)?);
+        tracer.stop()?;
+        let _ = write!(text, " {hooks} |");
+    }
+    let _ = write!(text, "\n|---|{}", "---:|".repeat(rows.len()));
+    let without = rows.first().cloned().unwrap_or_default();
+    for (i, Work { name, .. }) in calls.iter().enumerate() {
+        let _ = write!(text, "\n| {name} |");
+        for (column, row) in rows.iter().enumerate() {
+            let (count, base) = (row.get(i).copied().unwrap_or(f64::NAN), without.get(i).copied().unwrap_or(f64::NAN));
+            let _ = if column == 0 { write!(text, " {count:.0} |") } else { write!(text, " {count:.0} ({:+.0}) |", count - base) };
+        }
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// The least of many short runs: what interrupts one is not the call's.
+fn counted(calls: &[Work]) -> Result<Vec<f64>> {
+    const TIMES: u32 = 1000;
+    let count = |work: &Work| -> Result<f64> {
+        let mut least = f64::INFINITY;
+        for _ in 0..100 {
+            let began = Instant::now();
+            (work.run)(TIMES)?;
+            least = least.min(began.elapsed().as_secs_f64() * 1e9 / f64::from(TIMES));
+        }
+        Ok(least)
+    };
+    calls.iter().map(count).collect()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the same signature as the others'")]

@@ -1,0 +1,21 @@
+# In the machine: doctor, then the live tests with each back end; what each scenario left is kept on the host.
+export CI=true EMULATED
+export CARGO_TARGET_DIR=/lab MTA_TRACE_BIN="$PWD/TRACER" MTA_TRACE_LAB_CACHE="$PWD/LAB_PACKAGES"
+"$MTA_TRACE_BIN" doctor --programs >RESULTS/doctor 2>&1
+status=$?
+echo $status >RESULTS/doctor.status
+[ $status = 0 ] || exit 0
+for back_end in BACK_ENDS; do
+    mkdir -p /lab
+    for scenario in SCENARIOS; do
+        MTA_TRACE_HOOKS=$back_end 'LIVE_TEST' --color never --test-threads SIDE_BY_SIDE "$scenario"
+    done >"RESULTS/$back_end/output" 2>"RESULTS/$back_end/errors"
+    echo OBJECT >"RESULTS/$back_end/object"
+    for lab in /lab/lab-out/*; do
+        [ -d "$lab" ] || continue
+        kept="RESULTS/$back_end/${lab##*/}"
+        mkdir -p "$kept"
+        cp "$lab"/*.jsonl "$lab"/*.json "$kept" 2>/dev/null
+    done
+    rm -rf /lab
+done
