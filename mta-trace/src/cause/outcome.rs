@@ -37,7 +37,9 @@ fn outcome_of(step: &Step) -> Outcome {
 
 /// How a step ended, and the process's own timer that ended it.
 pub(super) fn outcome(step: &Step) -> (Outcome, Option<u64>) {
-    let Some(ret) = step.ret else { return (Outcome::Unfinished, None) };
+    let Some(ret) = step.ret else {
+        return if step.has_lasted() { (Outcome::Timeout, step.timeout_ns) } else { (Outcome::Unfinished, None) };
+    };
     if step.has_timed_out() {
         return (Outcome::Timeout, step.timeout_ns);
     }

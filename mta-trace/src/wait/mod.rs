@@ -140,7 +140,8 @@ impl Step {
             (None, None, None) => format!("syscall_{}", block.nr),
         };
         step.is_file_system = block.cause.as_deref() == Some("page-fault") || other.is_some_and(|(_, is_file_system)| is_file_system);
-        step.ret = (!block.unfinished).then_some(0);
+        // Of a hooked call that has ended without telling so nobody knows what it returned.
+        step.ret = (!block.unfinished && step.call.is_none()).then_some(0);
         let socket = block.socket.as_ref().map(|id| Object::Socket(Socket::new(id, block.peer.as_ref())));
         step.object = socket.or_else(|| step.fd.and_then(|fd| process?.fds.object(fd).cloned()));
         step.locate(block.pid, place);
@@ -291,7 +292,13 @@ impl Step {
         self.is_poll() && self.ret == Some(0)
     }
 
-    /// It waits on descriptors, and has not returned, so that nothing tells on which.
+    /// What it returned is not known, but it lasted as long as it may.
+    pub fn has_lasted(&self) -> bool {
+        let elapsed_ns = self.to.t.saturating_sub(self.from.t);
+        self.ret.is_none() && self.is_poll() && self.timeout_ns.is_some_and(|timeout_ns| elapsed_ns >= timeout_ns)
+    }
+
+    /// It waits on descriptors, and what it returned is not known, so that nothing tells on which.
     pub fn is_unnamed_poll(&self) -> bool {
         self.ret.is_none() && self.is_poll() && self.polled.is_empty()
     }

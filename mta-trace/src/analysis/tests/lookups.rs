@@ -361,3 +361,42 @@ fn an_error_is_an_answer_to_its_question() {
     });
     assert_eq!((waits[0].outcome, waits[0].dns.as_ref().expect("dns").unanswered), (Outcome::Error, None));
 }
+
+/// With `fentry` a call that blocks while another tracer comes or goes has no exit event; what is left is the scheduler's block.
+#[test]
+fn regress_a_poll_whose_end_was_not_told() {
+    let untold = |trace: &mut Trace, ns: u64, timeout_ns: u64| {
+        let (since, at_start) = (trace.t, trace.call(Call::Alarm, 0).at());
+        trace.records.pop();
+        trace.short_wait(ns);
+        let (t, at) = (trace.t, trace.call(Call::Alarm, 0).at());
+        trace.records.pop();
+        let args = Args { timeout_ns: Some(timeout_ns), ..Args::default() };
+        trace.records.push(Record::Block(Block {
+            t,
+            pid: trace.pid,
+            tid: trace.pid,
+            nr: 7,
+            call: Some("poll".into()),
+            since,
+            cause: None,
+            unfinished: false,
+            args: Some(args),
+            at,
+            at_start: Some(at_start),
+            socket: None,
+            peer: None,
+        }));
+    };
+    let waits = waits(|trace| {
+        trace.udp(4, 41, FIRST);
+        trace.ask(4, 41, FIRST, 7, "example.com", 28);
+        untold(trace, 5 * SECOND, 5 * SECOND);
+        trace.ask(4, 41, FIRST, 7, "example.com", 28);
+        untold(trace, 5 * SECOND, 5 * SECOND);
+        trace.close(4);
+    });
+    let [wait] = waits.as_slice() else { panic!("{waits:?}") };
+    assert_eq!((wait.cause, wait.outcome, wait.attempts, wait.timer_s), (Cause::Dns, Outcome::Timeout, Some(2), Some(5.0)));
+    near(wait.elapsed_s, 10.0);
+}
