@@ -89,8 +89,21 @@ pub enum Error {
 
 /// One line, without its end.
 pub fn encode(record: &Record) -> String {
-    // Every part of a record has a JSON form: strings, numbers, lists of them.
-    serde_json::to_string(record).unwrap_or_default()
+    let mut line = Vec::new();
+    encode_into(&mut line, record);
+    line.pop();
+    // JSON is UTF-8.
+    String::from_utf8(line).unwrap_or_default()
+}
+
+/// One line with its end, behind what the buffer holds.
+pub fn encode_into(buffer: &mut Vec<u8>, record: &Record) {
+    let before = buffer.len();
+    // Every part of a record has a JSON form, and memory takes everything.
+    if serde_json::to_writer(&mut *buffer, record).is_err() {
+        buffer.truncate(before);
+    }
+    buffer.push(b'\n');
 }
 
 /// Reads one line.

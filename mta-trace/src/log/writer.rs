@@ -1,6 +1,6 @@
 //! Writes a log: mode 0600, never through a symbolic link, never over an existing file unless asked.
 
-use super::{Error, encode};
+use super::{Error, encode_into};
 use crate::event::Record;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write, stdout};
@@ -55,11 +55,10 @@ impl Writer {
 
     /// Adds a record; it is written when enough has come together, or by [`Self::flush`].
     pub fn write(&mut self, record: &Record) -> Result<(), Error> {
-        let mut line = encode(record);
-        line.push('\n');
-        self.buffer.extend_from_slice(line.as_bytes());
+        let before = self.buffer.len();
+        encode_into(&mut self.buffer, record);
         if let (Some(rotation), Record::Header(_) | Record::SeedProc(_) | Record::SeedFd(_) | Record::SeedFile(_)) = (&mut self.rotation, record) {
-            rotation.head.extend_from_slice(line.as_bytes());
+            rotation.head.extend_from_slice(self.buffer.get(before..).unwrap_or_default());
         }
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
