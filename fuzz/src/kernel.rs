@@ -268,7 +268,10 @@ pub fn scan(scanner: &mut Scanner, read: &[u8]) -> (Vec<u8>, Vec<u8>) {
                 let here = held.min(data.len());
                 let start = data.len() - here;
                 data[start..].copy_from_slice(&letters[held - here..]);
-                carry = letters[..held - here].to_vec();
+                // Only what earlier reads held back stands before these; a later verb of the same read is all here.
+                if held > here {
+                    carry = letters[..held - here].to_vec();
+                }
                 scanner.released();
                 data.push(byte);
             }

@@ -291,7 +291,9 @@ mod tests {
                         let here = held.min(data.len());
                         let start = data.len() - here;
                         data[start..].copy_from_slice(&letters[held - here..]);
-                        carry = letters[..held - here].to_vec();
+                        if held > here {
+                            carry = letters[..held - here].to_vec();
+                        }
                         scanner.released();
                         data.push(byte);
                     }
