@@ -201,7 +201,8 @@ impl Scanner {
     /// The held letters were written out, or are none.
     #[inline(always)]
     pub fn released(&mut self) {
-        self.held = 0;
+        // The blank behind `MAIL` is the first of ` AUTH=`.
+        self.held = (self.place == KEEP_MAIL) as u8;
         self.letters = 0;
     }
 
@@ -492,6 +493,8 @@ mod tests {
             (&["MAIL FROM:<a@b> AUTH=u@x SIZE=5\r\n"], "MAIL FROM:<a@b> AUTH=... SIZE=5\r\n"),
             (&["MAIL FROM:<a@b> auth=<>\r\n"], "MAIL FROM:<a@b> auth=..\r\n"),
             (&["DATA\r\nSubject: x\r\n"], "DATA\r\n............"),
+            // Found by the fuzz target `scanner`: no address stood between.
+            (&["MAIL AUTH=u@x FROM:<a@b>\r\n"], "MAIL AUTH=... FROM:<a@b>\r\n"),
         ] {
             let (text, scanner) = kept(reads);
             assert_eq!(text, expected);
