@@ -23,7 +23,10 @@ const SECRET_TEXT: &str = "hunter2";
 
 /// Dialogues.
 pub fn seeds() -> Vec<Vec<u8>> {
-    seeds::different(seeds::traces().iter().map(|trace| seed(trace)).collect())
+    let mut seeds: Vec<_> = seeds::traces().iter().map(|trace| seed(trace)).collect();
+    // Longer than what is kept of a line.
+    seeds.push([&[HEAR][..], &chunk(&[&[b' '; 4094][..], b"MAIL FROM:<a@b>\r\n"].concat())].concat());
+    seeds::different(seeds)
 }
 
 /// What clients sent, for the scanner.

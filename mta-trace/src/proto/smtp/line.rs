@@ -32,7 +32,9 @@ pub struct Lines {
 impl Lines {
     /// Takes the bytes of one read; `carry` stands for as many bytes at the end of the earlier ones.
     pub fn push(&mut self, carry: &[u8], data: &[u8]) -> Vec<Line> {
-        let kept = self.unfinished.len().saturating_sub(carry.len());
+        let among_dropped = self.dropped.min(carry.len());
+        self.dropped -= among_dropped;
+        let kept = self.unfinished.len().saturating_sub(carry.len() - among_dropped);
         self.unfinished.truncate(kept);
         self.append(carry);
         let mut lines = Vec::new();
@@ -185,6 +187,17 @@ mod tests {
         let mut lines = Lines::default();
         assert!(lines.push(b"", b" \0\0\0\0").is_empty());
         assert_eq!(texts(&lines.push(b"MAIL", b" FROM:<a@b>\r\n")), [Some("MAIL FROM:<a@b>")]);
+    }
+
+    /// Found by the fuzz target `smtp`: the verb took the place of blanks that are kept, so that a split line was another one than the whole.
+    #[test]
+    fn regress_a_verb_beyond_what_is_kept_stays_there() {
+        let blanks = [b' '; MAX_TEXT_BYTES - 2];
+        let whole = Lines::default().push(b"", &[&blanks[..], b"MAIL x\r\n"].concat());
+        let mut lines = Lines::default();
+        assert!(lines.push(b"", &[&blanks[..], b"\0\0\0\0"].concat()).is_empty());
+        assert_eq!(lines.push(b"MAIL", b" x\r\n"), whole);
+        assert_eq!(whole[0].verb, Verb::Invalid);
     }
 
     #[test]
