@@ -201,7 +201,8 @@ impl Scanner {
     /// The held letters were written out, or are none.
     #[inline(always)]
     pub fn released(&mut self) {
-        self.held = 0;
+        // The blank behind `MAIL` is the first of ` AUTH=`.
+        self.held = (self.place == KEEP_MAIL) as u8;
         self.letters = 0;
     }
 
@@ -215,6 +216,10 @@ impl Scanner {
         }
         if (byte == b' ' || byte == b'\t' || byte == b'\r') && is_verb(self.letters) {
             self.place = self.place_after_verb();
+            if byte == b'\r' && self.place == AUTH_BLANKS {
+                // What follows is no mechanism.
+                self.place = SKIP_THEN_PENDING;
+            }
             return Fate::Release;
         }
         self.place = SKIP;
@@ -492,6 +497,9 @@ mod tests {
             (&["MAIL FROM:<a@b> AUTH=u@x SIZE=5\r\n"], "MAIL FROM:<a@b> AUTH=... SIZE=5\r\n"),
             (&["MAIL FROM:<a@b> auth=<>\r\n"], "MAIL FROM:<a@b> auth=..\r\n"),
             (&["DATA\r\nSubject: x\r\n"], "DATA\r\n............"),
+            // Found by the fuzz target `scanner`: no address stood between; no blank stood behind the verb.
+            (&["MAIL AUTH=u@x FROM:<a@b>\r\n"], "MAIL AUTH=... FROM:<a@b>\r\n"),
+            (&["AUTH\rhunter2\r\n"], "AUTH\r.......\r\n"),
         ] {
             let (text, scanner) = kept(reads);
             assert_eq!(text, expected);

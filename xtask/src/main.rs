@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod kernels;
 mod record;
 mod setup;
@@ -37,6 +38,8 @@ enum Task {
         #[arg(long, conflicts_with_all = ["check", "verify"])]
         log: bool,
     },
+    /// Runs the fuzz targets (stable Rust, no cargo-fuzz)
+    Fuzz(fuzz::Options),
     /// Runs the live tests on ordinary kernels, in virtual machines that it starts itself
     Kernels(kernels::Options),
     /// Shows the reported case from beginning to end: a real sendmail, one slow session, live timeline, report
@@ -48,7 +51,7 @@ enum Task {
     },
     /// Loads a mail server for minutes with a tracer attached, and kills tracers under load
     Soak(soak::Options),
-    /// Runs everything: formatting, clippy, unit, replay, CLI and live tests
+    /// Runs everything: formatting, clippy, unit, fuzz, replay, CLI and live tests
     Test {
         /// Only the parts whose name contains this
         #[arg(long)]
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ebpf { verify: true, .. } => ebpf::verify(),
         Task::Ebpf { log: true, .. } => ebpf::build_with_log(),
         Task::Ebpf { .. } => ebpf::build(),
+        Task::Fuzz(options) => fuzz::search(&options),
         Task::Kernels(options) => kernels::measure(&options),
         Task::Demo => demo::run(),
         Task::Record { names } => record::run(&names),

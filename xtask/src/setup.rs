@@ -36,6 +36,11 @@ pub fn ebpf() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What building the fuzz targets needs: libFuzzer is C++.
+pub fn fuzz() -> anyhow::Result<()> {
+    if has("c++") { Ok(()) } else { install(&["g++"]) }
+}
+
 fn tools() -> PathBuf {
     root().join("target/tools")
 }

@@ -3,7 +3,7 @@
 //! The parts run one after another, the scenarios side by side within theirs. As root or with `CI=true` a test that is skipped is a
 //! failure, unless `tests/skips.toml` lists it. The last line sums up what the runners said.
 
-use crate::{bench, ebpf, kernels, setup, shell::root};
+use crate::{bench, ebpf, fuzz, kernels, setup, shell::root};
 use anyhow::{Context as _, bail};
 use std::{
     io::{BufRead as _, BufReader},
@@ -46,11 +46,12 @@ const ONE_SKIPPED: Count = Count { passed: 0, failed: 0, skipped: 1 };
 
 const PARTS: &[Part] = &[
     needed("setup", || setup::lab().map(|()| Count::default())),
-    part("format", || cargo(&["fmt", "--all", "--check"])),
+    part("format", || cargo(&["fmt", "--all", "--check"]).and_then(|_| cargo(&["fmt", "--manifest-path", FUZZ, "--check"]))),
     part("object", || ebpf::verify().map(|()| ONE)),
-    part("clippy", || cargo(&["clippy", "--quiet", "--all-targets", "--", "--deny", "warnings"])),
+    part("clippy", clippy),
     needed("build", || cargo(&["build", "--quiet", "--release", "--package", "mta-trace"])),
     part("unit", || cargo(&["test", "--package", "mta-trace", "--package", "mta-trace-common", "--package", "xtask"])),
+    part("fuzz", || fuzz::bounded().map(|(passed, failed)| Count { passed, failed, skipped: 0 })),
     part("lab", || cargo(&["test", "--package", "mta-trace-tests", "--lib", "--bins"])),
     part("replay", || of_lab("replay")),
     part("selftest", || of_lab("selftest")),
@@ -62,6 +63,16 @@ const PARTS: &[Part] = &[
     part("secrets", || of_lab("secrets")),
     by_name("kernels", || kernels::short().map(|result| result.map_or(ONE_SKIPPED, |(passed, failed)| Count { passed, failed, skipped: 0 }))),
 ];
+
+/// A workspace of its own.
+const FUZZ: &str = "fuzz/Cargo.toml";
+
+/// The fuzz targets too: without libFuzzer, which is C++, and beside the rest, with which they share what is built.
+fn clippy() -> anyhow::Result<Count> {
+    cargo(&["clippy", "--quiet", "--all-targets", "--", "--deny", "warnings"])?;
+    let features = ["--no-default-features", "--target-dir", "target"];
+    cargo(&[&["clippy", "--quiet", "--manifest-path", FUZZ][..], &features, &["--", "--deny", "warnings"]].concat())
+}
 
 fn of_lab(test: &str) -> anyhow::Result<Count> {
     cargo(&["test", "--package", "mta-trace-tests", "--test", test])

@@ -144,12 +144,7 @@ impl Dialogue {
             self.idle_since = named.to;
         }
         let Some(open) = self.open else {
-            // Whoever ends the time between two commands has it (report-schema, `wait`): who that is tells the next read.
-            if is_client {
-                self.pending = Pending::default();
-            } else {
-                self.pending.waits.push(named);
-            }
+            self.leave_between(named);
             return None;
         };
         let index = open + self.queue_position(&named);
@@ -244,7 +239,7 @@ impl Dialogue {
     }
 
     fn begin(&mut self, verb: Verb, mark: Mark) {
-        self.finish_open(mark);
+        let behind = self.end_open(mark);
         let index = self.commands.len();
         let mut command = Exchange::new(verb, mark);
         self.open = Some(index);
@@ -254,15 +249,34 @@ impl Dialogue {
         command.seen = seen;
         command.waits = waits.into_iter().filter(|named| named.from.t >= mark.t).collect();
         self.told.extend((0..command.waits.len()).map(|wait| Told::Waited(index, wait)));
+        // These were told as the earlier command's.
+        command.waits.extend(behind);
         self.commands.push(command);
     }
 
     fn finish_open(&mut self, mark: Mark) {
-        let Some(index) = self.open.take() else { return };
-        if let Some(command) = self.commands.get_mut(index) {
-            command.end(mark.max(command.from));
+        for named in self.end_open(mark) {
+            self.leave_between(named);
         }
+    }
+
+    /// Ends the open command. Where it turns out that it had ended before (its reply was not seen), what was waited for since is not its own.
+    fn end_open(&mut self, mark: Mark) -> Vec<Named> {
+        let Some(index) = self.open.take() else { return Vec::new() };
         self.told.push(Told::Ended(index));
+        let Some(command) = self.commands.get_mut(index) else { return Vec::new() };
+        let end = mark.max(command.from);
+        command.end(end);
+        command.waits.extract_if(.., |named| named.to.t > end.t && named.from.t >= end.t).collect()
+    }
+
+    /// A wait while no command is open: whoever ends that time has it (report-schema, `wait`), and who that is tells the next read.
+    fn leave_between(&mut self, named: Named) {
+        if is_of_client(&named) {
+            self.pending = Pending::default();
+        } else {
+            self.pending.waits.push(named);
+        }
     }
 
     fn break_off(&mut self, mark: Mark) {

@@ -492,6 +492,23 @@ fn a_lost_write_does_not_confuse_what_follows() {
     assert_eq!(session.end, SessionEnd::Quit);
 }
 
+/// Found by the fuzz target `smtp`: the wait stayed in DATA, which had ended before it, with a negative rest.
+#[test]
+fn regress_a_wait_behind_an_unseen_reply_is_not_the_command_s_before() {
+    let mut trace = Trace::greeted();
+    trace.line("DATA\r\n");
+    // The 354 was lost.
+    trace.await_client(2 * SECOND);
+    trace.read(3, SmtpMode::Data).smtp = Some(Smtp { mode: SmtpMode::Data, dot: true, carry: None });
+    trace.reply("250 2.0.0 Ok: queued as 4Fg1\r\n");
+    trace.quit();
+    let session = trace.session();
+    assert_eq!(command(&session, "DATA").waits, []);
+    near(command(&session, "DATA").short_waits_s, 0.0);
+    assert_eq!(command(&session, "BODY").waits.len(), 1);
+    near(command(&session, "BODY").waits[0].elapsed_s, 2.0);
+}
+
 #[test]
 fn a_session_that_is_killed_while_the_client_thinks() {
     let mut trace = Trace::greeted();

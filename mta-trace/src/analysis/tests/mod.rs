@@ -1,5 +1,6 @@
 //! The analysis, from hand-made events.
 
+mod account;
 mod dialogue;
 mod hostile;
 mod lookups;

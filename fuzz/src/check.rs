@@ -1,0 +1,160 @@
+//! What must hold of every trace: its log says the same again, its views are harmless, its sums close.
+
+use mta_trace::analysis::Analysis;
+use mta_trace::event::{Counters, Record};
+use mta_trace::log::{self, Item};
+use mta_trace::report::{Command, Report, Session, Wait};
+use mta_trace::update::Update;
+use mta_trace::view::{accepted::Accepted, escape::is_hostile, json, strace::Strace, summary, timeline};
+
+/// Times from which on seconds are no longer exact to the nanosecond, and sums may saturate: 104 days.
+const SANE_NS: u64 = 1 << 53;
+
+/// Rounding of sums of seconds, s; below a microsecond what is left over is the clocks' noise (`Exchange::account`).
+const ROUNDING_S: f64 = 2e-6;
+
+/// Records of any kind, and what cannot be read of a log.
+pub fn items(items: &[Item]) -> Report {
+    let report = views(items);
+    let again: Vec<Item> = items.iter().map(round_trip).collect();
+    assert_eq!(analyse(&again, |_, _| ()), report, "the log gives the report of the live trace");
+    if items.iter().all(is_sane) {
+        report.sessions.iter().for_each(sums_close);
+    }
+    report
+}
+
+/// Records of any kind.
+pub fn records(records: &[Record]) -> Report {
+    let all: Vec<Item> = records.iter().map(|record| Item::Record(Box::new(record.clone()))).collect();
+    items(&all)
+}
+
+/// Records of a trace that does not contradict itself.
+pub fn sound(trace: &[Record]) -> Report {
+    let report = records(trace);
+    for session in &report.sessions {
+        let mut end = 0.0;
+        for command in &session.commands {
+            let Command { elapsed_s, short_waits_s, cpu_s, runqueue_s, unexplained_s, .. } = command;
+            for part in [elapsed_s, short_waits_s, cpu_s, runqueue_s, unexplained_s] {
+                assert!(*part >= -ROUNDING_S, "command {}: {session:#?}", command.index);
+            }
+        }
+        let mut waits: Vec<&Wait> = session.commands.iter().flat_map(|command| &command.waits).collect();
+        waits.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
+        for wait in waits {
+            assert!(wait.elapsed_s >= 0.0 && wait.start_s >= end - 1e-9, "{wait:#?} begins before {end}");
+            end = wait.start_s + wait.elapsed_s;
+        }
+        assert!(end <= session.elapsed_s + 1e-9 && session.client_s >= -1e-9, "{session:#?}");
+    }
+    report
+}
+
+fn round_trip(item: &Item) -> Item {
+    let Item::Record(record) = item else { return item.clone() };
+    let line = log::encode(record);
+    assert!(!line.contains('\n'), "{line:?}");
+    let again = log::decode(&line).unwrap_or_else(|error| panic!("own line: {error}: {line}"));
+    assert_eq!(again, **record, "{line}");
+    Item::Record(Box::new(again))
+}
+
+/// All that is shown of a trace, live and at its end.
+fn views(items: &[Item]) -> Report {
+    let screen = timeline::Screen { is_terminal: true, has_colour: false };
+    let (mut accepted, mut on_terminal, mut plain, mut calls) = (Accepted::default(), Vec::new(), Vec::new(), Vec::new());
+    let mut live = timeline::Timeline::new(&mut on_terminal, screen);
+    let mut piped = timeline::Timeline::new(&mut plain, timeline::Screen::default());
+    let mut strace = Strace::new(&mut calls);
+    let written = "memory takes everything";
+    let report = analyse(items, |record, updates| {
+        if let Some(record) = record {
+            accepted.record(record);
+            live.record(record).expect(written);
+            piped.record(record).expect(written);
+            strace.record(record).expect(written);
+        }
+        for update in updates {
+            accepted.update(update);
+            live.update(update).expect(written);
+            piped.update(update).expect(written);
+            strace.update(update).expect(written);
+        }
+    });
+    live.finish().expect(written);
+    piped.finish().expect(written);
+    strace.finish().expect(written);
+    let text = summary::text(&report, &accepted);
+    let mut json_bytes = Vec::new();
+    json::write(&mut json_bytes, &report).expect(written);
+    // A number that is not finite would be a `null`, which is none.
+    serde_json::from_slice::<Report>(&json_bytes).unwrap_or_else(|error| panic!("own JSON: {error}"));
+    for view in [text.as_bytes(), &json_bytes, &plain, &calls, &on_terminal] {
+        harmless(view);
+    }
+    report
+}
+
+/// What `mta-trace report` does; each record is shown, with the updates that came of it.
+fn analyse(items: &[Item], mut show: impl FnMut(Option<&Record>, &[Update])) -> Report {
+    let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
+    for item in items {
+        match item {
+            Item::Record(record) => {
+                analysis.feed(record, &mut updates);
+                show(Some(record), &updates);
+                updates.clear();
+            }
+            Item::Unreadable { .. } => analysis.note_unreadable(),
+            Item::Unknown { .. } => analysis.note_unknown(),
+            Item::Cut { .. } => {}
+        }
+    }
+    let report = analysis.finish(&mut updates);
+    show(None, &updates);
+    report
+}
+
+/// Nothing that a terminal obeys, but for the live view's own erasing of its last line.
+fn harmless(view: &[u8]) {
+    let text = std::str::from_utf8(view).expect("views are UTF-8").replace("\r\u{1b}[2K", "");
+    if let Some(at) = text.find(|c| c != '\n' && is_hostile(c)) {
+        panic!("{:?}", text[at..].chars().take(80).collect::<String>());
+    }
+}
+
+fn is_sane(item: &Item) -> bool {
+    let Item::Record(record) = item else { return true };
+    let are_sane = |counters: &Counters| [counters.cpu_ns, counters.blocked_ns, counters.rq_ns].iter().all(|ns| *ns < SANE_NS);
+    let is_past = |t: Option<u64>| t.is_none_or(|t| t < SANE_NS);
+    is_past(record.t())
+        && match &**record {
+            Record::Header(header) => header.attach_ns.iter().all(|t| *t < SANE_NS),
+            Record::Sys(sys) => is_past(sys.start) && are_sane(&sys.at()) && sys.at_start.as_ref().is_none_or(are_sane),
+            Record::Block(block) => is_past(Some(block.since)) && are_sane(&block.at) && block.at_start.as_ref().is_none_or(are_sane),
+            Record::Fork(fork) => are_sane(&fork.at),
+            Record::Exit(exit) => is_past(exit.since) && are_sane(&exit.at),
+            _ => true,
+        }
+}
+
+/// The identities of the report's account.
+fn sums_close(session: &Session) {
+    for command in &session.commands {
+        let waits: f64 = command.waits.iter().map(|wait| wait.elapsed_s).sum();
+        let Command { elapsed_s, short_waits_s, cpu_s, runqueue_s, unexplained_s, .. } = command;
+        let parts = [waits, *short_waits_s, *cpu_s, *runqueue_s, *unexplained_s];
+        close(*elapsed_s, &parts, command);
+        assert!(*elapsed_s >= 0.0 && command.waits.iter().all(|wait| wait.elapsed_s >= 0.0), "{command:#?}");
+    }
+    let commands: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
+    close(session.elapsed_s, &[commands, session.client_s], session);
+}
+
+fn close(whole: f64, parts: &[f64], what: &impl std::fmt::Debug) {
+    let scale: f64 = parts.iter().map(|part| part.abs()).sum();
+    let sum: f64 = parts.iter().sum();
+    assert!((sum - whole).abs() <= ROUNDING_S + scale * 1e-12, "{whole} is not {sum}: {what:#?}");
+}
