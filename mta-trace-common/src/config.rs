@@ -51,6 +51,9 @@ pub struct Offsets {
     pub regs_first: u32,
 }
 
+/// Bytes that are read of `struct sock` at once: family, ports and IPv4 addresses lie there. A power of two.
+pub const SOCK_HEAD: usize = 32;
+
 /// Words that are read of `struct pt_regs` at once: from `r10` to `orig_ax` on x86-64, from `x0` on arm64.
 pub const REGS_BLOCK: usize = 9;
 /// The same, and argument 0 by itself.

@@ -91,17 +91,6 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Makes it no socket. The addresses are left: they count only together with an inode.
-    #[inline(always)]
-    pub fn forget(&mut self) {
-        self.inode = 0;
-        self.family = 0;
-        self.kind = 0;
-        self.protocol = 0;
-        self.local_port = 0;
-        self.peer_port = 0;
-    }
-
     /// No socket.
     pub const ZERO: Self =
         Self { inode: 0, family: 0, kind: 0, protocol: 0, local_port: 0, peer_port: 0, reserved: [0; 3], local: [0; 16], peer: [0; 16] };

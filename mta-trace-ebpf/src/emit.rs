@@ -24,9 +24,8 @@ pub struct Record<const N: usize> {
     pub data: [u8; N],
 }
 
-/// Nobody is woken for an ordinary record; user space looks regularly.
+/// Nobody is woken, since that costs the server an interrupt (Linux kernel/bpf/ringbuf.c, `irq_work_queue`): user space looks regularly.
 const BPF_RB_NO_WAKEUP: u64 = 1;
-const BPF_RB_FORCE_WAKEUP: u64 = 2;
 
 /// Reports a call on a descriptor that is no socket, with the path of its file.
 #[inline(never)]
@@ -39,7 +38,7 @@ pub fn file(thread: &Thread, which: &Which) {
     let fd = task::argument!(thread, 0);
     // SAFETY: 1024 bytes are more than a path and a component.
     record.sys.head.data_len = unsafe { task::path_of(fd, record.data.as_mut_ptr()) };
-    submit(entry, is_slow(thread));
+    submit(entry);
 }
 
 /// Reserves a record, or counts its loss.
@@ -52,10 +51,10 @@ pub fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
     entry
 }
 
-/// Submits; `wake`: the reader shall look at once.
+/// Submits.
 #[inline(always)]
-pub fn submit<T: 'static>(entry: RingBufEntry<T>, wake: bool) {
-    entry.submit(if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP });
+pub fn submit<T: 'static>(entry: RingBufEntry<T>) {
+    entry.submit(BPF_RB_NO_WAKEUP);
 }
 
 #[inline(always)]
@@ -85,14 +84,14 @@ pub fn is_slow(thread: &Thread) -> bool {
 
 /// Reports a call without any of its bytes.
 #[inline(always)]
-pub fn bare(thread: &Thread, which: &Which, flags: u16, smtp_mode: u8, wake: bool) {
+pub fn bare(thread: &Thread, which: &Which, flags: u16, smtp_mode: u8) {
     let Some(mut entry) = reserve::<Record<0>>() else { return };
     // SAFETY: `fill` writes all fields.
     let record = unsafe { &mut *entry.as_mut_ptr() };
     fill(&mut record.sys, which, thread);
     record.sys.head.flags = flags;
     record.sys.smtp_mode = smtp_mode;
-    submit(entry, wake);
+    submit(entry);
 }
 
 /// Fills all of `Sys` but the SMTP fields.
@@ -112,7 +111,7 @@ pub fn fill(sys: &mut Sys, which: &Which, thread: &Thread) {
     // SAFETY: both are `Socket`s, seven words long and aligned.
     unsafe { copy_words::<7>((&raw mut sys.socket).cast(), (&raw const thread.socket).cast()) };
     // SAFETY: `carry` is two words long; it lies at a multiple of 8.
-    unsafe { (&raw mut sys.carry).cast::<[u64; 2]>().write_volatile([0; 2]) };
+    unsafe { zero_words::<2>((&raw mut sys.carry).cast()) };
 }
 
 /// Copies words. A plain assignment would become a call of `memcpy`, which goes byte by byte.
@@ -125,6 +124,20 @@ pub unsafe fn copy_words<const N: usize>(to: *mut u64, from: *const u64) {
     while i < N {
         // SAFETY: as promised by the caller.
         unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) };
+        i += 1;
+    }
+}
+
+/// Clears words. A plain assignment would become a call of `memset`, which goes byte by byte.
+///
+/// # Safety
+/// There are `N` aligned words.
+#[inline(always)]
+pub unsafe fn zero_words<const N: usize>(words: *mut u64) {
+    let mut i = 0;
+    while i < N {
+        // SAFETY: as promised by the caller.
+        unsafe { words.add(i).write_volatile(0) };
         i += 1;
     }
 }

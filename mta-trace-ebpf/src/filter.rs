@@ -1,31 +1,66 @@
-//! Who is traced: the bitmap over thread ids, and the addresses whose sessions are wanted.
+//! Who is traced: the bitmaps over thread ids, and the addresses whose sessions are wanted.
 
-use crate::maps::{BITS, FILTERS, setting};
+use crate::maps::{BITS, BLOCKED, FILTERS, setting};
+use aya_ebpf::maps::Array;
 use core::intrinsics::{AtomicOrdering::Relaxed, atomic_and, atomic_or};
 use mta_trace_common::{config::MAX_FILTERS, event::Socket};
 
 /// The one test that every hook makes first.
 #[inline(always)]
 pub fn is_traced(tid: u32) -> bool {
-    match BITS.get(tid >> 6) {
+    is_set(&BITS, tid)
+}
+
+/// Takes a thread into the trace.
+#[inline(always)]
+pub fn trace(tid: u32) {
+    set(&BITS, tid);
+}
+
+/// Leaves a thread out of the trace.
+#[inline(always)]
+pub fn forget(tid: u32) {
+    clear(&BITS, tid);
+    clear(&BLOCKED, tid);
+}
+
+/// Whether a traced thread has blocked in the call that it is in.
+#[inline(always)]
+pub fn has_blocked(tid: u32) -> bool {
+    is_set(&BLOCKED, tid)
+}
+
+/// It has.
+#[inline(always)]
+pub fn blocks(tid: u32) {
+    set(&BLOCKED, tid);
+}
+
+/// What it blocked in is over, and told.
+#[inline(always)]
+pub fn is_told(tid: u32) {
+    clear(&BLOCKED, tid);
+}
+
+#[inline(always)]
+fn is_set(bits: &Array<u64>, tid: u32) -> bool {
+    match bits.get(tid >> 6) {
         Some(word) => word & (1 << (tid & 63)) != 0,
         None => false,
     }
 }
 
-/// Sets the bit of a thread.
 #[inline(always)]
-pub fn trace(tid: u32) {
-    if let Some(word) = BITS.get_ptr_mut(tid >> 6) {
+fn set(bits: &Array<u64>, tid: u32) {
+    if let Some(word) = bits.get_ptr_mut(tid >> 6) {
         // SAFETY: a valid pointer into the map; the operation is atomic.
         unsafe { atomic_or::<u64, u64, { Relaxed }>(word, 1 << (tid & 63)) };
     }
 }
 
-/// Clears the bit of a thread.
 #[inline(always)]
-pub fn forget(tid: u32) {
-    if let Some(word) = BITS.get_ptr_mut(tid >> 6) {
+fn clear(bits: &Array<u64>, tid: u32) {
+    if let Some(word) = bits.get_ptr_mut(tid >> 6) {
         // SAFETY: a valid pointer into the map; the operation is atomic.
         unsafe { atomic_and::<u64, u64, { Relaxed }>(word, !(1 << (tid & 63))) };
     }

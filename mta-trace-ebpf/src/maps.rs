@@ -28,6 +28,10 @@ pub static SETTINGS: Settings = Settings::ZERO;
 #[map]
 pub static BITS: Array<u64> = Array::with_max_entries(65536, 0);
 
+/// One bit per thread id: has it blocked in the call that it is in (`Thread::since` is set)? Of nearly all calls this is all that is asked.
+#[map]
+pub static BLOCKED: Array<u64> = Array::with_max_entries(65536, 0);
+
 /// Accounting and call state of traced threads, by tid.
 #[map]
 pub static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(16384, 0);

@@ -4,8 +4,9 @@
 
 use crate::maps::offset;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
+use core::mem::MaybeUninit;
 use mta_trace_common::{
-    config::{REGS_BLOCK, REGS_WORDS, Thread},
+    config::{REGS_BLOCK, REGS_WORDS, SOCK_HEAD, Thread},
     event::Socket,
 };
 
@@ -18,14 +19,22 @@ pub fn ids() -> (u32, u32) {
 
 /// Reads a field of a kernel structure; zero where it cannot be read.
 #[inline(always)]
-pub fn field<T: Copy + Default>(base: u64, offset: usize) -> T {
-    let mut value = T::default();
+pub fn field<T: Copy>(base: u64, offset: usize) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the destination is as long as said. The helper checks the address, and fills with zeros where it is bad, so its result is not
     // looked at: without the branch the verifier has half the ways to go.
     unsafe {
-        generated::bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, (base as usize + offset) as *const _);
+        generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, (base as usize + offset) as *const _);
+        value.assume_init()
     }
-    value
+}
+
+/// The same by one load, of a structure whose pointer the verifier knows by its type (an argument of the hook, what a helper gave): the kernel
+/// makes such loads safe itself (`BPF_PROBE_MEM`). A pointer that was read from one is not such a pointer everywhere.
+#[inline(always)]
+pub fn load<T: Copy>(base: u64, offset: usize) -> T {
+    // SAFETY: as said; volatile, so that loads are not put together to larger ones than the field that the verifier finds there.
+    unsafe { ((base as usize + offset) as *const T).read_volatile() }
 }
 
 #[inline(always)]
@@ -43,7 +52,7 @@ pub fn call_number() -> i64 {
 /// Number of the system call whose registers these are; `int` on arm64 (`syscallno`), so the upper half is not meant.
 #[inline(always)]
 pub fn number_in(regs: u64) -> i64 {
-    i64::from(field::<i64>(regs, offset!(regs_nr)) as i32)
+    i64::from(load::<i32>(regs, offset!(regs_nr)))
 }
 
 /// Saves the registers that hold the current system call's arguments.
@@ -55,13 +64,16 @@ pub fn save_registers(thread: &mut Thread) {
 /// Reads the registers that hold a system call's arguments; fills all words.
 #[inline(always)]
 pub fn registers_of(regs: u64, words: *mut [u64; REGS_WORDS]) {
-    let at = regs as usize + offset!(regs_block);
-    let first = if offset!(regs_first) == 0 { 0 } else { field(regs, offset!(regs_first)) };
-    // SAFETY: the destination has so many words and one more; the helper checks the source, and fills with zeros where it is bad.
-    unsafe {
-        generated::bpf_probe_read_kernel(words.cast(), (REGS_BLOCK * 8) as u32, at as *const _);
-        words.cast::<u64>().add(REGS_BLOCK).write(first);
+    let first = if offset!(regs_first) == 0 { 0 } else { load(regs, offset!(regs_first)) };
+    let words = words.cast::<u64>();
+    let mut i = 0;
+    while i < REGS_BLOCK {
+        // SAFETY: the destination has so many words and one more.
+        unsafe { words.add(i).write_volatile(load(regs, offset!(regs_block) + i * 8)) };
+        i += 1;
     }
+    // SAFETY: as above.
+    unsafe { words.add(REGS_BLOCK).write(first) };
 }
 
 /// A word of saved registers by its offset in bytes.
@@ -94,12 +106,19 @@ const S_IFSOCK: u16 = 0o140_000;
 #[inline(always)]
 fn file_of(fd: u64) -> u64 {
     // SAFETY: helper without preconditions.
-    let task = unsafe { generated::bpf_get_current_task() };
-    let fdt: u64 = field(field(task, offset!(task_files)), offset!(files_fdt));
+    let task = unsafe { generated::bpf_get_current_task_btf() } as u64;
+    let fdt: u64 = load(load(task, offset!(task_files)), offset!(files_fdt));
     let max_fds: u32 = field(fdt, offset!(fdt_max_fds));
     // Descriptors are `int`: the upper half of the register is not meant.
     let fd = fd as u32;
     if fd >= max_fds { 0 } else { field(field(fdt, offset!(fdt_fd)), fd as usize * 8) }
+}
+
+/// A number in what was read of a `struct sock`; the loader checked that it lies within.
+#[inline(always)]
+fn part<T: Copy>(head: &[u64; SOCK_HEAD / 8], offset: usize) -> T {
+    // SAFETY: masked to the array; kernel structures are aligned.
+    unsafe { head.as_ptr().byte_add(offset & (SOCK_HEAD - size_of::<T>())).cast::<T>().read() }
 }
 
 /// Fills `socket` with what stands behind a descriptor of the current task. Gives its `struct sock *`; 0: no socket.
@@ -112,20 +131,21 @@ pub fn socket_of(fd: u64, socket: &mut Socket) -> u64 {
     }
     let sk: u64 = field(field(file, offset!(file_private_data)), offset!(socket_sk));
     socket.inode = field(inode, offset!(inode_ino));
-    socket.family = field(sk, offset!(sock_family));
+    // Nearly all that is wanted stands at its beginning, in `struct sock_common`.
+    let head: [u64; SOCK_HEAD / 8] = field(sk, 0);
+    socket.family = part(&head, offset!(sock_family));
     socket.kind = field(sk, offset!(sock_type));
     socket.protocol = field(sk, offset!(sock_protocol));
     if socket.family == AF_INET || socket.family == AF_INET6 {
-        socket.local_port = field(sk, offset!(sock_num));
-        socket.peer_port = u16::from_be(field(sk, offset!(sock_dport)));
+        socket.local_port = part(&head, offset!(sock_num));
+        socket.peer_port = u16::from_be(part(&head, offset!(sock_dport)));
     }
     if socket.family == AF_INET {
-        let local: [u8; 4] = field(sk, offset!(sock_saddr));
-        let peer: [u8; 4] = field(sk, offset!(sock_daddr));
-        // SAFETY: four bytes fit in sixteen.
+        let (local, peer) = (part(&head, offset!(sock_saddr)), part(&head, offset!(sock_daddr)));
+        // SAFETY: four bytes fit in sixteen, and lie at a multiple of 4.
         unsafe {
-            socket.local.as_mut_ptr().cast::<[u8; 4]>().write(local);
-            socket.peer.as_mut_ptr().cast::<[u8; 4]>().write(peer);
+            (&raw mut socket.local).cast::<u32>().write(local);
+            (&raw mut socket.peer).cast::<u32>().write(peer);
         }
     } else if socket.family == AF_INET6 {
         socket.local = field(sk, offset!(sock_v6_saddr));

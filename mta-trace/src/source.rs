@@ -9,10 +9,9 @@ use crate::{
     options::AttachOptions,
 };
 use mta_trace_common::config::Thread;
-use std::{collections::HashMap, fs::File, io::Write as _, os::fd::AsFd as _, time::Duration};
-use tokio::io::{Interest, unix::AsyncFd};
+use std::{collections::HashMap, fs::File, io::Write as _, time::Duration};
 
-/// Records that nobody was woken for are looked at this often.
+/// The ring is looked at this often: to be woken by the kernel side would cost the server an interrupt each time.
 const LOOK: Duration = Duration::from_millis(50);
 /// The daemon is looked at this often: sendmail defers connections for a second at a time.
 const DAEMON_NS: u64 = 250_000_000;
@@ -24,7 +23,6 @@ const HOUSEKEEPING_NS: u64 = 1_000_000_000;
 /// A running trace.
 pub struct LiveTrace {
     trace: kernel::Trace,
-    ready: AsyncFd<std::os::fd::OwnedFd>,
     header: Header,
     loss: Loss,
     housekeeping: u64,
@@ -36,20 +34,17 @@ pub struct LiveTrace {
     dump: Option<File>,
 }
 
-/// Attaches. Must run inside a tokio runtime.
+/// Attaches.
 pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
-    let dump = options.ring_dump.as_ref().map(File::create).transpose().map_err(|error| watch(&error))?;
+    let dump = options.ring_dump.as_ref().map(File::create).transpose().map_err(|error| kernel::Error::Hook {
+        hook: "ring buffer".into(),
+        step: "dump",
+        reason: error.to_string(),
+    })?;
     let trace = kernel::attach(options)?;
     let header = header(options, &trace);
-    let fd = trace.as_fd().try_clone_to_owned().map_err(|error| watch(&error))?;
-    #[expect(deprecated, reason = "its successor is unsafe; an `OwnedFd` that nobody else has keeps the promise that it asks for")]
-    let ready = AsyncFd::with_interest(fd, Interest::READABLE).map_err(|error| watch(&error))?;
     let daemon = trace.seeds.iter().find_map(|seed| if let Record::Daemon(daemon) = seed { Some(daemon.clone()) } else { None });
-    Ok(LiveTrace { trace, ready, header, loss: Loss::default(), housekeeping: kernel::now_ns(), daemon, looked: 0, is_behind: false, dump })
-}
-
-fn watch(error: &std::io::Error) -> kernel::Error {
-    kernel::Error::Hook { hook: "ring buffer".into(), step: "poll", reason: error.to_string() }
+    Ok(LiveTrace { trace, header, loss: Loss::default(), housekeeping: kernel::now_ns(), daemon, looked: 0, is_behind: false, dump })
 }
 
 fn header(options: &AttachOptions, trace: &kernel::Trace) -> Header {
@@ -85,8 +80,8 @@ impl LiveTrace {
         if self.is_behind {
             // Signals are noticed only while somebody waits.
             tokio::task::yield_now().await;
-        } else if let Ok(Ok(mut guard)) = tokio::time::timeout(timeout.min(LOOK), self.ready.readable()).await {
-            guard.clear_ready();
+        } else {
+            tokio::time::sleep(timeout.min(LOOK)).await;
         }
         let records = self.drain(AT_ONCE);
         (!records.is_empty()).then_some(records)

@@ -24,9 +24,13 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let (_, tid) = task::ids();
     if is_traced(tid) {
         // `int`; what is negative becomes a large index, and none is there.
-        let nr = task::number_in(ctx.arg(0)) as u32;
+        let nr = task::number_in(ctx.arg(0));
+        let word = call::word(nr);
+        if !word.is_hooked() || call::is_quiet(tid, word) {
+            return 0;
+        }
         // SAFETY: the programs in there are made for this tracepoint; where there is none, it returns.
-        let _ = unsafe { HANDLERS.tail_call(&ctx, nr) };
+        let _ = unsafe { HANDLERS.tail_call(&ctx, nr as u32) };
     }
     0
 }
@@ -51,7 +55,7 @@ macro_rules! programs {
             extern "C" fn behind_function(ctx: *mut c_void) -> i32 {
                 let ctx = FExitContext::new(ctx);
                 let (_, tid) = task::ids();
-                if is_traced(tid) {
+                if is_traced(tid) && !call::is_quiet(tid, WORD) {
                     call::completed(ctx.arg(0), ctx.arg(1), tid, WORD);
                 }
                 0

@@ -43,5 +43,5 @@ pub fn accepted(thread: &Thread, tid: u32, sk: u64, is_matched: bool) {
     }
     let Some(mut entry) = reserve::<Backlog>() else { return };
     entry.write(Backlog { head: head(KIND_BACKLOG, now(), tid, thread), since, socket: thread.socket });
-    submit(entry, false);
+    submit(entry);
 }

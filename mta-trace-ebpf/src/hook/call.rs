@@ -5,7 +5,8 @@
 
 use super::{net, plain, poll, sched};
 use crate::{
-    emit::{Which, copy_words, now},
+    emit::{Which, copy_words, now, zero_words},
+    filter,
     maps::{CALLS, THREADS, offset},
     task,
 };
@@ -27,7 +28,13 @@ pub fn word(nr: i64) -> Word {
     Word(CALLS.get(nr as u32).copied().unwrap_or(0))
 }
 
-/// A traced thread's call has completed.
+/// Whether nothing is to be done about a traced thread's call: it is told only when it was slow, and did not block. Nearly all calls.
+#[inline(always)]
+pub fn is_quiet(tid: u32, word: Word) -> bool {
+    word.emits(Emit::Slow) && !filter::has_blocked(tid)
+}
+
+/// A traced thread's call has completed that is not quiet.
 #[inline(always)]
 pub fn completed(regs: u64, ret: i64, tid: u32, word: Word) {
     let Some(thread) = THREADS.get_ptr_mut(tid) else { return };
@@ -36,10 +43,6 @@ pub fn completed(regs: u64, ret: i64, tid: u32, word: Word) {
     let thread = unsafe { &mut *thread };
     if thread.state != STATE_CPU {
         sched::catch_up(thread, now());
-    }
-    // What is told only when it was slow did not block, and nothing is to be put in order: the most frequent case.
-    if thread.since == 0 && word.emits(Emit::Slow) {
-        return;
     }
     take(thread, regs, ret, tid);
     if is_wanted(thread, word) {
@@ -75,10 +78,13 @@ fn take(thread: &mut Thread, regs: u64, ret: i64, tid: u32) {
             unsafe { copy_words::<REGS_WORDS>(thread.regs.as_mut_ptr(), now.as_ptr()) };
         }
         thread.since = 0;
+        filter::is_told(tid);
     }
     // SAFETY: a plain write, volatile so that what is read back is not known from here.
     unsafe { (&raw mut thread.done).write_volatile(done) };
-    thread.socket.forget();
+    // No socket: the addresses are left, they count only together with an inode.
+    // SAFETY: the three words before them, aligned.
+    unsafe { zero_words::<3>((&raw mut thread.socket).cast()) };
 }
 
 /// Whether both are the same call: the same arguments at the same places.

@@ -52,7 +52,7 @@ pub fn read(scanner: &mut Scanner, thread: &mut Thread, which: &Which) {
     } else if n > 0 && scanner.mode == MODE_UNKNOWN {
         scanner.unseen();
     }
-    emit::bare(thread, which, flags, scanner.mode, is_slow(thread));
+    emit::bare(thread, which, flags, scanner.mode);
 }
 
 /// Bytes of the client, or for it, in several pieces: no mail server does so that is known here. Only their number is told.
@@ -61,7 +61,7 @@ pub fn scattered(scanner: &mut Scanner, thread: &Thread, which: &Which) {
     if thread.done.ret > 0 && scanner.mode != MODE_OPAQUE {
         scanner.lost();
     }
-    emit::bare(thread, which, FLAG_CLIENT, scanner.mode, is_slow(thread));
+    emit::bare(thread, which, FLAG_CLIENT, scanner.mode);
 }
 
 /// What is counted without being kept.
@@ -143,7 +143,7 @@ fn lines<const N: usize>(scanner: &mut Scanner, thread: &Thread, which: &Which, 
     if record.sys.head.flags & (FLAG_CUT | FLAG_FAULT) != 0 {
         scanner.lost();
     }
-    submit(entry, is_slow(thread));
+    submit(entry);
 }
 
 struct Scan<const N: usize> {
@@ -209,13 +209,13 @@ pub fn write(scanner: &mut Scanner, thread: &mut Thread, which: &Which) {
     thread.waited_fd = -1;
     if thread.done.ret <= 0 {
         if is_slow(thread) || thread.done.ret != -11 {
-            emit::bare(thread, which, 0, 0, is_slow(thread));
+            emit::bare(thread, which, 0, 0);
         }
         return;
     }
     let n = thread.done.ret as u64;
     if scanner.mode == MODE_OPAQUE {
-        emit::bare(thread, which, FLAG_CLIENT, scanner.mode, is_slow(thread));
+        emit::bare(thread, which, FLAG_CLIENT, scanner.mode);
     } else if n < 128 {
         reply::<128>(scanner, thread, which, n);
     } else if n < 1024 {
@@ -245,7 +245,7 @@ fn reply<const N: usize>(scanner: &mut Scanner, thread: &Thread, which: &Which, 
     unsafe {
         generated::bpf_loop(scan.length(), reply_byte::<N> as *mut c_void, (&raw mut scan).cast(), 0);
     }
-    submit(entry, is_slow(thread));
+    submit(entry);
 }
 
 /// The last bytes of a reply that is longer than the record take the place of its middle.

@@ -46,7 +46,7 @@ pub fn accept(thread: &mut Thread, which: &Which) {
         backlog::accepted(thread, which.tid, sk, is_matched);
     }
     diagnose!(which, "thread {} accepted from port {}: wanted {}", which.tid, thread.socket.peer_port, u8::from(is_matched));
-    emit::bare(thread, which, if is_matched { FLAG_MATCHED } else { 0 }, 0, false);
+    emit::bare(thread, which, if is_matched { FLAG_MATCHED } else { 0 }, 0);
 }
 
 /// `connect`.
@@ -60,7 +60,7 @@ pub fn connect(thread: &mut Thread, which: &Which) {
     let record = unsafe { &mut *entry.as_mut_ptr() };
     emit::fill(&mut record.sys, which, thread);
     emit::copy(record, task::argument!(thread, 1), task::argument!(thread, 2) & 0xffff_ffff);
-    submit(entry, is_slow(thread));
+    submit(entry);
 }
 
 /// Where the bytes of a call lie in the process.
@@ -133,7 +133,7 @@ fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     if budget == 0 {
         // Of ident (RFC 1413) it matters whether it answered, not what.
         if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH {
-            emit::bare(thread, which, 0, 0, is_slow(thread));
+            emit::bare(thread, which, 0, 0);
         }
         return;
     }
@@ -229,6 +229,5 @@ fn bytes<const N: usize>(thread: &Thread, which: &Which, pieces: &Pieces, budget
     if is_milter {
         record.sys.head.flags |= FLAG_MILTER;
     }
-    let wake = is_slow(thread);
-    submit(entry, wake);
+    submit(entry);
 }

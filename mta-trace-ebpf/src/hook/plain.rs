@@ -47,7 +47,7 @@ pub fn call(thread: &mut Thread, which: &Which) {
     } else if which.word.fd0() && task::socket_of(task::argument!(thread, 0), &mut thread.socket) == 0 {
         emit::file(thread, which);
     } else {
-        emit::bare(thread, which, 0, 0, is_slow(thread));
+        emit::bare(thread, which, 0, 0);
     }
 }
 
@@ -78,7 +78,7 @@ fn path(thread: &Thread, which: &Which, at: u64) {
             count(Loss::Truncated);
         }
     }
-    submit(entry, is_slow(thread));
+    submit(entry);
 }
 
 #[inline(always)]
@@ -95,5 +95,5 @@ fn structure<const N: usize>(thread: &Thread, which: &Which, at: u64) {
         record.sys.head.flags |= FLAG_FAULT;
         count(Loss::Fault);
     }
-    submit(entry, is_slow(thread));
+    submit(entry);
 }

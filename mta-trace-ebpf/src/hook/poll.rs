@@ -34,7 +34,7 @@ pub fn poll(thread: &mut Thread, which: &Which) {
         count(Loss::Truncated);
     }
     emit::copy(record, at, if descriptors > POLL_FDS { POLL_FDS } else { descriptors } * 8);
-    submit(entry, true);
+    submit(entry);
 }
 
 /// The thread blocks in a call; if that is a `select`, what it was asked is still there.
@@ -103,7 +103,7 @@ pub fn select(thread: &mut Thread, which: &Which) {
         record.sys.head.flags |= FLAG_CUT;
         count(Loss::Truncated);
     }
-    submit(entry, true);
+    submit(entry);
 }
 
 /// The one descriptor below 64 that is waited for to become readable, if it is the only one.

@@ -56,7 +56,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         record.head.flags = FLAG_TRACED;
     }
     entry.write(record);
-    submit(entry, false);
+    submit(entry);
     0
 }
 
@@ -72,7 +72,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let thread = unsafe { &*thread };
     let Some(mut entry) = reserve::<Exec>() else { return 0 };
     entry.write(Exec { head: head(KIND_EXEC, now(), tid, thread), comm: task::field(ctx.arg::<u64>(0), offset!(task_comm)) });
-    submit(entry, false);
+    submit(entry);
     0
 }
 
@@ -95,7 +95,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
                 nr: if in_call { thread.nr } else { -1 },
                 since: thread.since,
             });
-            submit(entry, true);
+            submit(entry);
         }
         if thread.role == ROLE_SESSION && tid == tgid {
             let _ = SESSIONS.remove(thread.session);

@@ -7,7 +7,7 @@
 use super::{call, poll};
 use crate::{
     emit::{head, now, reserve, submit},
-    filter::is_traced,
+    filter::{self, is_traced},
     maps::{THREADS, count, offset, setting},
     task,
 };
@@ -23,7 +23,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if is_traced(prev) {
         switch_out(&ctx, prev);
     }
-    let next: u32 = task::field(ctx.arg::<u64>(2), offset!(task_pid));
+    let next: u32 = task::load(ctx.arg(2), offset!(task_pid));
     if is_traced(next) {
         switch_in(next);
     }
@@ -43,7 +43,7 @@ fn switch_out(ctx: &BtfTracePointContext, tid: u32) {
     thread.cpu += t.saturating_sub(thread.last);
     thread.last = t;
     let preempted = ctx.arg::<u64>(0) & 0xff != 0;
-    let state: u32 = task::field(ctx.arg::<u64>(1), offset!(task_state));
+    let state: u32 = task::load(ctx.arg(1), offset!(task_state));
     if preempted || state == 0 {
         thread.state = STATE_RUNNABLE;
         return;
@@ -53,6 +53,7 @@ fn switch_out(ctx: &BtfTracePointContext, tid: u32) {
     if thread.since == 0 || thread.nr != nr {
         thread.nr = nr;
         thread.since = t;
+        filter::blocks(tid);
         thread.blocked_in = 0;
         thread.cpu_since = thread.cpu;
         thread.runqueue_since = thread.runqueue;
@@ -73,6 +74,7 @@ fn switch_in(tid: u32) {
     }
     report_outside(thread, tid);
     thread.since = 0;
+    filter::is_told(tid);
 }
 
 /// The thread is found running although the switch to it was not seen: without this its wait would be lost. Seen on Linux 6.18 about once in
@@ -117,12 +119,12 @@ fn report(thread: &Thread, t: u64, tid: u32) {
         runqueue_since: thread.runqueue_since,
         args: task::arguments(thread),
     });
-    submit(entry, false);
+    submit(entry);
 }
 
 #[btf_tracepoint(function = "sched_wakeup")]
 pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
-    let tid: u32 = task::field(ctx.arg::<u64>(0), offset!(task_pid));
+    let tid: u32 = task::load(ctx.arg(0), offset!(task_pid));
     if !is_traced(tid) {
         return 0;
     }

@@ -31,11 +31,7 @@ use mta_trace_common::{
     smtp::{MODE_UNKNOWN, Scanner},
 };
 use object::Object;
-use std::{
-    collections::HashSet,
-    net::IpAddr,
-    os::fd::{AsFd, BorrowedFd},
-};
+use std::{collections::HashSet, net::IpAddr};
 
 /// Attached hooks. Dropping it detaches them; the kernel does so too when the process dies.
 pub struct Trace {
@@ -225,11 +221,5 @@ impl Trace {
     /// Whether the target still exists, or sessions that it began.
     pub fn is_target_alive(&self) -> bool {
         proc::exe(self.target.pid).is_some() || self.object.threads().iter().any(|(_, thread)| thread.role == ROLE_SESSION)
-    }
-}
-
-impl AsFd for Trace {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
     }
 }

@@ -3,7 +3,7 @@
 //! rustc emits no CO-RE relocations, so the offsets are resolved from the running kernel's BTF when the object is loaded.
 
 use super::{Error, btf::Btf};
-use mta_trace_common::config::{Offsets, REGS_BLOCK};
+use mta_trace_common::config::{Offsets, REGS_BLOCK, SOCK_HEAD};
 
 /// Resolves all offsets, or names the field that this kernel has not.
 pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, Error> {
@@ -12,6 +12,12 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, Error> {
             .iter()
             .find_map(|member| btf.offset(structure, member))
             .ok_or_else(|| Error::NoField { structure, field: members.first().copied().unwrap_or_default() })
+    };
+    // They are read at once.
+    let head = |member: &'static str| {
+        let offset = of("sock_common", &[member])?;
+        let is_within = offset as usize + size_of::<u32>() <= SOCK_HEAD;
+        is_within.then_some(offset).ok_or(Error::NoField { structure: "first 32 bytes of sock_common", field: member })
     };
     let registers = registers(of)?;
     Ok(Offsets {
@@ -40,11 +46,11 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, Error> {
         inode_mode: of("inode", &["i_mode"])?,
         inode_ino: of("inode", &["i_ino"])?,
         socket_sk: of("socket", &["sk"])?,
-        sock_family: of("sock_common", &["skc_family"])?,
-        sock_num: of("sock_common", &["skc_num"])?,
-        sock_dport: of("sock_common", &["skc_dport"])?,
-        sock_saddr: of("sock_common", &["skc_rcv_saddr"])?,
-        sock_daddr: of("sock_common", &["skc_daddr"])?,
+        sock_family: head("skc_family")?,
+        sock_num: head("skc_num")?,
+        sock_dport: head("skc_dport")?,
+        sock_saddr: head("skc_rcv_saddr")?,
+        sock_daddr: head("skc_daddr")?,
         sock_v6_saddr: of("sock_common", &["skc_v6_rcv_saddr"])?,
         sock_v6_daddr: of("sock_common", &["skc_v6_daddr"])?,
         sock_type: of("sock", &["sk_type"])?,
