@@ -34,7 +34,7 @@ impl Kernel {
     /// A session that was accepted and handed to a child, which has greeted.
     pub fn greeted() -> Self {
         let at = Counters { cpu_ns: 0, blocked_ns: 0, rq_ns: 0 };
-        let records = vec![Record::Header(header()), Record::SeedProc(daemon())];
+        let records = vec![Record::Header(Box::new(header())), Record::SeedProc(daemon())];
         // Nothing is outstanding, the first reply is the greeting.
         let mut scanner = Scanner::new(MODE_PENDING);
         scanner.replied = 0;

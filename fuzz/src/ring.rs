@@ -27,7 +27,7 @@ fn seed(trace: &[Record]) -> Vec<u8> {
 /// Checks one input: records, each with its length before it.
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let mut records = vec![Record::Header(kernel::header())];
+    let mut records = vec![Record::Header(Box::new(kernel::header()))];
     while !input.is_empty() && records.len() < MAX_RECORDS {
         let bytes = input.chunk();
         let record = decode::record(bytes);

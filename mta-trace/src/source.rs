@@ -144,7 +144,7 @@ impl LiveTrace {
                 block.peer = socket.peer.take();
                 block.socket = Some(socket);
             }
-            Record::Block(block)
+            Record::Block(Box::new(block))
         };
         self.trace.blocked(at_least_ns).iter().map(block).collect()
     }

@@ -42,7 +42,7 @@ impl Drop for File {
 }
 
 fn header() -> Record {
-    Record::Header(Header {
+    Record::Header(Box::new(Header {
         schema: LOG_SCHEMA.to_owned(),
         tool: "0.1.0".to_owned(),
         kernel: "6.1.0".to_owned(),
@@ -54,7 +54,7 @@ fn header() -> Record {
         client: vec!["192.0.2.7".to_owned()],
         min_wait_ns: 1_000_000,
         existing: false,
-    })
+    }))
 }
 
 fn accept(t: u64, peer: &str, matched: bool) -> Record {

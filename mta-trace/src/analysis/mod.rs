@@ -89,7 +89,7 @@ impl Analysis {
         self.count(record);
         self.daemon.reach(record.t());
         match record {
-            Record::Header(header) => self.known.header = Some(header.clone()),
+            Record::Header(header) => self.known.header = Some(Header::clone(header)),
             Record::SeedProc(seed) => self.seed_process(seed),
             Record::SeedFd(seed) => self.seed_fd(seed, updates),
             Record::SeedFile(_) | Record::Malformed(_) => {}

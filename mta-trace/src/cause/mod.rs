@@ -132,12 +132,14 @@ pub struct Namer {
     aside: Vec<Step>,
     /// End of the last wait: none begins before it.
     end: Mark,
+    /// Room of a wait that is over, for the next one's steps.
+    spare: Vec<Step>,
 }
 
 impl Namer {
     /// For a session that begins here; waits below the threshold are not named.
     pub fn new(start: Mark, min_wait_ns: u64) -> Self {
-        Self { start, min_wait_ns, present: None, aside: Vec::new(), end: start }
+        Self { start, min_wait_ns, present: None, aside: Vec::new(), end: start, spare: Vec::new() }
     }
 
     /// The session is counted from here: what began before is counted from here too.
@@ -155,7 +157,7 @@ impl Namer {
         let mut ended = Vec::new();
         if matched == Match::Begins {
             ended.extend(self.finish());
-            self.present = Some(Present { row, steps: Vec::new(), is_closed: false });
+            self.present = Some(Present { row, steps: std::mem::take(&mut self.spare), is_closed: false });
         }
         if let Some(present) = &mut self.present {
             if !unknown::keeps_name(row.cause, matched) {
@@ -198,7 +200,15 @@ impl Namer {
     }
 
     fn finish_present(&mut self) -> Option<Named> {
-        let Present { row, steps, is_closed: _ } = self.present.take()?;
+        let Present { row, mut steps, is_closed: _ } = self.present.take()?;
+        let named = self.named(row, &steps);
+        steps.clear();
+        self.spare = steps;
+        named
+    }
+
+    /// The wait that these steps are; none: it is too short to be told.
+    fn named(&mut self, row: &Row, steps: &[Step]) -> Option<Named> {
         let from = self.end.max(steps.first()?.from);
         let to = steps.last()?.to;
         let elapsed = to.since(&from).elapsed;
@@ -206,7 +216,7 @@ impl Namer {
             return None;
         }
         self.end = to;
-        let wait = report(row, &steps, &from, &to, &self.start);
+        let wait = report(row, steps, &from, &to, &self.start);
         Some(Named { from, to, wait })
     }
 
@@ -226,8 +236,8 @@ fn report(row: &Row, steps: &[Step], from: &Mark, to: &Mark, start: &Mark) -> Wa
     let Explained { target, outcome, attempts, dns, milter, timer_ns, connected, descriptor } = (row.explain)(steps);
     let mut syscalls: Vec<String> = Vec::new();
     for step in steps.iter().filter(|step| step.is_blocked) {
-        if !syscalls.contains(&step.name) {
-            syscalls.push(step.name.clone());
+        if !syscalls.iter().any(|name| *name == step.name) {
+            syscalls.push(step.name.clone().into_owned());
         }
     }
     Wait {

@@ -26,7 +26,9 @@ fn decode(bytes: &[u8]) -> Result<Record, String> {
             let (record, data) = raw::Sys::read_from_prefix(bytes).map_err(|_| too_short(bytes))?;
             sys::decode(&record, data).map(|sys| Record::Sys(Box::new(sys)))
         }
-        raw::KIND_BLOCK => raw::Block::read_from_prefix(bytes).map_err(|_| too_short(bytes)).map(|(record, _)| Record::Block(block(&record))),
+        raw::KIND_BLOCK => {
+            raw::Block::read_from_prefix(bytes).map_err(|_| too_short(bytes)).map(|(record, _)| Record::Block(Box::new(block(&record))))
+        }
         raw::KIND_BACKLOG => {
             let (record, _) = raw::Backlog::read_from_prefix(bytes).map_err(|_| too_short(bytes))?;
             let peer = socket::identify(&record.socket).1.ok_or("a connection without a peer")?;

@@ -18,11 +18,10 @@ use serde::{Deserialize, Serialize};
 /// One record of a log; `k` names its kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "k")]
-#[expect(clippy::large_enum_variant, reason = "the large ones, header and block, are few")]
 pub enum Record {
     /// First line: what was traced, when, how.
     #[serde(rename = "header")]
-    Header(Header),
+    Header(Box<Header>),
     /// A process that existed when tracing began.
     #[serde(rename = "seed.proc")]
     SeedProc(SeedProc),
@@ -37,7 +36,7 @@ pub enum Record {
     Sys(Box<Sys>),
     /// Time blocked outside hooked calls, or in a call that has not returned.
     #[serde(rename = "block")]
-    Block(Block),
+    Block(Box<Block>),
     /// A process forked.
     #[serde(rename = "fork")]
     Fork(Fork),

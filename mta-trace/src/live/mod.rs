@@ -181,7 +181,7 @@ pub(crate) async fn run<W: Write>(
         view_error: None,
         warn,
     };
-    run.take(&[Record::Header(source.header())]);
+    run.take(&[Record::Header(Box::new(source.header()))]);
     let seeds = source.seeds();
     run.take(&seeds);
     run.flush_log();

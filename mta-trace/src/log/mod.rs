@@ -3,6 +3,7 @@
 //! Records in, lines out, and back: encode and decode are inverse. A file is written so that nobody else can
 //! read it and nothing is overwritten by mistake; it is read with patience, whatever it holds. Not here: meaning.
 
+mod call;
 mod reader;
 mod writer;
 
@@ -98,6 +99,10 @@ pub fn encode(record: &Record) -> String {
 
 /// One line with its end, behind what the buffer holds.
 pub fn encode_into(buffer: &mut Vec<u8>, record: &Record) {
+    if let Record::Sys(sys) = record {
+        call::write(buffer, sys);
+        return buffer.push(b'\n');
+    }
     let before = buffer.len();
     // Every part of a record has a JSON form, and memory takes everything.
     if serde_json::to_writer(&mut *buffer, record).is_err() {

@@ -199,7 +199,7 @@ fn args() -> impl Strategy<Value = Args> {
             op,
             fds: fds.into_iter().map(|(fd, events)| PollFd { fd, revents: events.clone(), events }).collect(),
             read: set.clone(),
-            write: Vec::new(),
+            write: set.clone(),
             except: set,
             timeout_ns,
             pid,
@@ -208,7 +208,8 @@ fn args() -> impl Strategy<Value = Args> {
 }
 
 fn sys() -> impl Strategy<Value = Record> {
-    let modes = prop_oneof![Just(SmtpMode::Command), Just(SmtpMode::Auth), Just(SmtpMode::Opaque)];
+    use SmtpMode::{Auth, Command, Data, Opaque, Pending, Unknown};
+    let modes = proptest::sample::select(vec![Unknown, Command, Pending, Auth, Data, Opaque]);
     let smtp = (modes, any::<bool>(), proptest::option::of(bytes())).prop_map(|(mode, dot, carry)| Smtp { mode, dot, carry });
     let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<i64>(), any::<Option<u64>>(), 0..Call::ALL.len());
     let more = (proptest::option::of(socket()), proptest::option::of(endpoint()), proptest::option::of(bytes()), proptest::option::of(smtp));
@@ -243,7 +244,7 @@ fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         4 => sys(),
         1 => (any::<(u64, u32, u32, i64, u64)>(), proptest::option::of(text()), proptest::option::of(args()), any::<bool>(), counters()).prop_map(
-            |((t, pid, tid, nr, since), call, args, unfinished, at)| Record::Block(Block { t, pid, tid, nr, cause: call.clone(), call, since, unfinished, args, at, at_start: Some(at), socket: None, peer: None })
+            |((t, pid, tid, nr, since), call, args, unfinished, at)| Record::Block(Box::new(Block { t, pid, tid, nr, cause: call.clone(), call, since, unfinished, args, at, at_start: Some(at), socket: None, peer: None }))
         ),
         1 => (any::<(u64, u32, u32, u32, bool)>(), text(), counters()).prop_map(
             |((t, pid, child, child_tid, traced), comm, at)| Record::Fork(Fork { t, pid, tid: pid, child, child_tid, comm, traced, at })
@@ -275,6 +276,11 @@ proptest! {
         let line = encode(&record);
         prop_assert!(!line.contains('\n'));
         prop_assert_eq!(decode(&line).expect("own line"), record);
+    }
+
+    #[test]
+    fn a_call_has_the_line_that_serde_gives_it(record in sys()) {
+        prop_assert_eq!(encode(&record), serde_json::to_string(&record).expect("JSON"));
     }
 
     #[test]

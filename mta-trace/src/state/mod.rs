@@ -10,7 +10,7 @@ pub use fds::{Fds, Object, Socket};
 
 use crate::event::{Args, Endpoint, Exec, Exit, Fork, SeedFd, SeedProc, Sys};
 use mta_trace_common::syscalls::Call;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// What a process is for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Proc {
 /// All processes.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    procs: HashMap<u32, Proc>,
+    procs: BTreeMap<u32, Proc>,
     /// Endpoints that have spoken the milter protocol.
     milters: HashSet<Endpoint>,
 }

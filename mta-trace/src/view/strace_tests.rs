@@ -115,7 +115,7 @@ fn descriptors_are_followed() {
 #[test]
 fn what_has_not_returned() {
     let block = |nr: i64, call: Option<&str>, cause: Option<&str>, unfinished: bool| {
-        Record::Block(Block {
+        Record::Block(Box::new(Block {
             t: 3_000_000_000,
             pid: 7,
             tid: 8,
@@ -129,7 +129,7 @@ fn what_has_not_returned() {
             at_start: None,
             socket: None,
             peer: None,
-        })
+        }))
     };
     assert_eq!(
         shown(&[block(7, Some("poll"), None, true), block(-1, None, Some("page-fault"), false), block(999, None, None, false)]),

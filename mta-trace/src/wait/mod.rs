@@ -10,6 +10,7 @@ use crate::proto::dns::{self, Message};
 use crate::session::Mark;
 use crate::state::{Object, Proc, Socket, State};
 use mta_trace_common::syscalls::Call;
+use std::borrow::Cow;
 
 /// How close to its expiry a timer must be to have ended a call: the signal is late when the CPU is busy.
 const TIMER_SLACK_NS: u64 = 100_000_000;
@@ -49,7 +50,7 @@ pub struct Step {
     /// The hooked call.
     pub call: Option<Call>,
     /// Name of the call, or `page-fault`.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// What it returned; none: it has not.
     pub ret: Option<i64>,
     /// Descriptor.
@@ -112,7 +113,7 @@ impl Step {
         let mut step = Self::bare(from, to, &sys.args, process);
         step.is_blocked = sys.start.is_some();
         step.call = Some(sys.call);
-        sys.call.name().clone_into(&mut step.name);
+        step.name = sys.call.name().into();
         step.ret = Some(sys.ret);
         step.object = Self::object_of(sys, process);
         step.data.clone_from(&sys.data);
@@ -134,10 +135,10 @@ impl Step {
         step.call = block.call.as_deref().and_then(Call::by_name);
         let other = other_calls::other_call(place.arch, block.nr);
         step.name = match (&block.call, &block.cause, other) {
-            (Some(call), _, _) => call.clone(),
-            (None, Some(cause), _) => cause.clone(),
-            (None, None, Some((name, _))) => name.to_owned(),
-            (None, None, None) => format!("syscall_{}", block.nr),
+            (Some(call), _, _) => call.clone().into(),
+            (None, Some(cause), _) => cause.clone().into(),
+            (None, None, Some((name, _))) => name.into(),
+            (None, None, None) => format!("syscall_{}", block.nr).into(),
         };
         step.is_file_system = block.cause.as_deref() == Some("page-fault") || other.is_some_and(|(_, is_file_system)| is_file_system);
         // Of a hooked call that has ended without telling so nobody knows what it returned.
@@ -153,7 +154,7 @@ impl Step {
         let mut step = Self::bare(from, to, &Args::default(), None);
         step.is_blocked = true;
         step.call = Call::by_name(call);
-        call.clone_into(&mut step.name);
+        step.name = call.to_owned().into();
         step.locate(pid, place);
         step
     }
@@ -164,7 +165,7 @@ impl Step {
             to,
             is_blocked: false,
             call: None,
-            name: String::new(),
+            name: Cow::default(),
             ret: None,
             fd: args.fd,
             object: None,

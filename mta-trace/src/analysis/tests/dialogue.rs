@@ -323,7 +323,7 @@ fn a_trace_that_ends_first_leaves_the_session_unfinished() {
     let exit = trace.exit(None);
     let (at, t) = (exit.at, exit.t);
     trace.records.pop();
-    trace.records.push(Record::Block(Block {
+    trace.records.push(Record::Block(Box::new(Block {
         t,
         pid: CHILD,
         tid: CHILD,
@@ -337,7 +337,7 @@ fn a_trace_that_ends_first_leaves_the_session_unfinished() {
         at_start: None,
         socket: None,
         peer: None,
-    }));
+    })));
     trace.end();
     let (report, updates) = trace.report();
     let session = &report.sessions[0];

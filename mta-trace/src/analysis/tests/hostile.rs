@@ -62,7 +62,7 @@ fn any_sys() -> impl Strategy<Value = Sys> {
 fn any_block() -> impl Strategy<Value = Record> {
     (any::<u64>(), any::<u64>(), any::<bool>(), any::<u64>()).prop_map(|(t, since, unfinished, cpu_ns)| {
         let at = Counters { cpu_ns, ..Counters::default() };
-        Record::Block(Block {
+        Record::Block(Box::new(Block {
             t,
             pid: CHILD,
             tid: CHILD,
@@ -76,7 +76,7 @@ fn any_block() -> impl Strategy<Value = Record> {
             at_start: None,
             socket: None,
             peer: None,
-        })
+        }))
     })
 }
 

@@ -174,7 +174,7 @@ fn a_page_fault_does_not_split_a_lookup() {
         let fault = trace.blocked(Call::Read, 0, 3 * MS);
         let (t, at, at_start) = (fault.t, fault.at(), fault.at_start);
         trace.records.pop();
-        trace.records.push(Record::Block(Block {
+        trace.records.push(Record::Block(Box::new(Block {
             t,
             pid: CHILD,
             tid: CHILD,
@@ -188,7 +188,7 @@ fn a_page_fault_does_not_split_a_lookup() {
             at_start,
             socket: None,
             peer: None,
-        }));
+        })));
         trace.ask(4, 41, FIRST, 7, "example.com", 1);
         trace.poll(4, 0, 5 * SECOND);
     });
@@ -372,7 +372,7 @@ fn regress_a_poll_whose_end_was_not_told() {
         let (t, at) = (trace.t, trace.call(Call::Alarm, 0).at());
         trace.records.pop();
         let args = Args { timeout_ns: Some(timeout_ns), ..Args::default() };
-        trace.records.push(Record::Block(Block {
+        trace.records.push(Record::Block(Box::new(Block {
             t,
             pid: trace.pid,
             tid: trace.pid,
@@ -386,7 +386,7 @@ fn regress_a_poll_whose_end_was_not_told() {
             at_start: Some(at_start),
             socket: None,
             peer: None,
-        }));
+        })));
     };
     let waits = waits(|trace| {
         trace.udp(4, 41, FIRST);

@@ -71,7 +71,7 @@ pub fn seed_process(pid: u32, parent: u32, role: &str) -> SeedProc {
 impl Trace {
     /// Header and daemon, nothing else.
     pub fn empty() -> Self {
-        let records = vec![Record::Header(header()), Record::SeedProc(seed_process(DAEMON, 1, "daemon"))];
+        let records = vec![Record::Header(Box::new(header())), Record::SeedProc(seed_process(DAEMON, 1, "daemon"))];
         Self { records, t: 3 * SECOND, pid: DAEMON, at: HashMap::new() }
     }
 

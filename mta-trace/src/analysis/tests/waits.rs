@@ -233,7 +233,7 @@ fn file_system(trace: &mut Trace, nr: i64, ns: u64) {
     let (t, at) = (end.t, end.at());
     trace.records.pop();
     let cause = (nr < 0).then(|| "page-fault".to_owned());
-    trace.records.push(Record::Block(Block {
+    trace.records.push(Record::Block(Box::new(Block {
         t,
         pid: CHILD,
         tid: CHILD,
@@ -247,7 +247,7 @@ fn file_system(trace: &mut Trace, nr: i64, ns: u64) {
         at_start: Some(at_start),
         socket: None,
         peer: None,
-    }));
+    })));
 }
 
 #[test]
