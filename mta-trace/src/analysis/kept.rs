@@ -4,6 +4,7 @@
 //! Invariant: which ones are kept depends on the sessions alone, so that a replayed log keeps the same.
 
 use crate::report::{Cause, CauseSum, LeftOut, Session, Severity};
+use std::{cmp::Ordering, collections::BTreeMap};
 
 /// How many sessions are kept, and how many commands they may have together: some 20 MB.
 const MAX_SESSIONS: usize = 1000;
@@ -12,19 +13,48 @@ const MAX_COMMANDS: usize = 20_000;
 /// How many different causes and targets of the others are summed up apart.
 const MAX_SUMS: usize = 1000;
 
-#[derive(Debug)]
-struct Entry {
-    /// Place in the order in which the sessions began.
+/// How bad a session is: the least is the first that is left out.
+#[derive(Debug, Clone, Copy)]
+struct Rank {
+    /// Time of what is wrong in it, s.
+    wrong_s: f64,
+    /// Time on the server's side, s.
+    server_s: f64,
+    /// Place in the order in which the sessions began: of two that are equal the later one is the less.
     number: usize,
-    /// What is wrong in it, s; then what it cost at all.
-    rank: (f64, f64),
-    session: Session,
 }
+
+impl Rank {
+    fn of(session: &Session, number: usize) -> Self {
+        let wrong = session.findings.iter().filter(|finding| finding.severity != Severity::Intended);
+        Self { wrong_s: wrong.map(|finding| finding.elapsed_s).sum(), server_s: session.server_s(), number }
+    }
+}
+
+impl Ord for Rank {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.wrong_s.total_cmp(&other.wrong_s).then(self.server_s.total_cmp(&other.server_s)).then(other.number.cmp(&self.number))
+    }
+}
+
+impl PartialOrd for Rank {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Rank {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Rank {}
 
 /// See above.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    entries: Vec<Entry>,
+    entries: BTreeMap<Rank, Box<Session>>,
     commands: usize,
     left_out: LeftOut,
     keeps_all: bool,
@@ -43,7 +73,7 @@ impl Kept {
 
     pub fn push(&mut self, number: usize, session: Session) {
         self.commands += session.commands.len();
-        self.entries.push(Entry { number, rank: rank(&session), session });
+        self.entries.insert(Rank::of(&session, number), Box::new(session));
         while !self.keeps_all && self.entries.len() > 1 && (self.entries.len() > MAX_SESSIONS || self.commands > MAX_COMMANDS) {
             self.leave_out_least();
         }
@@ -51,16 +81,15 @@ impl Kept {
 
     /// The sessions in their order, and the sums of those that were left out.
     pub fn take(&mut self) -> (Vec<Session>, Option<LeftOut>) {
-        let Self { mut entries, left_out, .. } = std::mem::take(self);
-        entries.sort_by_key(|entry| entry.number);
+        let Self { entries, left_out, .. } = std::mem::take(self);
+        let mut entries: Vec<_> = entries.into_iter().collect();
+        entries.sort_by_key(|(rank, _)| rank.number);
         let left_out = Some(left_out).filter(|it| it.sessions > 0);
-        (entries.into_iter().map(|entry| entry.session).collect(), left_out)
+        (entries.into_iter().map(|(_, session)| *session).collect(), left_out)
     }
 
     fn leave_out_least(&mut self) {
-        let by_rank = |a: &Entry, b: &Entry| a.rank.0.total_cmp(&b.rank.0).then(a.rank.1.total_cmp(&b.rank.1)).then(b.number.cmp(&a.number));
-        let Some(least) = self.entries.iter().enumerate().min_by(|(_, a), (_, b)| by_rank(a, b)).map(|(at, _)| at) else { return };
-        let Entry { session, .. } = self.entries.swap_remove(least);
+        let Some((_, session)) = self.entries.pop_first() else { return };
         self.commands -= session.commands.len();
         self.left_out.sessions += 1;
         self.left_out.server_s += session.server_s();
@@ -68,11 +97,6 @@ impl Kept {
             add(&mut self.left_out.waits, wait.cause, wait.target.as_deref(), wait.elapsed_s);
         }
     }
-}
-
-fn rank(session: &Session) -> (f64, f64) {
-    let wrong = session.findings.iter().filter(|finding| finding.severity != Severity::Intended);
-    (wrong.map(|finding| finding.elapsed_s).sum(), session.server_s())
 }
 
 fn add(sums: &mut Vec<CauseSum>, cause: Cause, target: Option<&str>, elapsed_s: f64) {
