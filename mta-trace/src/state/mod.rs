@@ -48,6 +48,8 @@ pub struct Proc {
     /// Its running timer.
     pub timer: Option<Timer>,
     exited_at: Option<u64>,
+    /// It may have children: it forked, or nobody saw what it did before.
+    may_have_children: bool,
 }
 
 /// All processes.
@@ -76,7 +78,8 @@ impl State {
 
     /// Whether the process had a child at some time since then: one that has ended meanwhile may be what it waited for.
     pub fn had_child(&self, pid: u32, since: u64) -> bool {
-        self.procs.values().any(|child| child.ppid == pid && child.exited_at.is_none_or(|t| t >= since))
+        let may_have = self.process(pid).is_none_or(|process| process.may_have_children);
+        may_have && self.procs.values().any(|child| child.ppid == pid && child.exited_at.is_none_or(|t| t >= since))
     }
 
     /// A process that existed before the trace.
@@ -91,6 +94,7 @@ impl State {
         process.comm.clone_from(&seed.comm);
         process.cwd.clone_from(&seed.cwd);
         process.role = role;
+        process.may_have_children = true;
     }
 
     /// One of its descriptors.
@@ -109,6 +113,7 @@ impl State {
             return;
         }
         let parent = self.entry(fork.pid);
+        parent.may_have_children = true;
         let child = Proc {
             ppid: fork.pid,
             comm: fork.comm.clone(),
@@ -118,6 +123,7 @@ impl State {
             // Alarms are not inherited.
             timer: None,
             exited_at: None,
+            may_have_children: false,
         };
         self.procs.insert(fork.child, child);
     }
@@ -166,6 +172,7 @@ impl State {
             fds: Fds::default(),
             timer: None,
             exited_at: None,
+            may_have_children: true,
         })
     }
 }
