@@ -8,7 +8,7 @@ use crate::{
 use std::{fs, os::unix::process::CommandExt as _, path::PathBuf, process::Command};
 
 tests! {
-    root: no_permission, no_btf, btf_of_random_bytes, no_tracefs_and_no_right_to_mount_it, a_pid_namespace_of_its_own, a_mail_server_in_a_container, the_doctor_tries_everything;
+    root: no_permission, no_btf, btf_of_random_bytes, no_tracefs_and_no_right_to_mount_it, a_pid_namespace_of_its_own, a_mail_server_in_a_container, in_a_container_with_the_pids_of_the_host, the_doctor_tries_everything;
     anyone:
 }
 
@@ -99,6 +99,24 @@ fn a_mail_server_in_a_container() {
     container.wait().unwrap();
     let expected = format!("pid {} (1 in its container)", inner.trim());
     assert!(ended.is_done().stderr.contains(&expected), "{}", ended.stderr);
+}
+
+/// What `--privileged --pid=host` gives: everything of its own but the process numbers, and a root directory with nothing but programs, /proc and
+/// /sys. The mail server and its files are another container's.
+fn in_a_container_with_the_pids_of_the_host() {
+    const SCRIPT: &str = "set -e; mount -t tmpfs none /mnt; cd /mnt; mkdir -p usr proc sys tmp; ln -s usr/bin usr/lib usr/lib64 .
+        mount --rbind /usr usr; mount --rbind /proc proc; mount --rbind /sys sys; cp \"$1\" tmp/mta-trace; shift
+        exec chroot /mnt /tmp/mta-trace \"$@\"";
+    let lab = lab("in-a-container");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "--uts", "--ipc", "--net", "--cgroup", "sh", "-c", SCRIPT, "sh"]);
+    command.arg(binary()).args(["attach", "-p", &lab.daemon_pid().to_string(), "--sessions", "1", "--view", "none"]);
+    let tracer = Tracer::start(&mut command, &lab.dir().join("tracer"));
+    session(&lab);
+    let ended = tracer.wait();
+    let out = ended.is_done().out();
+    // The server's version comes from its greeting, its settings from its own configuration.
+    assert!(out.contains("1 session") && out.contains("sendmail 8."), "{out}");
 }
 
 fn the_doctor_tries_everything() {
