@@ -1,4 +1,4 @@
-//! CPU time of single sessions: the kernel's own account of the serving process beside the tracer's.
+//! Time on a processor, and waiting for one, of single sessions: the kernel's own account of the serving process beside the tracer's.
 
 use crate::{
     LIMIT,
@@ -15,28 +15,44 @@ use std::{
     time::Duration,
 };
 
-/// Sessions whose CPU time is compared.
+/// Sessions whose times are compared.
 const ACCOUNTED: usize = 5;
 
-/// CPU time of one session until it waits for QUIT, by the kernel and by the tracer; seconds.
+/// One session until it waits for QUIT.
 pub struct Account {
+    /// On a processor.
+    pub cpu: Times,
+    /// Runnable, waiting for one.
+    pub runqueue: Times,
+    /// What the hypervisor took from all processors meanwhile, s.
+    stolen_s: f64,
+}
+
+/// A time by the kernel and by the tracer, s.
+pub struct Times {
+    /// `/proc/PID/schedstat`.
     pub kernel: f64,
     /// The counter in the log's first record after that.
     pub counter: f64,
     /// The sum of the report's commands until then.
     pub commands: f64,
-    /// What the hypervisor took from all processors meanwhile.
-    pub stolen: f64,
 }
 
 impl Account {
     /// Differences above max(2 ms, 2 %), and above what was stolen: the kernel's account leaves it out, a clock cannot.
     pub fn problems(&self) -> Vec<String> {
-        let Self { kernel, counter, commands, stolen } = self;
-        [("the counter", counter), ("the sum of cpu_s", commands)]
+        let problems = |(what, times): (&str, &Times)| times.problems(what, self.stolen_s);
+        [("CPU time", &self.cpu), ("time in the run queue", &self.runqueue)].into_iter().flat_map(problems).collect()
+    }
+}
+
+impl Times {
+    fn problems(&self, what: &str, stolen_s: f64) -> Vec<String> {
+        let Self { kernel, counter, commands } = self;
+        [("the counter", counter), ("the sum of the commands", commands)]
             .into_iter()
-            .filter(|(_, s)| (*s - kernel).abs() > (kernel * 0.02).max(0.002) + stolen)
-            .map(|(name, s)| format!("CPU time of a session: {kernel:.6} s, but {name} is {s:.6} s"))
+            .filter(|(_, s)| (*s - kernel).abs() > (kernel * 0.02).max(0.002) + stolen_s)
+            .map(|(name, s)| format!("{what} of a session: {kernel:.6} s, but {name} is {s:.6} s"))
             .collect()
     }
 }
@@ -57,7 +73,8 @@ pub fn accounts(lab: &Lab) -> Result<Vec<Account>> {
 struct Reading {
     pid: u32,
     t_ns: u64,
-    cpu_ns: u64,
+    /// On a processor, and waiting for one.
+    times_ns: [u64; 2],
     stolen_s: f64,
 }
 
@@ -87,21 +104,22 @@ fn session(lab: &Lab) -> Result<Reading> {
     Ok(reading)
 }
 
-/// The CPU time of a process that has come to rest: the same twice.
+/// The times of a process that has come to rest: the same twice.
 fn settled(pid: u32) -> Result<Reading> {
-    let read = || -> Result<u64> {
+    let read = || -> Result<[u64; 2]> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).context("read /proc/PID/schedstat")?;
-        text.split_whitespace().next().and_then(|field| field.parse().ok()).context("/proc/PID/schedstat")
+        let mut fields = text.split_whitespace().map_while(|field| field.parse().ok());
+        fields.next().zip(fields.next()).map(<[u64; 2]>::from).context("/proc/PID/schedstat")
     };
     let pause = Stop::new()?;
-    let mut cpu_ns = read()?;
+    let mut times_ns = read()?;
     loop {
         pause.pass(Duration::from_millis(10));
         let again_ns = read()?;
-        if again_ns == cpu_ns {
-            return Ok(Reading { pid, t_ns: lab::journal::now_ns(), cpu_ns, stolen_s: 0.0 });
+        if again_ns == times_ns {
+            return Ok(Reading { pid, t_ns: lab::journal::now_ns(), times_ns, stolen_s: 0.0 });
         }
-        cpu_ns = again_ns;
+        times_ns = again_ns;
     }
 }
 
@@ -114,13 +132,16 @@ impl Reading {
         let is_own = |session: &&serde_json::Value| number(session, "pid") == u64::from(self.pid);
         let session = sessions.iter().find(is_own).context("the session is not in the report")?;
         let commands = session.get("commands").and_then(serde_json::Value::as_array).context("a session without commands")?;
-        let before_quit = commands.iter().take_while(|command| text(command, "verb") != "QUIT");
-        let cpu = |command: &serde_json::Value| command.get("cpu_s").and_then(serde_json::Value::as_f64);
-        Ok(Account {
-            kernel: lab::journal::seconds(self.cpu_ns),
-            counter: lab::journal::seconds(number(next, "cpu_ns")),
-            commands: before_quit.filter_map(cpu).sum(),
-            stolen: self.stolen_s,
-        })
+        let sum = |name: &str| {
+            let before_quit = commands.iter().take_while(|command| text(command, "verb") != "QUIT");
+            before_quit.filter_map(|command| command.get(name)?.as_f64()).sum()
+        };
+        let times = |kernel_ns: u64, counter: &str, field: &str| Times {
+            kernel: lab::journal::seconds(kernel_ns),
+            counter: lab::journal::seconds(number(next, counter)),
+            commands: sum(field),
+        };
+        let [cpu_ns, runqueue_ns] = self.times_ns;
+        Ok(Account { cpu: times(cpu_ns, "cpu_ns", "cpu_s"), runqueue: times(runqueue_ns, "rq_ns", "runqueue_s"), stolen_s: self.stolen_s })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Options,
-    account::Account,
+    account::{Account, Times},
     load::{CLIENTS, Run},
     log::Log,
     neighbour::{self, Neighbour},
@@ -124,12 +124,16 @@ impl Results<'_> {
 
     fn accounts(&self, text: &mut String) {
         text.push_str(
-            "\nCPU time of the serving process until it waits for QUIT, ms:\n\n\
-             | `/proc/PID/schedstat` | counter in the log | difference | sum of `cpu_s`, CONNECT to EOM |\n|---|---|---|---|\n",
+            "\nThe serving process until it waits for QUIT, ms; the sums are those of the commands from CONNECT to EOM:\n\n\
+             | CPU time: `/proc/PID/schedstat` | counter in the log | difference | sum of `cpu_s` | \
+             run queue: `/proc/PID/schedstat` | counter in the log | difference | sum of `runqueue_s` |\n|---|---|---|---|---|---|---|---|\n",
         );
-        for Account { kernel, counter, commands, .. } in &self.accounts {
-            let difference_s = counter - kernel;
-            let _ = writeln!(text, "| {:.3} | {:.3} | {:+.3} | {:.3} |", kernel * 1e3, counter * 1e3, difference_s * 1e3, commands * 1e3);
+        for account in &self.accounts {
+            for Times { kernel, counter, commands } in [&account.cpu, &account.runqueue] {
+                let difference_s = counter - kernel;
+                let _ = write!(text, "| {:.3} | {:.3} | {:+.3} | {:.3} ", kernel * 1e3, counter * 1e3, difference_s * 1e3, commands * 1e3);
+            }
+            text.push_str("|\n");
         }
     }
 
