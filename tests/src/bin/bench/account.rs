@@ -22,7 +22,9 @@ const ACCOUNTED: usize = 5;
 pub struct Account {
     /// On a processor.
     pub cpu: Times,
-    /// Runnable, waiting for one.
+    /// The sum of `cpu_s` of the report's commands until then, s.
+    pub commands_s: f64,
+    /// Runnable, waiting for one. The commands' `runqueue_s` do not add up to it: what lies inside a wait is the wait's.
     pub runqueue: Times,
     /// What the hypervisor took from all processors meanwhile, s.
     stolen_s: f64,
@@ -34,25 +36,21 @@ pub struct Times {
     pub kernel: f64,
     /// The counter in the log's first record after that.
     pub counter: f64,
-    /// The sum of the report's commands until then.
-    pub commands: f64,
 }
 
 impl Account {
     /// Differences above max(2 ms, 2 %), and above what was stolen: the kernel's account leaves it out, a clock cannot.
     pub fn problems(&self) -> Vec<String> {
-        let problems = |(what, times): (&str, &Times)| times.problems(what, self.stolen_s);
-        [("CPU time", &self.cpu), ("time in the run queue", &self.runqueue)].into_iter().flat_map(problems).collect()
-    }
-}
-
-impl Times {
-    fn problems(&self, what: &str, stolen_s: f64) -> Vec<String> {
-        let Self { kernel, counter, commands } = self;
-        [("the counter", counter), ("the sum of the commands", commands)]
+        let Self { cpu, commands_s, runqueue, stolen_s } = self;
+        let times = [
+            ("the counter of CPU time", cpu.kernel, cpu.counter),
+            ("the sum of cpu_s", cpu.kernel, *commands_s),
+            ("the counter of the run queue", runqueue.kernel, runqueue.counter),
+        ];
+        times
             .into_iter()
-            .filter(|(_, s)| (*s - kernel).abs() > (kernel * 0.02).max(0.002) + stolen_s)
-            .map(|(name, s)| format!("{what} of a session: {kernel:.6} s, but {name} is {s:.6} s"))
+            .filter(|(_, kernel, own)| (own - kernel).abs() > (kernel * 0.02).max(0.002) + stolen_s)
+            .map(|(name, kernel, own)| format!("a session: {name} is {own:.6} s, by the kernel {kernel:.6} s"))
             .collect()
     }
 }
@@ -132,16 +130,17 @@ impl Reading {
         let is_own = |session: &&serde_json::Value| number(session, "pid") == u64::from(self.pid);
         let session = sessions.iter().find(is_own).context("the session is not in the report")?;
         let commands = session.get("commands").and_then(serde_json::Value::as_array).context("a session without commands")?;
-        let sum = |name: &str| {
-            let before_quit = commands.iter().take_while(|command| text(command, "verb") != "QUIT");
-            before_quit.filter_map(|command| command.get(name)?.as_f64()).sum()
-        };
-        let times = |kernel_ns: u64, counter: &str, field: &str| Times {
-            kernel: lab::journal::seconds(kernel_ns),
-            counter: lab::journal::seconds(number(next, counter)),
-            commands: sum(field),
+        let before_quit = commands.iter().take_while(|command| text(command, "verb") != "QUIT");
+        let times = |kernel_ns: u64, counter: &str| {
+            let [kernel, counter] = [kernel_ns, number(next, counter)].map(lab::journal::seconds);
+            Times { kernel, counter }
         };
         let [cpu_ns, runqueue_ns] = self.times_ns;
-        Ok(Account { cpu: times(cpu_ns, "cpu_ns", "cpu_s"), runqueue: times(runqueue_ns, "rq_ns", "runqueue_s"), stolen_s: self.stolen_s })
+        Ok(Account {
+            cpu: times(cpu_ns, "cpu_ns"),
+            commands_s: before_quit.filter_map(|command| command.get("cpu_s")?.as_f64()).sum(),
+            runqueue: times(runqueue_ns, "rq_ns"),
+            stolen_s: self.stolen_s,
+        })
     }
 }

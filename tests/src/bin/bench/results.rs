@@ -124,16 +124,13 @@ impl Results<'_> {
 
     fn accounts(&self, text: &mut String) {
         text.push_str(
-            "\nThe serving process until it waits for QUIT, ms; the sums are those of the commands from CONNECT to EOM:\n\n\
-             | CPU time: `/proc/PID/schedstat` | counter in the log | difference | sum of `cpu_s` | \
-             run queue: `/proc/PID/schedstat` | counter in the log | difference | sum of `runqueue_s` |\n|---|---|---|---|---|---|---|---|\n",
+            "\nThe serving process until it waits for QUIT, ms:\n\n\
+             | CPU time: `/proc/PID/schedstat` | counter in the log | difference | sum of `cpu_s`, CONNECT to EOM | \
+             run queue: `/proc/PID/schedstat` | counter in the log | difference |\n|---|---|---|---|---|---|---|\n",
         );
-        for account in &self.accounts {
-            for Times { kernel, counter, commands } in [&account.cpu, &account.runqueue] {
-                let difference_s = counter - kernel;
-                let _ = write!(text, "| {:.3} | {:.3} | {:+.3} | {:.3} ", kernel * 1e3, counter * 1e3, difference_s * 1e3, commands * 1e3);
-            }
-            text.push_str("|\n");
+        for Account { cpu, commands_s, runqueue, .. } in &self.accounts {
+            let times = |Times { kernel, counter }: &Times| format!("{:.3} | {:.3} | {:+.3}", kernel * 1e3, counter * 1e3, (counter - kernel) * 1e3);
+            let _ = writeln!(text, "| {} | {:.3} | {} |", times(cpu), commands_s * 1e3, times(runqueue));
         }
     }
 
