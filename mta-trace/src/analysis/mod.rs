@@ -17,6 +17,8 @@ use live::{Context, Live};
 use mta_trace_common::syscalls::Call;
 use std::collections::HashMap;
 
+/// How many sessions are open at a time: as many as the kernel side's table of threads holds. More are left only by ends that were lost.
+const MAX_LIVE: usize = 16_384;
 /// How many connections are remembered that have left the backlog before their accept is seen.
 const MAX_BACKLOG: usize = 10_000;
 
@@ -219,6 +221,9 @@ impl Analysis {
         if let Some(waited) = self.backlog.remove(&peer.to_string()) {
             live.waited_in_backlog(waited);
         }
+        if self.live.len() >= MAX_LIVE {
+            self.abandon(0, updates);
+        }
         self.live.push(live);
     }
 
@@ -237,6 +242,10 @@ impl Analysis {
         self.known.state.fork(fork);
         if fork.child == fork.pid {
             return;
+        }
+        // A number that is given again belonged to a process whose end was lost.
+        if let Some(at) = self.live.iter().position(|live| live.serves(fork.child)) {
+            self.abandon(at, updates);
         }
         let context = self.known.context();
         if fork.traced
@@ -270,6 +279,13 @@ impl Analysis {
             self.collect(live, updates);
         }
         self.known.state.exit(exit);
+    }
+
+    /// A session's end was lost: it is over as far as anybody knows.
+    fn abandon(&mut self, at: usize, updates: &mut Vec<Update>) {
+        let mut live = self.live.remove(at);
+        live.detach(&self.known.context());
+        self.collect(live, updates);
     }
 
     /// A session is over: its last updates, and its place in the report.

@@ -12,6 +12,9 @@ use crate::event::{Args, Endpoint, Exec, Exit, Fork, SeedFd, SeedProc, Sys};
 use mta_trace_common::syscalls::Call;
 use std::collections::{BTreeMap, HashSet};
 
+/// How many processes are known at a time. So many are left only by ends that were lost.
+const MAX_PROCS: usize = 32_768;
+
 /// What a process is for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -47,6 +50,8 @@ pub struct Proc {
     pub fds: Fds,
     /// Its running timer.
     pub timer: Option<Timer>,
+    /// When it was forked; 0: before the trace.
+    born: u64,
     exited_at: Option<u64>,
     /// It may have children: it forked, or nobody saw what it did before.
     may_have_children: bool,
@@ -122,10 +127,22 @@ impl State {
             fds: parent.fds.forked(),
             // Alarms are not inherited.
             timer: None,
+            born: fork.t,
             exited_at: None,
             may_have_children: false,
         };
+        if self.procs.len() >= MAX_PROCS {
+            self.forget_older();
+        }
         self.procs.insert(fork.child, child);
+    }
+
+    /// Forgets the older half of those that are no daemons.
+    fn forget_older(&mut self) {
+        let mut born: Vec<u64> = self.procs.values().filter(|process| process.role != Role::Daemon).map(|process| process.born).collect();
+        born.sort_unstable();
+        let middle = born.get(born.len() / 2).copied().unwrap_or(0);
+        self.procs.retain(|_, process| process.role == Role::Daemon || process.born > middle);
     }
 
     /// A process executed another program.
@@ -171,6 +188,7 @@ impl State {
             role: Role::Known,
             fds: Fds::default(),
             timer: None,
+            born: 0,
             exited_at: None,
             may_have_children: true,
         })

@@ -72,3 +72,16 @@ fn close_range_to_the_end() {
     assert!(state.process(1).expect("process").fds.object(4).is_none());
     assert!(state.process(1).expect("process").fds.object(2).is_some());
 }
+
+#[test]
+fn processes_whose_ends_were_lost_have_a_bound() {
+    let mut state = State::default();
+    let (daemon, count) = (1, u32::try_from(MAX_PROCS).unwrap() + 100);
+    state.entry(daemon).role = Role::Daemon;
+    for n in 0..count {
+        let (t, child, at) = (u64::from(n) + 1, 10 + n, crate::event::Counters::default());
+        state.fork(&Fork { t, pid: daemon, tid: daemon, child, child_tid: child, comm: "sendmail".into(), traced: true, at });
+    }
+    assert!(state.procs.len() <= MAX_PROCS, "{}", state.procs.len());
+    assert!(state.process(daemon).is_some() && state.process(10 + count - 1).is_some() && state.process(10).is_none());
+}

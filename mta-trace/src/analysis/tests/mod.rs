@@ -1,6 +1,7 @@
 //! The analysis, from hand-made events.
 
 mod account;
+mod bounds;
 mod dialogue;
 mod hostile;
 mod lookups;
