@@ -40,6 +40,7 @@ mod wire;
 
 // Load, and what becomes of a tracer under it.
 pub mod bpf;
+pub mod bpf_ids;
 pub mod kills;
 pub mod load;
 pub mod soak;

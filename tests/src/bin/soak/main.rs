@@ -41,11 +41,7 @@ fn run(arguments: &[String]) -> Result<()> {
     if kills > 0 {
         // Other moments each time; an error names them.
         let seed = seed.unwrap_or_else(lab::journal::now_ns);
-        let kills::Figures { kills, ready, oldest_s, sent } = kills::kill(&lab("kills")?, kills, seed)?;
-        println!(
-            "{kills} tracers were killed, {ready} of them when they were ready; the ends of their logs were {oldest_s:.2} s old at most; {} sessions, all of them served",
-            sent.sessions
-        );
+        println!("{}", kills::kill(&lab("kills")?, kills, seed)?);
     }
     Ok(())
 }
