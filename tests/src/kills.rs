@@ -62,7 +62,7 @@ impl std::fmt::Display for Figures {
 /// Kills so many tracers, the moments of which follow from the seed. Nobody else may load or attach BPF programs meanwhile.
 pub fn kill(lab: &Lab, kills: usize, seed: u64) -> Result<Figures> {
     holds_objects(lab).context("a tracer that is not killed")?;
-    let (figures, sent) = load::beside(lab, |_| {
+    let (figures, sent) = load::beside(lab, load::FULL, |_| {
         let (mut figures, mut random) = (Figures { kills, ..Figures::default() }, Random(seed.max(1)));
         for number in 1..=kills {
             let (delay, hooks) = (random.below(LATEST), HOOKS[number % HOOKS.len()]);
