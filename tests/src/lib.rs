@@ -43,6 +43,7 @@ pub mod bpf;
 pub mod bpf_ids;
 pub mod kills;
 pub mod load;
+pub mod memory;
 pub mod soak;
 
 // What the tracer says, against what was measured.

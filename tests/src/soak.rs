@@ -7,25 +7,18 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde::Deserialize;
 
 use crate::load::{self, Clients, Sent};
+use crate::memory::Memory;
 use crate::run::{READY_LIMIT, tracer_path};
-use crate::stop::Stop;
 use crate::tracer::{READY, Tracer};
 use crate::{Lab, netns};
 
-/// The tracer keeps up to a thousand sessions for its report: before that its memory grows.
-const WARM_UP: usize = 1_500;
-/// Sessions that must come behind that.
-const AFTER: usize = 1_500;
 /// Longest time for the tracer's end, and for a report of a long log.
 const LIMIT: Duration = Duration::from_mins(30);
-/// What memory may grow by: freed pieces lie where they lie.
-const GROWTH: f64 = 1.10;
-const GROWTH_MIB: f64 = 1.0;
 /// Of a session that was traced without loss nothing above this stays unexplained, s.
 const UNEXPLAINED_S: f64 = 0.1;
 
@@ -51,22 +44,18 @@ pub struct Figures {
     pub events: u64,
     /// Lost ones.
     pub lost: u64,
-    /// Memory of the tracer, MiB: when it had seen the first sessions, and at the end.
-    pub rss_mib: [f64; 2],
+    /// Memory of the tracer.
+    pub memory: Memory,
     /// Size of the log.
     pub log_bytes: u64,
 }
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { sent, seconds, events, lost, rss_mib: [first, last], log_bytes } = self;
+        let Self { sent, seconds, events, lost, memory, log_bytes } = self;
         let rate = sent.sessions as f64 / seconds;
         let mib = *log_bytes as f64 / f64::from(1 << 20);
-        write!(
-            f,
-            "{} sessions in {seconds:.0} s ({rate:.0} a second), {events} events, {lost} lost, RSS {first:.1} MiB first, {last:.1} MiB last, log {mib:.1} MiB",
-            sent.sessions
-        )
+        write!(f, "{} sessions in {seconds:.0} s ({rate:.0} a second), {events} events, {lost} lost, {memory}, log {mib:.1} MiB", sent.sessions)
     }
 }
 
@@ -81,7 +70,7 @@ pub fn run(lab: &Lab, plan: Plan) -> Result<Figures> {
     tracer.share_with_lab()?;
     tracer.wait_for(READY, READY_LIMIT)?;
     let began = Instant::now();
-    let (samples, sent) = load::beside(lab, clients, |sessions| sample(&tracer, time, sessions))?;
+    let (memory, sent) = load::beside(lab, clients, |sessions| Memory::watch(&tracer, time, sessions))?;
     let seconds = began.elapsed().as_secs_f64();
     tracer.signal(Signal::INT)?;
     tracer.wait(LIMIT)?.success()?;
@@ -91,7 +80,7 @@ pub fn run(lab: &Lab, plan: Plan) -> Result<Figures> {
         seconds,
         events: report.log.events,
         lost: report.log.lost,
-        rss_mib: rss(&samples)?,
+        memory,
         log_bytes: std::fs::metadata(&log).context("stat the log")?.len(),
     };
     let problems: Vec<String> = figures.problems(may_lose).into_iter().chain(report.problems(sent.sessions, may_lose)).collect();
@@ -99,54 +88,9 @@ pub fn run(lab: &Lab, plan: Plan) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Memory of the tracer when there had been so many sessions.
-struct Sample {
-    sessions: usize,
-    rss_mib: f64,
-}
-
-fn sample(tracer: &Tracer, time: Duration, sessions: &dyn Fn() -> usize) -> Result<Vec<Sample>> {
-    let (began, pause, mut samples) = (Instant::now(), Stop::new()?, Vec::new());
-    let mut before = 0;
-    loop {
-        pause.pass(Duration::from_secs(1));
-        let so_far = sessions();
-        samples.push(Sample { sessions: so_far, rss_mib: rss_mib(tracer.id())? });
-        if began.elapsed() >= time && so_far >= WARM_UP + AFTER {
-            return Ok(samples);
-        }
-        ensure!(so_far > before || samples.len() % 30 != 0, "no session in 30 s");
-        if samples.len() % 30 == 0 {
-            before = so_far;
-        }
-        if began.elapsed() > time + LIMIT {
-            bail!("only {so_far} sessions in {:?}", began.elapsed());
-        }
-    }
-}
-
-fn rss_mib(pid: u32) -> Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).context("the tracer is gone")?;
-    let kib: f64 = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok()).context("VmRSS")?;
-    Ok(kib / 1024.0)
-}
-
-/// Early and late: the medians of the first and the last third of what was seen behind the warm-up.
-fn rss(samples: &[Sample]) -> Result<[f64; 2]> {
-    let warm: Vec<f64> = samples.iter().filter(|sample| sample.sessions >= WARM_UP).map(|sample| sample.rss_mib).collect();
-    let third = warm.len() / 3;
-    ensure!(third > 0, "too few samples of the tracer's memory");
-    let median = |values: &[f64]| {
-        let mut values = values.to_vec();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-    };
-    Ok([median(warm.get(..third).unwrap_or_default()), median(warm.get(warm.len() - third..).unwrap_or_default())])
-}
-
 impl Figures {
     fn problems(&self, may_lose: bool) -> Vec<String> {
-        let Self { sent, lost, rss_mib: [first, last], .. } = self;
+        let Self { sent, lost, memory, .. } = self;
         let mut problems = Vec::new();
         if sent.sessions != sent.queued {
             problems.push(format!("the clients had {} sessions, {} messages are in the queue", sent.sessions, sent.queued));
@@ -154,9 +98,7 @@ impl Figures {
         if *lost > 0 && !may_lose {
             problems.push(format!("{lost} events were lost"));
         }
-        if *last > first * GROWTH + GROWTH_MIB {
-            problems.push(format!("the tracer's memory grew from {first:.1} to {last:.1} MiB"));
-        }
+        problems.extend(memory.problem());
         problems
     }
 }
