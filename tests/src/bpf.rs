@@ -46,16 +46,12 @@ impl Objects {
 
     /// Waits until nothing exists that is not in here, so nobody else may load or attach anything meanwhile; gives how long that took.
     pub fn wait_nothing_new(&self, limit: Duration) -> Result<Duration> {
-        // The kernel frees objects some time after their last user is gone, and has no event for it.
-        let (began, pause) = (Instant::now(), Stop::new()?);
-        loop {
-            let left = Self::all()?.ids.difference(&self.ids).map(|(kind, id)| format!("{} {id}", kind.name())).collect::<Vec<_>>();
-            if left.is_empty() {
-                return Ok(began.elapsed());
-            }
-            ensure!(began.elapsed() < limit, "{} objects are left in the kernel: {}", left.len(), left.join(", "));
-            pause.pass(Duration::from_millis(10));
-        }
+        wait_none(limit, |now| &now.ids - &self.ids)
+    }
+
+    /// Waits until none of these exists.
+    pub fn wait_gone(&self, limit: Duration) -> Result<Duration> {
+        wait_none(limit, |now| &now.ids & &self.ids)
     }
 
     /// How many entries one of its hash tables has.
@@ -64,6 +60,19 @@ impl Objects {
         let ids = bpftool(&["map", "show"])?.into_iter().filter(is_it).filter_map(|object| u32::try_from(object.get("id")?.as_u64()?).ok());
         let id = ids.into_iter().find(|id| self.ids.contains(&(Kind::Map, *id))).with_context(|| format!("the tracer has no map {table}"))?;
         Ok(bpftool(&["map", "dump", "id", &id.to_string()])?.len())
+    }
+}
+
+/// The kernel frees objects some time after their last user is gone, and has no event for it.
+fn wait_none(limit: Duration, of: impl Fn(&Objects) -> BTreeSet<(Kind, u32)>) -> Result<Duration> {
+    let (began, pause) = (Instant::now(), Stop::new()?);
+    loop {
+        let left: Vec<String> = of(&Objects::all()?).into_iter().map(|(kind, id)| format!("{} {id}", kind.name())).collect();
+        if left.is_empty() {
+            return Ok(began.elapsed());
+        }
+        ensure!(began.elapsed() < limit, "{} objects are left in the kernel: {}", left.len(), left.join(", "));
+        pause.pass(Duration::from_millis(10));
     }
 }
 
