@@ -2,21 +2,18 @@
 
 use crate::{
     LIMIT,
-    world::{Client, lab, lab_with, report},
+    world::{Client, attach, lab, lab_with, report},
 };
 use lab::{
     Lab, load,
     memory::Memory,
-    netns, run,
     scenario::{DnsRule, Scenario},
-    tracer::{READY, Tracer},
 };
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -32,16 +29,6 @@ const SLOW_S: f64 = 2.0;
 
 fn slow_org(scenario: &mut Scenario) {
     scenario.dns.rules = vec![DnsRule { name: "example.org".into(), qtype: "AAAA".into(), delay_s: SLOW_S, ..DnsRule::default() }];
-}
-
-fn attach(lab: &Lab, log: &Path, args: &[&str]) -> Tracer {
-    let mut command = Command::new(run::tracer_path().unwrap());
-    command.args(["attach", "-p", &lab.daemon_pid().to_string(), "--view", "none", "-o"]).arg(log).args(args).stdout(Stdio::null());
-    netns::die_with_parent(&mut command);
-    let tracer = Tracer::start(&mut command, |_| {}).unwrap();
-    tracer.share_with_lab().unwrap();
-    tracer.wait_for(READY, run::READY_LIMIT).unwrap();
-    tracer
 }
 
 /// A message; gives the client's address.
