@@ -1,111 +1,83 @@
-//! What of BPF exists in the kernel, by id: what a tracer holds, what is left of it, how full its tables are.
+//! What of BPF exists in the kernel: what a tracer holds, what is left of it, how full its tables are.
 //!
-//! In comes a tracer's process, out come ids and numbers, as `bpftool` tells them (`BPF_*_GET_NEXT_ID`, `BPF_MAP_GET_NEXT_KEY`).
+//! In comes a tracer's process, out come ids and numbers. What is left is told by ids only (`bpf_ids` says why); the entries of the tables
+//! of a tracer that runs are told by `bpftool`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::bpf_ids::{self, Kind};
 use crate::stop::Stop;
 
-/// Kinds of objects, as bpftool calls them.
-const KINDS: [&str; 3] = ["prog", "map", "link"];
-
-/// What a tracer keeps in the kernel.
+/// Objects by kind and id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Objects {
-    /// Kind and id.
-    ids: BTreeSet<(&'static str, u64)>,
+    ids: BTreeSet<(Kind, u32)>,
 }
 
 impl Objects {
     /// Those that the descriptors of a process hold.
     pub fn of(pid: u32) -> Result<Self> {
         let entries = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).context("list the tracer's descriptors")?;
-        // A descriptor that is closed meanwhile is none. Of a link its program is told too, so links are looked for first.
+        // A descriptor that is closed meanwhile is none.
         let texts = entries.flatten().filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
-        let ids = texts.filter_map(|text| KINDS.into_iter().rev().find_map(|kind| Some((kind, field(&text, &format!("{kind}_id:"))?))));
+        let ids = texts.filter_map(|text| Kind::ALL.into_iter().find_map(|kind| Some((kind, field(&text, &format!("{}_id:", kind.name()))?))));
         Ok(Self { ids: ids.collect() })
     }
 
     /// All that the kernel has.
     pub fn all() -> Result<Self> {
         let mut ids = BTreeSet::new();
-        for kind in KINDS {
-            ids.extend(show(kind)?.iter().filter_map(|object| Some((kind, object.get("id")?.as_u64()?))));
+        for kind in Kind::ALL {
+            let own = bpf_ids::all(kind).with_context(|| format!("ask for the ids of BPF objects ({})", kind.name()))?;
+            ids.extend(own.into_iter().map(|id| (kind, id)));
         }
         Ok(Self { ids })
     }
 
     /// How many there are of a kind.
-    pub fn count(&self, kind: &str) -> usize {
+    pub fn count(&self, kind: Kind) -> usize {
         self.ids.iter().filter(|(own, _)| *own == kind).count()
     }
 
-    /// Names of its programs and maps, so that others like them are known.
-    pub fn names(&self) -> Result<BTreeSet<String>> {
-        let mut names = BTreeSet::new();
-        for kind in ["prog", "map"] {
-            let own =
-                show(kind)?.into_iter().filter(|object| object.get("id").and_then(Value::as_u64).is_some_and(|id| self.ids.contains(&(kind, id))));
-            names.extend(own.filter_map(|object| Some(object.get("name")?.as_str()?.to_owned())));
-        }
-        Ok(names)
+    /// Waits until nothing exists that is not in here, so nobody else may load or attach anything meanwhile; gives how long that took.
+    pub fn wait_nothing_new(&self, limit: Duration) -> Result<Duration> {
+        wait_none(limit, |now| &now.ids - &self.ids)
     }
 
-    /// Waits until of what has one of these names nothing exists that is not in here; links are known by their program.
-    pub fn wait_nothing_new(&self, names: &BTreeSet<String>, limit: Duration) -> Result<()> {
-        // The kernel frees objects some time after their last user is gone, and has no event for it.
-        let (end, pause) = (Instant::now() + limit, Stop::new()?);
-        loop {
-            let left = self.new_ones(names)?;
-            if left.is_empty() {
-                return Ok(());
-            }
-            ensure!(Instant::now() < end, "{} objects are left in the kernel: {}", left.len(), left.join(", "));
-            pause.pass(Duration::from_millis(10));
-        }
-    }
-
-    fn new_ones(&self, names: &BTreeSet<String>) -> Result<Vec<String>> {
-        let mut programs = BTreeMap::new();
-        let mut left = Vec::new();
-        for kind in KINDS {
-            for object in show(kind)? {
-                let number = |name: &str| object.get(name).and_then(Value::as_u64);
-                let Some(id) = number("id") else { continue };
-                let own_name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-                let is_ours = names.contains(&own_name) || number("prog_id").is_some_and(|id| programs.contains_key(&id));
-                if !is_ours || self.ids.contains(&(kind, id)) {
-                    continue;
-                }
-                if kind == "prog" {
-                    programs.insert(id, own_name.clone());
-                }
-                left.push(format!("{kind} {id} {own_name}"));
-            }
-        }
-        Ok(left)
+    /// Waits until none of these exists.
+    pub fn wait_gone(&self, limit: Duration) -> Result<Duration> {
+        wait_none(limit, |now| &now.ids & &self.ids)
     }
 
     /// How many entries one of its hash tables has.
     pub fn entries(&self, table: &str) -> Result<usize> {
         let is_it = |object: &Value| object.get("name").and_then(Value::as_str) == Some(table);
-        let ids = show("map")?.into_iter().filter(is_it).filter_map(|object| object.get("id")?.as_u64());
-        let id = ids.into_iter().find(|id| self.ids.contains(&("map", *id))).with_context(|| format!("the tracer has no map {table}"))?;
+        let ids = bpftool(&["map", "show"])?.into_iter().filter(is_it).filter_map(|object| u32::try_from(object.get("id")?.as_u64()?).ok());
+        let id = ids.into_iter().find(|id| self.ids.contains(&(Kind::Map, *id))).with_context(|| format!("the tracer has no map {table}"))?;
         Ok(bpftool(&["map", "dump", "id", &id.to_string()])?.len())
     }
 }
 
-fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+/// The kernel frees objects some time after their last user is gone, and has no event for it.
+fn wait_none(limit: Duration, of: impl Fn(&Objects) -> BTreeSet<(Kind, u32)>) -> Result<Duration> {
+    let (began, pause) = (Instant::now(), Stop::new()?);
+    loop {
+        let left: Vec<String> = of(&Objects::all()?).into_iter().map(|(kind, id)| format!("{} {id}", kind.name())).collect();
+        if left.is_empty() {
+            return Ok(began.elapsed());
+        }
+        ensure!(began.elapsed() < limit, "{} objects are left in the kernel: {}", left.len(), left.join(", "));
+        pause.pass(Duration::from_millis(10));
+    }
 }
 
-fn show(kind: &str) -> Result<Vec<Value>> {
-    bpftool(&[kind, "show"])
+fn field(text: &str, name: &str) -> Option<u32> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 fn bpftool(args: &[&str]) -> Result<Vec<Value>> {

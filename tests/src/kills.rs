@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::bpf::Objects;
+use crate::bpf_ids::Kind;
 use crate::journal::{now_ns, seconds};
 use crate::load::{self, Sent};
 use crate::run::{READY_LIMIT, tracer_path};
@@ -22,6 +23,8 @@ use crate::{Lab, netns};
 
 /// Longest time after its start at which a tracer is killed: half of them are ready by then.
 const LATEST: Duration = Duration::from_secs(3);
+/// Back ends, in turn.
+const HOOKS: [&str; 2] = ["auto", "tracepoint"];
 /// How often the log is flushed, and how late a tracer may come to it on a machine whose processors are all taken.
 const FLUSH_S: f64 = 1.0;
 const LATE_S: f64 = 0.5;
@@ -37,19 +40,35 @@ pub struct Figures {
     pub ready: usize,
     /// Oldest last record, s before the kill.
     pub oldest_s: f64,
+    /// Longest time after a kill until nothing of the tracer was in the kernel any more.
+    pub freed: Duration,
     /// What the load did meanwhile.
     pub sent: Sent,
 }
 
-/// Kills so many tracers, the moments of which follow from the seed.
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kills, ready, oldest_s, freed, sent } = self;
+        write!(
+            f,
+            "{kills} tracers were killed, {ready} of them when they were ready; the ends of their logs were {oldest_s:.2} s old at most; \
+             nothing of them was left after {:.2} s at most; {} sessions, all of them served",
+            freed.as_secs_f64(),
+            sent.sessions
+        )
+    }
+}
+
+/// Kills so many tracers, the moments of which follow from the seed. Nobody else may load or attach BPF programs meanwhile.
 pub fn kill(lab: &Lab, kills: usize, seed: u64) -> Result<Figures> {
-    let names = names(lab).context("a tracer that is not killed")?;
-    let (figures, sent) = load::beside(lab, |_| {
+    holds_objects(lab).context("a tracer that is not killed")?;
+    let (figures, sent) = load::beside(lab, load::FULL, |_| {
         let (mut figures, mut random) = (Figures { kills, ..Figures::default() }, Random(seed.max(1)));
         for number in 1..=kills {
-            let delay = random.below(LATEST);
-            let killed = kill_one(lab, delay, &names).with_context(|| format!("seed {seed}, kill {number}, after {delay:?}"))?;
-            if let Some(age_s) = killed {
+            let (delay, hooks) = (random.below(LATEST), HOOKS[number % HOOKS.len()]);
+            let killed = kill_one(lab, delay, hooks).with_context(|| format!("seed {seed}, kill {number} of {hooks}, after {delay:?}"))?;
+            figures.freed = figures.freed.max(killed.freed);
+            if let Some(age_s) = killed.age_s {
                 figures.ready += 1;
                 figures.oldest_s = figures.oldest_s.max(age_s);
             }
@@ -60,51 +79,65 @@ pub fn kill(lab: &Lab, kills: usize, seed: u64) -> Result<Figures> {
     Ok(Figures { sent, ..figures })
 }
 
-fn attach(lab: &Lab, log: &Path) -> Result<Tracer> {
+fn attach(lab: &Lab, hooks: &str, log: &Path) -> Result<Tracer> {
     let mut command = Command::new(tracer_path()?);
-    command.args(["attach", "-p", &lab.daemon_pid().to_string(), "--view", "none", "--force", "-o"]).arg(log);
+    command.args(["attach", "-p", &lab.daemon_pid().to_string(), "--hooks", hooks, "--view", "none", "--force", "-o"]).arg(log);
     netns::die_with_parent(&mut command);
     Tracer::start(command.stdout(std::process::Stdio::null()), |_| {})
 }
 
-/// What a tracer's objects are called.
-fn names(lab: &Lab) -> Result<std::collections::BTreeSet<String>> {
-    let tracer = attach(lab, &log_path(lab))?;
-    tracer.wait_for(READY, READY_LIMIT)?;
-    let own = Objects::of(tracer.id())?;
-    ensure!(["prog", "map", "link"].iter().all(|kind| own.count(kind) > 0), "the tracer holds programs, maps and links");
-    let names = own.names()?;
-    tracer.interrupt(LIMIT)?.success()?;
-    Ok(names)
+/// Nothing that is left would prove nothing if a tracer held nothing.
+fn holds_objects(lab: &Lab) -> Result<()> {
+    let before = Objects::all()?;
+    for hooks in HOOKS {
+        let tracer = attach(lab, hooks, &log_path(lab))?;
+        tracer.wait_for(READY, READY_LIMIT)?;
+        let own = Objects::of(tracer.id())?;
+        ensure!([Kind::Prog, Kind::Map, Kind::Link].iter().all(|kind| own.count(*kind) > 0), "{hooks}: the tracer holds programs, maps and links");
+        tracer.interrupt(LIMIT)?.success()?;
+    }
+    before.wait_nothing_new(LIMIT).map(drop)
 }
 
 fn log_path(lab: &Lab) -> PathBuf {
     lab.dir().join("killed.jsonl")
 }
 
-/// Starts one and kills it; how old the end of its log is, s, if it had been ready.
-fn kill_one(lab: &Lab, delay: Duration, names: &std::collections::BTreeSet<String>) -> Result<Option<f64>> {
+/// What one kill came to.
+struct Killed {
+    /// How old the end of its log was, s, if it had been ready.
+    age_s: Option<f64>,
+    /// After what time nothing of it was left.
+    freed: Duration,
+}
+
+/// Starts one and kills it.
+fn kill_one(lab: &Lab, delay: Duration, hooks: &str) -> Result<Killed> {
     let (before, log, pause) = (Objects::all()?, log_path(lab), Stop::new()?);
-    let tracer = attach(lab, &log)?;
+    let tracer = attach(lab, hooks, &log)?;
     // No wait for anything: the moment is what is tried.
     pause.pass(delay);
     let killed_ns = now_ns();
     tracer.signal(Signal::KILL)?;
     let ended = tracer.wait(LIMIT)?;
     ensure!(ended.status.signal() == Some(9), "it ended by itself ({}): {}", ended.status, ended.stderr);
-    before.wait_nothing_new(names, LIMIT)?;
-    if !ended.stderr.lines().any(|line| line.contains("ready: ")) {
-        return Ok(None);
-    }
-    let last_ns = last_ns(&log)?;
+    let freed = before.wait_nothing_new(LIMIT)?;
+    let is_ready = ended.stderr.lines().any(|line| line.contains("ready: "));
+    let age_s = if is_ready { Some(age_s(&log, killed_ns)?) } else { None };
+    Ok(Killed { age_s, freed })
+}
+
+/// The log must be readable, and its end this old at most.
+fn age_s(log: &Path, killed_ns: u64) -> Result<f64> {
+    let last_ns = last_ns(log)?;
     let age_s = seconds(killed_ns.saturating_sub(last_ns));
     ensure!(age_s <= FLUSH_S + LATE_S, "the last record of the log is {age_s:.3} s older than the kill");
     let mut command = Command::new(tracer_path()?);
-    let ended = crate::tracer::run(command.arg("report").arg(&log).args(["--format", "json"]), LIMIT)?.success()?;
+    let ended = crate::tracer::run(command.arg("report").arg(log).args(["--format", "json"]), LIMIT)?.success()?;
     let report: Value = serde_json::from_slice(&ended.stdout).context("the report is no JSON")?;
     ensure!(report.pointer("/log/unfinished") == Some(&Value::Bool(true)), "the report does not say that the log has no end");
     ensure!(report.pointer("/log/unreadable").is_none(), "lines of the log cannot be read: {}", ended.stderr);
-    Ok(Some(age_s))
+    Ok(age_s)
 }
 
 /// The latest time that a log tells, which is at least when its tracer was ready.

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::FlockOperation;
@@ -23,7 +23,7 @@ use crate::packages::{Packages, target_dir};
 use crate::scenario::{Scenario, Step};
 use crate::sendmail::Daemon;
 use crate::stop::Stop;
-use crate::{ident, lock, mailer, saslauthd, sendmail_cf, sink, socket_map, unix};
+use crate::{ident, load_average, lock, mailer, saslauthd, sendmail_cf, sink, socket_map, unix};
 
 /// Everything of one scenario. Processes die with the thread that called `up`, so keep it there.
 pub struct Lab {
@@ -212,10 +212,27 @@ impl Lab {
         })
     }
 
+    fn wait_title(&self, title: &str) -> Result<()> {
+        let (wanted, limit) = (format!("sendmail: {title}"), Duration::from_secs(self.scenario.time_limit_s));
+        let (path, began) = (format!("/proc/{}/cmdline", self.daemon_pid()), Instant::now());
+        // The kernel has no event for a title; /proc is asked every 5 ms.
+        while !std::fs::read(&path).with_context(|| format!("read {path}"))?.starts_with(wanted.as_bytes()) {
+            ensure!(began.elapsed() < limit, "the daemon's title does not become `{title}`");
+            ensure!(self.ended.0.pass(Duration::from_millis(5)), "the lab ended");
+        }
+        Ok(())
+    }
+
     fn act(&self, step: &Step) -> Result<()> {
         if let Some(file) = &step.lock {
             let path = self.dir.join("etc/mail").join(file);
             return lock::hold(&path, Duration::from_secs_f64(step.hold_s), &self.journal, &self.ended.0);
+        }
+        if let Some(load) = step.load_average {
+            return load_average::set(&self.dir, load);
+        }
+        if let Some(title) = &step.until_title {
+            return self.wait_title(title);
         }
         if step.kill {
             let children = self.daemon.children();

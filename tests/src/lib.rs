@@ -18,6 +18,7 @@ mod dns_wire;
 mod emulated;
 pub mod ident;
 mod lab_up;
+mod load_average;
 mod lock;
 mod mailer;
 mod milter;
@@ -40,8 +41,10 @@ mod wire;
 
 // Load, and what becomes of a tracer under it.
 pub mod bpf;
+pub mod bpf_ids;
 pub mod kills;
 pub mod load;
+pub mod memory;
 pub mod soak;
 
 // What the tracer says, against what was measured.

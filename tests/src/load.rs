@@ -1,6 +1,6 @@
-//! A full load for the lab's mail server: several of Postfix's `smtp-source` at once, each message a session of its own.
+//! A load for the lab's mail server: Postfix's `smtp-source`, each message a session of its own.
 //!
-//! In comes a lab, out goes the number of sessions that the generators had; a session that fails is an error. What the server has put into its
+//! In come a lab and a number of clients, out goes the number of sessions that the generators had; a session that fails is an error. What the server has put into its
 //! queue is counted apart, and taken away while it grows, since it lies in memory.
 
 use std::path::PathBuf;
@@ -13,8 +13,16 @@ use anyhow::{Context, Result, ensure};
 use crate::Lab;
 use crate::stop::Stop;
 
-/// Generators at once, and connections of each at a time.
-const GENERATORS: usize = 3;
+/// How many clients have a session at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clients(pub usize);
+
+/// More than two processors can serve: all are taken all the time.
+pub const FULL: Clients = Clients(6);
+/// What two processors carry, with a tracer.
+pub const CARRIED: Clients = Clients(2);
+
+/// Connections of one generator at a time.
 const CONNECTIONS: usize = 2;
 /// Sessions of one run of a generator.
 const SESSIONS: usize = 25;
@@ -31,7 +39,7 @@ pub struct Sent {
 }
 
 /// Keeps the load up while `work` runs, which is told how to ask for the sessions so far; gives what both came to.
-pub fn beside<T>(lab: &Lab, work: impl FnOnce(&dyn Fn() -> usize) -> Result<T>) -> Result<(T, Sent)> {
+pub fn beside<T>(lab: &Lab, clients: Clients, work: impl FnOnce(&dyn Fn() -> usize) -> Result<T>) -> Result<(T, Sent)> {
     let before = queue(lab)?.len();
     ensure!(before == 0, "{before} messages are in the queue before the load");
     let (sessions, over) = (AtomicUsize::new(0), Stop::new()?);
@@ -43,7 +51,7 @@ pub fn beside<T>(lab: &Lab, work: impl FnOnce(&dyn Fn() -> usize) -> Result<T>) 
             }
             result
         };
-        let generators: Vec<_> = (0..GENERATORS).map(|_| scope.spawn(generate)).collect();
+        let generators: Vec<_> = (0..clients.0.div_ceil(CONNECTIONS)).map(|_| scope.spawn(generate)).collect();
         let sweeper = scope.spawn(|| sweep(lab, &over));
         let result = work(&|| sessions.load(Ordering::Relaxed));
         over.stop();

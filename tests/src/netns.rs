@@ -94,10 +94,13 @@ pub fn signal(pid: u32, signal: Signal) -> Result<()> {
     rustix::process::kill_process(raw, signal).with_context(|| format!("send {signal:?} to {pid}"))
 }
 
+/// What the lab's own processes have; a tracer whose share of the processors matters must have the same.
+pub const PRECEDENCE: i32 = -15;
+
 /// Puts this thread, and all threads and processes that it starts from now on, before others on a busy machine:
 /// a neighbour that answers late by accident looks like a fault. Whether that is allowed does not matter otherwise.
 pub fn take_precedence() {
-    let _ = rustix::process::setpriority_process(None, -15);
+    let _ = rustix::process::setpriority_process(None, PRECEDENCE);
 }
 
 /// Arranges that a process outside of all namespaces dies with the thread that starts it, and takes no precedence.

@@ -307,6 +307,10 @@ pub struct Step {
     pub reply: bool,
     /// Waits until a name server was asked this (`AAAA example.com`).
     pub until_asked: Option<String>,
+    /// From now on the machine's load average is this, for the MTA.
+    pub load_average: Option<f64>,
+    /// Waits until the daemon's title begins with this (`rejecting connections`).
+    pub until_title: Option<String>,
     /// Takes an exclusive lock on a file of /etc/mail, for `hold_s`, beside the dialogue.
     pub lock: Option<String>,
     /// Closes the connection.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::disk::Disk;
+use crate::load_average;
 use crate::netns::{Jail, Mount, Netns};
 use crate::packages::Packages;
 use crate::sendmail_cf::HOSTNAME;
@@ -96,7 +97,7 @@ fn listening(pid: u32) -> usize {
         .sum()
 }
 
-/// Private `/etc`, `/run`, `/dev` (for the syslog socket), and the spool: a slow disk, or memory, whose fsync costs nothing.
+/// Private `/etc`, `/run`, `/dev` (for the syslog socket), a load average, and the spool: a slow disk, or memory, whose fsync costs nothing.
 fn mounts(dir: &Path, disk: Option<&Disk>) -> Result<Vec<Mount>> {
     let dev = dir.join("dev");
     std::fs::create_dir_all(&dev).context("create dev")?;
@@ -106,6 +107,7 @@ fn mounts(dir: &Path, disk: Option<&Disk>) -> Result<Vec<Mount>> {
         File::create(dev.join(name)).with_context(|| format!("create dev/{name}"))?;
         mounts.push(Mount::Bind(Path::new("/dev").join(name), dev.join(name)));
     }
+    mounts.push(load_average::mount(dir)?);
     let spool = dir.join("var");
     let queue = spool.join("mqueue");
     mounts.push(disk.map_or_else(|| Mount::Tmpfs(queue.clone()), |disk| Mount::Fuse(disk.device(), queue.clone())));

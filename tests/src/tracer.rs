@@ -80,6 +80,11 @@ impl Tracer {
         self.child.id()
     }
 
+    /// Gives it the lab's own priority, as tracer and mail server have the same on a machine of their own.
+    pub fn share_with_lab(&self) -> Result<()> {
+        rustix::process::setpriority_process(Some(pid_of(&self.child)?), crate::netns::PRECEDENCE).context("set the tracer's priority")
+    }
+
     /// Becomes readable when it has ended.
     pub fn pidfd(&self) -> &OwnedFd {
         &self.pidfd

@@ -9,6 +9,9 @@ pub struct Options {
     /// How long the load lasts
     #[arg(long, default_value_t = 10)]
     minutes: u32,
+    /// How many clients have a session at once
+    #[arg(long, default_value_t = 6)]
+    clients: u32,
     /// How many tracers are killed, one after another
     #[arg(long, default_value_t = 300)]
     kills: u32,
@@ -16,11 +19,13 @@ pub struct Options {
 
 /// Runs it as long as it was asked for.
 pub fn run_long(options: &Options) -> anyhow::Result<()> {
-    soak(&["--minutes".to_owned(), options.minutes.to_string(), "--kills".to_owned(), options.kills.to_string()])
-}
-
-fn soak(args: &[String]) -> anyhow::Result<()> {
+    let Options { minutes, clients, kills } = options;
     setup::lab()?;
     run(Command::new("cargo").args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
-    run(Command::new("cargo").args(["run", "--quiet", "--package", "mta-trace-tests", "--bin", "soak", "--"]).args(args))
+    let mut soak = Command::new("cargo");
+    soak.args(["run", "--quiet", "--package", "mta-trace-tests", "--bin", "soak", "--"]);
+    for (name, number) in [("--minutes", minutes), ("--clients", clients), ("--kills", kills)] {
+        soak.args([name, &number.to_string()]);
+    }
+    run(&mut soak)
 }

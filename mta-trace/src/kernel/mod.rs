@@ -220,6 +220,8 @@ impl Trace {
 
     /// Whether the target still exists, or sessions that it began.
     pub fn is_target_alive(&self) -> bool {
-        proc::exe(self.target.pid).is_some() || self.object.threads().iter().any(|(_, thread)| thread.role == ROLE_SESSION)
+        // /proc forgets the program of a process before the hook at the end of each of its threads has told that.
+        let is_ours = |thread: &Thread| thread.role == ROLE_SESSION || thread.tgid == self.target.pid;
+        proc::exe(self.target.pid).is_some() || self.object.threads().iter().any(|(_, thread)| is_ours(thread))
     }
 }

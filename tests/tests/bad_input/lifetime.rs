@@ -2,9 +2,10 @@
 
 use crate::{
     LIMIT,
-    program::{Tracer, binary, programs_of, run},
+    program::{Tracer, binary, run},
     world::{Client, lab, lab_with, path_text, report, session, silent_aaaa, traced, wait_asked},
 };
+use lab::{bpf::Objects, bpf_ids::Kind};
 use std::{
     fs,
     os::unix::process::ExitStatusExt as _,
@@ -13,7 +14,7 @@ use std::{
 };
 
 tests! {
-    root: the_daemon_executes_itself_on_hup, two_tracers_on_one_daemon, signals_end_it_with_the_summary, nothing_stays_when_it_is_killed, it_ends_after_a_time_or_a_number_of_sessions, a_daemon_that_ends_ends_the_trace, a_pipe_that_is_closed_is_no_failure;
+    root: the_daemon_executes_itself_on_hup, two_tracers_on_one_daemon, signals_end_it_with_the_summary, nothing_stays_when_it_is_killed, it_ends_after_a_time_or_a_number_of_sessions, a_daemon_that_is_stopped_ends_the_trace, a_pipe_that_is_closed_is_no_failure;
     anyone:
 }
 
@@ -86,8 +87,8 @@ fn signals_end_it_with_the_summary() {
 fn nothing_stays_when_it_is_killed() {
     let lab = lab_with("killed-tracer", silent_aaaa);
     let tracer = Tracer::attach(&lab, "killed", &["--view", "none"]);
-    let programs = programs_of(tracer.id());
-    assert!(!programs.is_empty(), "the tracer holds programs");
+    let objects = Objects::of(tracer.id()).unwrap();
+    assert!(Kind::ALL.iter().all(|kind| objects.count(*kind) > 0 || *kind == Kind::Btf), "the tracer holds programs, maps and links");
     // Killed in the middle of a wait of a traced session, which goes on.
     let mut client = Client::connect(&lab);
     client.say("HELO client.lab.test", "250");
@@ -95,7 +96,7 @@ fn nothing_stays_when_it_is_killed() {
     wait_asked(&lab, "AAAA example.com");
     tracer.signal(rustix::process::Signal::KILL);
     assert_eq!(tracer.wait().status.signal(), Some(9));
-    are_freed(&programs);
+    objects.wait_gone(LIMIT).unwrap();
     let second = Tracer::attach(&lab, "second", &["--sessions", "1"]);
     client.reply("250");
     client.quit(&lab);
@@ -104,22 +105,6 @@ fn nothing_stays_when_it_is_killed() {
     client.quit(&lab);
     let ended = second.wait();
     assert!(ended.is_done().out().contains("1 session,"), "{}", ended.out());
-}
-
-/// The kernel frees programs some time after their last user is gone, and has no event for it.
-#[track_caller]
-fn are_freed(programs: &[String]) {
-    let end = Instant::now() + LIMIT;
-    loop {
-        let shown = run(Command::new("bpftool").args(["prog", "show"]));
-        let text = shown.is_done().out();
-        let left: Vec<&str> = text.lines().filter(|line| line.split_once(':').is_some_and(|(id, _)| programs.iter().any(|own| own == id))).collect();
-        if left.is_empty() {
-            return;
-        }
-        assert!(Instant::now() < end, "these are left: {left:#?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn it_ends_after_a_time_or_a_number_of_sessions() {
@@ -136,12 +121,27 @@ fn it_ends_after_a_time_or_a_number_of_sessions() {
     assert!(ended.is_done().out().contains("2 sessions,"), "{}", ended.out());
 }
 
-fn a_daemon_that_ends_ends_the_trace() {
-    let lab = lab("daemon-ends");
-    let tracer = Tracer::attach(&lab, "tracer", &[]);
-    let pid = rustix::process::Pid::from_raw(i32::try_from(lab.daemon_pid()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    tracer.wait().is_done();
+fn a_daemon_that_is_stopped_ends_the_trace() {
+    let lab = lab("daemon-stopped");
+    let log = lab.dir().join("trace.jsonl");
+    let tracer = Tracer::attach(&lab, "tracer", &["-o", &path_text(&log)]);
+    session(&lab);
+    let mut client = Client::connect(&lab);
+    client.say("HELO open.lab.test", "250");
+    // Its children go on, as when it is stopped to be started anew, and so does the trace as long as one of them serves.
+    let daemon = rustix::process::Pid::from_raw(i32::try_from(lab.daemon_pid()).unwrap()).unwrap();
+    let ended = rustix::process::pidfd_open(daemon, rustix::process::PidfdFlags::empty()).unwrap();
+    rustix::process::pidfd_send_signal(&ended, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(lab::Stop::new().unwrap().wait_readable_for(&ended, LIMIT), Some(true), "sendmail ends");
+    client.say("MAIL FROM:<a@example.com>", "250");
+    client.quit(&lab);
+    let ended = tracer.wait();
+    assert!(ended.is_done().out().contains("2 sessions,"), "{}", ended.out());
+    let last = fs::read_to_string(&log).unwrap().lines().last().unwrap_or_default().to_owned();
+    assert!(last.contains(r#""reason":"target-exited""#), "{last}");
+    let report = report(&log);
+    let is_whole = |session: &serde_json::Value| session["complete"] == true && session["end"] == "quit";
+    assert!(report["sessions"].as_array().unwrap().iter().all(is_whole), "{report}");
 }
 
 fn a_pipe_that_is_closed_is_no_failure() {

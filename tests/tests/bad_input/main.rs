@@ -23,6 +23,7 @@ mod program;
 mod running;
 mod selection;
 mod surroundings;
+mod terminal;
 mod world;
 
 use lab::harness::{self, Case};
@@ -38,7 +39,17 @@ fn main() -> ExitCode {
     if selection::is_helper() {
         return selection::helper_that_listens();
     }
-    let modules = [daemon::TESTS, hostile::TESTS, lifetime::TESTS, logs::TESTS, output::TESTS, running::TESTS, selection::TESTS, surroundings::TESTS];
+    let modules = [
+        daemon::TESTS,
+        hostile::TESTS,
+        lifetime::TESTS,
+        logs::TESTS,
+        output::TESTS,
+        running::TESTS,
+        selection::TESTS,
+        surroundings::TESTS,
+        terminal::TESTS,
+    ];
     let cases = modules.concat().into_iter().map(|(module, name, needs_root, test)| {
         let module = module.rsplit("::").next().unwrap_or_default();
         Case::new(&format!("{module}::{name}"), needs_root, move || {

@@ -9,7 +9,7 @@ use std::{
     io::{BufRead as _, BufReader, PipeReader, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::mpsc::{Receiver, channel},
 };
 
@@ -30,6 +30,17 @@ pub fn lab_with(name: &str, change: impl FnOnce(&mut Scenario)) -> Lab {
     let lab = Lab::up_in(&scenario, &folder(name).join("lab")).unwrap();
     lab.install_faults().unwrap();
     lab
+}
+
+/// A tracer that writes its log to a file, and has the share of the processors that the mail server has.
+pub fn attach(lab: &Lab, log: &Path, args: &[&str]) -> lab::tracer::Tracer {
+    let mut command = Command::new(run::tracer_path().unwrap());
+    command.args(["attach", "-p", &lab.daemon_pid().to_string(), "--view", "none", "-o"]).arg(log).args(args).stdout(Stdio::null());
+    netns::die_with_parent(&mut command);
+    let tracer = lab::tracer::Tracer::start(&mut command, |_| {}).unwrap();
+    tracer.share_with_lab().unwrap();
+    tracer.wait_for(READY, run::READY_LIMIT).unwrap();
+    tracer
 }
 
 /// A tracer that writes its log to a pipe, and the log as far as it has come.

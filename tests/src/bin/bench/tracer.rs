@@ -1,16 +1,13 @@
 //! A tracer from its start to its end, and what it used.
 
 use crate::{LIMIT, proc};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use lab::Stop;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use std::{
     process::Command,
     time::{Duration, Instant},
 };
-
-/// What the lab gives its own processes; a tracer gets the same, or the scheduler would hide what it costs.
-const NICE: i32 = -15;
 
 /// What a tracer used.
 pub struct Cost {
@@ -32,8 +29,8 @@ impl Tracer {
     pub fn start(mut command: Command, word: &str) -> Result<Self> {
         let began = Instant::now();
         let process = lab::tracer::Tracer::start(&mut command, |_| {})?;
-        let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw).context("pid")?;
-        rustix::process::setpriority_process(Some(pid), NICE).context("set the tracer's priority")?;
+        // Or the scheduler would hide what it costs.
+        process.share_with_lab()?;
         process.wait_for(word, LIMIT)?;
         let attach_s = began.elapsed().as_secs_f64();
         let cpu_at_ready_s = proc::cpu_s(process.id())?;

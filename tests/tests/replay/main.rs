@@ -1,7 +1,10 @@
 //! Saved logs through reader, analysis and report: no root, no kernel, nothing that depends on the machine.
 //!
-//! `replay/` holds golden logs that `cargo xtask record` makes, `replay-handmade/` logs that somebody wrote. Each must give
-//! the text of its `NAME.expect.txt` (`MTA_TRACE_BLESS=1` rewrites these), JSON by the schema, and sums that close.
+//! `replay/` holds golden logs that `cargo xtask record` makes, `replay-handmade/` logs that somebody wrote or that `made.rs` makes. Each must give
+//! the text of its `NAME.expect.txt`, JSON by the schema, and sums that close. `MTA_TRACE_BLESS=1` rewrites these texts and what `made.rs` makes.
+
+mod builder;
+mod made;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -40,6 +43,10 @@ fn main() -> ExitCode {
             }
         }
     }
+    for (name, make) in made::LOGS {
+        let test = move || is_made(name, &make()).map_err(|error| Failed::from(format!("{error:#}")));
+        trials.push(Trial::test(format!("{name}: made"), test).with_kind("replay-handmade"));
+    }
     let recorded = || every_scenario_is_recorded().map_err(|error| Failed::from(format!("{error:#}")));
     trials.push(Trial::test("every scenario is recorded", recorded).with_kind("replay"));
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -56,6 +63,20 @@ type Test = fn(&Path) -> Result<()>;
 
 const TESTS: &[(&str, Test)] =
     &[("text", has_expected_text), ("schema", obeys_schema), ("sums", sums_close), ("cut", can_be_cut), ("clean", names_no_machine)];
+
+fn is_blessing() -> bool {
+    std::env::var_os("MTA_TRACE_BLESS").is_some_and(|value| value == "1")
+}
+
+/// The log in the folder is what its maker makes.
+fn is_made(name: &str, log: &[u8]) -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("replay-handmade").join(name).with_extension("jsonl");
+    if is_blessing() {
+        return std::fs::write(&path, log).with_context(|| format!("write {}", path.display()));
+    }
+    ensure!(bytes(&path)? == log, "{} is not what `made.rs` makes; MTA_TRACE_BLESS=1 writes it", path.display());
+    Ok(())
+}
 
 fn logs(folder: &str) -> Result<Vec<PathBuf>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -97,7 +118,7 @@ fn bytes(log: &Path) -> Result<Vec<u8>> {
 fn has_expected_text(log: &Path) -> Result<()> {
     let (_, text) = analyse(bytes(log)?)?;
     let path = log.with_extension("expect.txt");
-    if std::env::var_os("MTA_TRACE_BLESS").is_some_and(|value| value == "1") {
+    if is_blessing() {
         return std::fs::write(&path, text).with_context(|| format!("write {}", path.display()));
     }
     let expected = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;

@@ -1,0 +1,50 @@
+//! A terminal that is closed while a tracer runs in it: an ssh session that breaks.
+
+use crate::{
+    LIMIT,
+    program::{Tracer, binary},
+    world::{lab, report, session},
+};
+use lab::Lab;
+use rustix::process::Signal;
+use std::{os::fd::OwnedFd, path::Path, process::Command};
+
+tests! {
+    root: behind_nohup_it_goes_on_without_its_terminal;
+    anyone:
+}
+
+/// The side of a terminal that its window holds, and the name of the other one.
+fn terminal() -> (OwnedFd, String) {
+    use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+    let window = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    unlockpt(&window).unwrap();
+    let name = ptsname(&window, Vec::new()).unwrap().into_string().unwrap();
+    (window, name)
+}
+
+/// A tracer that a shell of this terminal has started: the terminal is its controlling one.
+fn attach(lab: &Lab, name: &str, before: &str, log: &Path, args: &[&str]) -> Tracer {
+    let script = format!("{before} exec setsid --ctty \"$@\" <\"$0\" >\"$0\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, name]).arg(binary()).args(["attach", "-p", &lab.daemon_pid().to_string(), "-o"]).arg(log).args(args);
+    Tracer::start(&mut command, &lab.dir().join("tracer"))
+}
+
+fn behind_nohup_it_goes_on_without_its_terminal() {
+    let lab = lab("nohup");
+    let log = lab.dir().join("trace.jsonl");
+    let (window, name) = terminal();
+    let tracer = attach(&lab, &name, "trap '' HUP;", &log, &["--view", "none"]);
+    session(&lab);
+    drop(window);
+    session(&lab);
+    tracer.signal(Signal::INT);
+    let ended = tracer.wait();
+    // The report cannot be printed any more; the log is whole.
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("Input/output error"), "{}", ended.stderr);
+    let report = report(&log);
+    assert!(report["sessions"].as_array().unwrap().len() == 2 && report["log"].get("unfinished").is_none(), "{report}");
+    assert!(lab.wait_served(LIMIT));
+}
