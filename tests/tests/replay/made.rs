@@ -2,12 +2,17 @@
 //!
 //! In comes a name, out goes a log of `replay-handmade/`. Each begins with what it is about.
 
-use super::builder::{Builder, MS, SECOND};
+use super::builder::{Builder, DAEMON, MS, SECOND};
 
 type Make = fn() -> Vec<u8>;
 
 /// Name of each log, and what makes it.
-pub const LOGS: &[(&str, Make)] = &[("hour-long", hour_long), ("clock-stepped", clock_stepped), ("pid-reused", pid_reused)];
+pub const LOGS: &[(&str, Make)] = &[
+    ("hour-long", hour_long),
+    ("clock-stepped", clock_stepped),
+    ("pid-reused", pid_reused),
+    ("pid-reused-behind-loss", pid_reused_behind_loss),
+];
 
 const HOUR: i64 = 3_600 * SECOND.cast_signed();
 
@@ -107,5 +112,21 @@ fn pid_reused() -> Vec<u8> {
     log.reply(202, "250 2.1.0 <second@example.com>... Sender ok");
     quit(&mut log, 202);
     quit(&mut log, 201);
+    log.end()
+}
+
+/// The end of a session is lost, and its process id serves another one: the first is over when the second begins, and has none of its time.
+fn pid_reused_behind_loss() -> Vec<u8> {
+    let mut log = Builder::new();
+    greet(&mut log, 201, 7001, "192.0.2.7:40000");
+    exchange(&mut log, 201, "HELO first.example.net", "250 m1.example.test Hello first.example.net");
+    log.exit_unseen(201);
+    log.lose(3);
+    log.pass(60 * SECOND);
+    greet(&mut log, 201, 7002, "192.0.2.7:40001");
+    exchange(&mut log, 201, "HELO second.example.net", "250 m1.example.test Hello second.example.net");
+    quit(&mut log, 201);
+    // The daemon's own account goes on.
+    log.fork(DAEMON, 203, false);
     log.end()
 }

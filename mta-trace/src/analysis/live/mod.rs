@@ -267,6 +267,15 @@ impl Live {
         self.tell(context);
     }
 
+    /// Its process has ended unseen.
+    pub fn vanished(&mut self, context: &Context<'_>) {
+        self.flush_suspended();
+        self.flush();
+        let mark = self.last;
+        self.dialogue.closed(mark);
+        self.tell(context);
+    }
+
     /// The trace ended first.
     pub fn detach(&mut self, context: &Context<'_>) {
         self.flush_suspended();
