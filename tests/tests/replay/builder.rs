@@ -99,6 +99,11 @@ impl Builder {
         self.wall_ns += by_ns;
     }
 
+    /// The machine sleeps: the monotonic clock stands still meanwhile (`clock_gettime(2)`).
+    pub fn suspend(&mut self, ns: i64) {
+        self.set_clock(ns);
+    }
+
     /// What the tracer writes each second.
     pub fn clock(&mut self) {
         self.records.push(Record::Clock(Clock { t: self.t, wall_ns: self.wall_ns.saturating_add_unsigned(self.t) }));

@@ -10,6 +10,7 @@ type Make = fn() -> Vec<u8>;
 pub const LOGS: &[(&str, Make)] = &[
     ("hour-long", hour_long),
     ("clock-stepped", clock_stepped),
+    ("suspended", suspended),
     ("pid-reused", pid_reused),
     ("pid-reused-behind-loss", pid_reused_behind_loss),
 ];
@@ -82,6 +83,27 @@ fn clock_stepped() -> Vec<u8> {
     exchange(&mut log, 201, "RSET", "250 2.0.0 Reset state");
     quit(&mut log, 201);
     // One that begins by the clock as it is now.
+    greet(&mut log, 202, 7002, "192.0.2.7:40001");
+    quit(&mut log, 202);
+    log.end()
+}
+
+/// The machine sleeps for an hour while MAIL waits for 20 s by the monotonic clock, which stands still meanwhile: the hour is in no session's
+/// time, and who was accepted before it was accepted an hour earlier.
+fn suspended() -> Vec<u8> {
+    let mut log = Builder::new();
+    log.clock();
+    greet(&mut log, 201, 7001, "192.0.2.7:40000");
+    exchange(&mut log, 201, "HELO client.example.net", "250 m1.example.test Hello client.example.net");
+    log.pass(10 * MS);
+    log.line(201, "MAIL FROM:<a@example.com>");
+    log.pass(10 * SECOND);
+    log.suspend(HOUR);
+    log.clock();
+    log.pass(10 * SECOND);
+    log.locked(201);
+    log.reply(201, "250 2.1.0 <a@example.com>... Sender ok");
+    quit(&mut log, 201);
     greet(&mut log, 202, 7002, "192.0.2.7:40001");
     quit(&mut log, 202);
     log.end()
