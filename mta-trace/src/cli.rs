@@ -232,7 +232,7 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
     let finished = runtime.block_on(async {
         let trace = source::attach(&options).inspect_err(|_| output::discard(attach.output.as_deref(), attach.force))?;
         let signals = Signals::new().map_err(Failure::io)?;
-        let ready = ready_line(&trace.header());
+        let (ready, gone) = (ready_line(&trace.header()), gone_line(&trace.header()));
         let warning = stranger(&trace.header());
         // Said when the log holds its beginning: whoever has read it can rely on both.
         let began = || warning.iter().chain([&ready]).for_each(|text| say(text));
@@ -242,7 +242,11 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
             ViewKind::Strace => View::Strace(Strace::new(out)),
             ViewKind::None => View::None,
         };
-        Ok::<_, Failure>(live::run(trace, log, view, limits, signals, began, &mut |text| say(text)).await)
+        let finished = live::run(trace, log, view, limits, signals, began, &mut |text| say(text)).await;
+        if let Some(text) = gone.filter(|_| finished.has_target_ended) {
+            say(&text);
+        }
+        Ok::<_, Failure>(finished)
     })?;
     conclude(&finished, is_log_stdout, view != ViewKind::None)?;
     if let Some(path) = attach.output.filter(|_| !is_log_stdout) {
@@ -257,6 +261,13 @@ fn stranger(header: &Header) -> Option<String> {
     (target.mta == "unknown").then(|| {
         format!("{} is no mail server that is known by its name: what it speaks is taken for SMTP, and findings name no settings", target.exe)
     })
+}
+
+/// What is said when a daemon has ended, as it does where it is started anew. That a process ends with its one session is no news.
+fn gone_line(header: &Header) -> Option<String> {
+    let pid = header.target.pid;
+    let text = format!("the mail server (pid {pid}) has ended, and so does the trace; its successor is another target for `mta-trace attach`");
+    (!header.target.listening.is_empty()).then_some(text)
 }
 
 /// `ready: tracing sendmail 8.17.1.9, pid 13633, listening on 0.0.0.0:25, hooks tracepoint`.

@@ -243,10 +243,7 @@ impl Analysis {
         if fork.child == fork.pid {
             return;
         }
-        // A number that is given again belonged to a process whose end was lost.
-        if let Some(at) = self.live.iter().position(|live| live.serves(fork.child)) {
-            self.abandon(at, updates);
-        }
+        self.reuse(fork.child, updates);
         let context = self.known.context();
         if fork.traced
             && let Some(live) = self.live.iter_mut().rev().find(|live| live.is_awaiting_fork_of(fork.pid))
@@ -258,6 +255,15 @@ impl Analysis {
             for live in &mut self.live {
                 live.inherited(fork);
             }
+        }
+    }
+
+    /// A new process has this number: a session that it served is over, and the end of that was lost.
+    fn reuse(&mut self, pid: u32, updates: &mut Vec<Update>) {
+        while let Some(at) = self.live.iter().position(|live| live.serves(pid)) {
+            let mut live = self.live.remove(at);
+            live.vanished(&self.known.context());
+            self.collect(live, updates);
         }
     }
 

@@ -22,7 +22,7 @@ mod unknown;
 pub use dns::is_query;
 
 use crate::report::{Cause, Dns, Milter, Outcome, Wait};
-use crate::session::{Mark, Named, seconds};
+use crate::session::{Mark, Named, Passed, seconds};
 use crate::wait::Step;
 
 /// Whether a step belongs to a cause.
@@ -217,7 +217,7 @@ impl Namer {
         }
         self.end = to;
         let wait = report(row, steps, &from, &to, &self.start);
-        Some(Named { from, to, wait })
+        Some(Named { from, to, wait, more: Passed::default() })
     }
 
     /// What the present wait would be if it went on with this step and ended there.

@@ -23,6 +23,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// How often the log is flushed.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// Why a trace ended whose target did, in the words of the log's last record.
+const TARGET_EXITED: &str = "target-exited";
+
 /// A wait shorter than this is not shown before it ends.
 const LOOK_NS: u64 = 200_000_000;
 
@@ -121,6 +124,8 @@ pub struct Finished {
     pub report: Report,
     /// Who else was accepted.
     pub accepted: Accepted,
+    /// There was nothing left to trace.
+    pub has_target_ended: bool,
     /// The log could not be written to its end.
     pub log_error: Option<log::Error>,
     /// The view could not be shown to its end.
@@ -131,20 +136,38 @@ pub struct Finished {
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// The terminal is lost; behind `nohup` that is nothing to us.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     /// Inside a runtime.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hangup = if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
 
     async fn any(&mut self) {
+        let Self { interrupt, terminate, hangup } = self;
+        let hung_up = async {
+            match hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hung_up => {}
         }
     }
+}
+
+/// Whether whoever started us wants us to outlive the terminal (`SigIgn` in `proc_pid_status(5)`, a mask whose first bit is signal 1).
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
 }
 
 struct Run<'a, W> {
@@ -189,7 +212,7 @@ pub(crate) async fn run<W: Write>(
     let reason = run.pump(&mut source, limits, &mut signals).await;
     let last = source.stop(reason);
     run.take(&last);
-    run.finish()
+    run.finish(reason == TARGET_EXITED)
 }
 
 impl<W: Write> Run<'_, W> {
@@ -221,7 +244,7 @@ impl<W: Write> Run<'_, W> {
                 }
                 self.flush_view(false);
                 if !source.is_target_alive() {
-                    return "target-exited";
+                    return TARGET_EXITED;
                 }
             }
             if flushed.elapsed() >= FLUSH {
@@ -301,13 +324,13 @@ impl<W: Write> Run<'_, W> {
         self.log_error.as_ref().is_some_and(is_broken_pipe)
     }
 
-    fn finish(mut self) -> Finished {
+    fn finish(mut self, has_target_ended: bool) -> Finished {
         let mut updates = std::mem::take(&mut self.updates);
         let report = self.analysis.finish(&mut updates);
         self.show(&mut updates);
         self.flush_view(true);
         self.flush_log();
-        Finished { report, accepted: self.accepted, log_error: self.log_error, view_error: self.view_error }
+        Finished { report, accepted: self.accepted, has_target_ended, log_error: self.log_error, view_error: self.view_error }
     }
 }
 

@@ -309,13 +309,53 @@ fn a_log_that_is_too_large_is_begun_again() {
         writer.flush().unwrap();
     }
     drop(writer);
-    let times = |path: &str| -> Vec<u64> {
-        let items = read(path).unwrap().map(|item| item.unwrap());
-        items.filter_map(|item| if let Item::Record(record) = item { record.t() } else { None }).collect()
-    };
     let (old, new) = (times(&format!("{path}.1")), times(&path));
     assert_eq!(new.last(), Some(&99));
     assert_eq!(old.last().map(|t| t + 1), new.first().copied(), "nothing is missing between the two");
     let length = std::fs::metadata(format!("{path}.1")).unwrap().len();
     assert!((2_000..2_500).contains(&length), "{length}");
+}
+
+fn records(path: &str) -> Vec<Record> {
+    let items = read(path).unwrap().map(|item| item.unwrap());
+    items.filter_map(|item| if let Item::Record(record) = item { Some(*record) } else { None }).collect()
+}
+
+fn times(path: &str) -> Vec<u64> {
+    records(path).iter().filter_map(Record::t).collect()
+}
+
+fn daemon(t: u64, listen_overflows: u64) -> Record {
+    Record::Daemon(Daemon { t, pid: 1, state: None, listen_overflows, listen_drops: 0 })
+}
+
+#[test]
+fn regress_what_is_written_between_two_flushes_stands_in_one_log() {
+    let folder = Folder::new("rotation-session");
+    let path = folder.file("x.jsonl");
+    let mut writer = Writer::create(&path, false).unwrap().rotating(Some(2_000));
+    writer.write(&decode(HEADER).unwrap()).unwrap();
+    // Much more than is kept back.
+    for t in 0..20_000 {
+        writer.write(&Record::Clock(Clock { t, wall_ns: 1 })).unwrap();
+    }
+    writer.flush().unwrap();
+    assert!(!std::fs::exists(format!("{path}.1")).unwrap(), "a log that would be empty is not begun");
+    writer.write(&Record::Clock(Clock { t: 20_000, wall_ns: 1 })).unwrap();
+    drop(writer);
+    assert_eq!((times(&format!("{path}.1")).len(), times(&path)), (20_000, vec![20_000]));
+}
+
+#[test]
+fn regress_a_log_that_is_begun_again_begins_with_the_daemon_as_it_was() {
+    let folder = Folder::new("rotation-daemon");
+    let path = folder.file("x.jsonl");
+    let mut writer = Writer::create(&path, false).unwrap().rotating(Some(200));
+    for record in [decode(HEADER).unwrap(), daemon(1, 3), daemon(2, 5)] {
+        writer.write(&record).unwrap();
+    }
+    writer.flush().unwrap();
+    writer.write(&daemon(3, 9)).unwrap();
+    drop(writer);
+    assert_eq!(records(&path), [decode(HEADER).unwrap(), daemon(2, 5), daemon(3, 9)]);
 }

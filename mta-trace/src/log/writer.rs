@@ -24,7 +24,26 @@ pub struct Writer {
 struct Rotation {
     max_bytes: u64,
     written: u64,
+    /// It is too large: begun again with the next record, so that no log is left without one.
+    is_due: bool,
     head: Vec<u8>,
+    /// The last record of the daemon: what is told later is the difference.
+    daemon: Vec<u8>,
+}
+
+impl Rotation {
+    fn new(max_bytes: u64) -> Self {
+        Self { max_bytes, written: 0, is_due: false, head: Vec::new(), daemon: Vec::new() }
+    }
+
+    /// Keeps what the next log begins with.
+    fn keep(&mut self, record: &Record, line: &[u8]) {
+        if matches!(record, Record::Header(_) | Record::SeedProc(_) | Record::SeedFd(_) | Record::SeedFile(_)) {
+            self.head.extend_from_slice(line);
+        } else if matches!(record, Record::Daemon(_)) {
+            line.clone_into(&mut self.daemon);
+        }
+    }
 }
 
 impl std::fmt::Debug for Writer {
@@ -46,39 +65,48 @@ impl Writer {
         Self { path: name.to_owned(), output, is_compressed, buffer: Vec::new(), rotation: None }
     }
 
-    /// When more than this was written, the log is renamed to `PATH.1`, in place of the one before it, and begun again.
+    /// When more than this was written, the log is renamed to `PATH.1`, in place of the one before it, and begun again: behind a flush that
+    /// was asked for, not in the middle of what is written between two of them.
     #[must_use]
     pub fn rotating(mut self, max_bytes: Option<u64>) -> Self {
-        self.rotation = max_bytes.map(|max_bytes| Rotation { max_bytes, written: 0, head: Vec::new() });
+        self.rotation = max_bytes.map(Rotation::new);
         self
     }
 
     /// Adds a record; it is written when enough has come together, or by [`Self::flush`].
     pub fn write(&mut self, record: &Record) -> Result<(), Error> {
+        self.rotate()?;
         let before = self.buffer.len();
         encode_into(&mut self.buffer, record);
-        if let (Some(rotation), Record::Header(_) | Record::SeedProc(_) | Record::SeedFd(_) | Record::SeedFile(_)) = (&mut self.rotation, record) {
-            rotation.head.extend_from_slice(self.buffer.get(before..).unwrap_or_default());
+        if let Some(rotation) = &mut self.rotation {
+            rotation.keep(record, self.buffer.get(before..).unwrap_or_default());
         }
-        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+        if self.buffer.len() >= BUFFER_BYTES { self.spill() } else { Ok(()) }
     }
 
     /// Writes what was kept back, compressed as a frame of its own: what a reader has by then, it can read.
     pub fn flush(&mut self) -> Result<(), Error> {
+        self.spill()?;
+        if let Some(rotation) = &mut self.rotation {
+            rotation.is_due = rotation.written > rotation.max_bytes;
+        }
+        Ok(())
+    }
+
+    fn spill(&mut self) -> Result<(), Error> {
         if self.buffer.is_empty() {
             return Ok(());
         }
         let result = self.write_out();
         self.buffer.clear();
-        result.map_err(|source| self.error(source))?;
-        self.rotate()
+        result.map_err(|source| self.error(source))
     }
 
-    /// Begins the log again, if it has become too large.
+    /// Begins the log again, if that is due; nothing is kept back then.
     fn rotate(&mut self) -> Result<(), Error> {
-        let Some(rotation) = self.rotation.as_mut().filter(|rotation| rotation.written > rotation.max_bytes) else { return Ok(()) };
-        rotation.written = 0;
-        self.buffer.clone_from(&rotation.head);
+        let Some(rotation) = self.rotation.as_mut().filter(|rotation| rotation.is_due) else { return Ok(()) };
+        (rotation.written, rotation.is_due) = (0, false);
+        self.buffer = [&*rotation.head, &*rotation.daemon].concat();
         let full = format!("{}.1", self.path);
         std::fs::rename(&self.path, &full).map_err(|source| Error::Write { path: full, source })?;
         self.output = Box::new(open(&self.path, false)?);

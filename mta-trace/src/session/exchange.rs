@@ -12,7 +12,31 @@ pub struct Named {
     pub to: Mark,
     /// As it is reported.
     pub wait: Wait,
+    /// What passed in later ones that were put into it.
+    pub more: Passed,
 }
+
+impl Named {
+    /// Whether it is the client's time.
+    pub fn is_of_client(&self) -> bool {
+        self.wait.cause == Cause::Client
+    }
+
+    fn passed(&self) -> Passed {
+        let mut passed = self.to.since(&self.from);
+        passed += self.more;
+        passed
+    }
+
+    /// Puts the next one into it, which lasts as long as both then.
+    fn take(&mut self, next: &Self) {
+        self.more += next.passed();
+        self.wait.elapsed_s = seconds(self.passed().elapsed);
+    }
+}
+
+/// A message that comes slowly makes a pause of each of its pieces: so many are told one by one, a later one goes into the one before.
+const MAX_PAUSES: usize = 100;
 
 /// What was seen in a command, to tell what did not happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +94,15 @@ impl Exchange {
         }
     }
 
+    /// Puts a wait into it.
+    pub fn add(&mut self, named: Named) {
+        let is_full = self.verb == Verb::Body && self.waits.len() >= MAX_PAUSES && named.is_of_client();
+        match self.waits.last_mut().filter(|last| is_full && last.is_of_client()) {
+            Some(last) => last.take(&named),
+            None => self.waits.push(named),
+        }
+    }
+
     /// It ends: its time is one piece up to here.
     pub fn end(&mut self, to: Mark) {
         self.pieces = vec![(self.from, to)];
@@ -90,7 +123,7 @@ impl Exchange {
         let passed = self.passed();
         let mut outside = passed;
         for wait in &self.waits {
-            outside -= wait.to.since(&wait.from);
+            outside -= wait.passed();
         }
         let rest = outside.elapsed.saturating_sub(outside.cpu).saturating_sub(outside.rq).saturating_sub(outside.blocked);
         let (short, rest) = if has_gap { (0, rest.saturating_add(outside.blocked)) } else { (outside.blocked, rest) };

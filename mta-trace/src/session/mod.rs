@@ -148,7 +148,7 @@ impl Dialogue {
             return None;
         };
         let index = open + self.queue_position(&named);
-        self.commands.get_mut(open)?.waits.push(named);
+        self.commands.get_mut(open)?.add(named);
         Some(index)
     }
 
@@ -272,7 +272,7 @@ impl Dialogue {
 
     /// A wait while no command is open: whoever ends that time has it (report-schema, `wait`), and who that is tells the next read.
     fn leave_between(&mut self, named: Named) {
-        if is_of_client(&named) {
+        if named.is_of_client() {
             self.pending = Pending::default();
         } else {
             self.pending.waits.push(named);
@@ -344,7 +344,7 @@ impl Dialogue {
     fn read_opaque(&mut self, mark: Mark) {
         match self.open_mut() {
             None => self.begin(Verb::Opaque, mark),
-            Some(command) if command.verb == Verb::Opaque && command.waits.iter().all(is_of_client) => {
+            Some(command) if command.verb == Verb::Opaque && command.waits.iter().all(Named::is_of_client) => {
                 command.from = mark;
                 command.waits.clear();
             }
@@ -383,10 +383,6 @@ impl Dialogue {
 
 /// Longest pipelined batch of which the lines are kept.
 const MAX_QUEUE: usize = 10_000;
-
-fn is_of_client(named: &Named) -> bool {
-    named.wait.cause == crate::report::Cause::Client
-}
 
 /// The size in `BDAT 1000 LAST`.
 fn chunk_size(text: &str) -> Option<u64> {

@@ -137,6 +137,7 @@ fn a_daemon_that_is_stopped_ends_the_trace() {
     client.quit(&lab);
     let ended = tracer.wait();
     assert!(ended.is_done().out().contains("2 sessions,"), "{}", ended.out());
+    assert!(ended.stderr.contains(&format!("the mail server (pid {}) has ended", lab.daemon_pid())), "{}", ended.stderr);
     let last = fs::read_to_string(&log).unwrap().lines().last().unwrap_or_default().to_owned();
     assert!(last.contains(r#""reason":"target-exited""#), "{last}");
     let report = report(&log);

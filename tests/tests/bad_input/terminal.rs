@@ -7,10 +7,10 @@ use crate::{
 };
 use lab::Lab;
 use rustix::process::Signal;
-use std::{os::fd::OwnedFd, path::Path, process::Command};
+use std::{fs, os::fd::OwnedFd, os::unix::process::ExitStatusExt as _, path::Path, process::Command};
 
 tests! {
-    root: behind_nohup_it_goes_on_without_its_terminal;
+    root: a_terminal_that_is_lost_ends_it_with_a_whole_log, behind_nohup_it_goes_on_without_its_terminal;
     anyone:
 }
 
@@ -29,6 +29,22 @@ fn attach(lab: &Lab, name: &str, before: &str, log: &Path, args: &[&str]) -> Tra
     let mut command = Command::new("sh");
     command.args(["-c", &script, name]).arg(binary()).args(["attach", "-p", &lab.daemon_pid().to_string(), "-o"]).arg(log).args(args);
     Tracer::start(&mut command, &lab.dir().join("tracer"))
+}
+
+fn a_terminal_that_is_lost_ends_it_with_a_whole_log() {
+    let lab = lab("lost-terminal");
+    let log = lab.dir().join("trace.jsonl");
+    let (window, name) = terminal();
+    let tracer = attach(&lab, &name, "", &log, &[]);
+    session(&lab);
+    drop(window);
+    let ended = tracer.wait();
+    assert_eq!(ended.status.signal(), None, "SIGHUP ends it in order: {}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    let last = fs::read_to_string(&log).unwrap().lines().last().unwrap_or_default().to_owned();
+    assert!(last.contains(r#""k":"end""#) && last.contains(r#""reason":"signal""#), "{last}");
+    assert_eq!(report(&log)["sessions"].as_array().unwrap().len(), 1);
+    session(&lab);
 }
 
 fn behind_nohup_it_goes_on_without_its_terminal() {

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     if counted::is_helper() {
         return counted::helper();
     }
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
         ("what is not received is counted: nothing lost", counted::nothing_is_lost_in_a_large_ring),
         ("what is not received is counted: one page", counted::a_ring_of_one_page),
         ("what is not received is counted: one page, reader stopped", counted::a_ring_of_one_page_and_a_stopped_reader),
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         ("a thousand sessions at once", many::a_thousand_sessions_at_once),
         ("flight recorder: only the slow session is kept", recorder::only_the_slow_session_is_kept_and_memory_stays),
         ("flight recorder: a log that is begun again", recorder::a_log_that_is_begun_again_is_two_logs),
+        ("flight recorder: a slow session is in one log", recorder::a_slow_session_is_in_one_log),
         ("soak: what the machine carries", soak::what_the_machine_carries_is_traced_without_loss),
         ("soak: full load", soak::under_full_load_what_is_lost_is_said),
         ("soak: two tracers", soak::two_tracers_tell_the_same),

@@ -87,6 +87,18 @@ fn sessions_until_begun_again(lab: &Lab, old: &Path) -> Vec<String> {
     })
 }
 
+/// A session that is written is written in one go: it stands in one log, and is whole there.
+pub fn a_slow_session_is_in_one_log() {
+    let (addresses, reports) = begun_again("rotated-slow", &["--slower-than", "1ms"]);
+    let sessions = reports.iter().flat_map(|report| report["sessions"].as_array().unwrap());
+    let told: Vec<&str> = sessions.clone().map(|session| session["client"].as_str().unwrap()).collect();
+    let missing: Vec<&String> = addresses.iter().filter(|address| !told.contains(&address.as_str())).collect();
+    assert!(missing.is_empty() && told.len() == addresses.len(), "{missing:?} of {} are missing, {} are told", addresses.len(), told.len());
+    for session in sessions {
+        assert!(session["complete"] == true && session["end"] == "quit" && session["commands"].as_array().unwrap().len() == 9, "{session}");
+    }
+}
+
 /// Traces until the log has been begun again; the addresses of all clients, and the reports of the old log and of the new one.
 fn begun_again(name: &str, args: &[&str]) -> (Vec<String>, [Value; 2]) {
     let lab = lab(name);

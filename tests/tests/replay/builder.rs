@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 
 use mta_trace::event::{
-    Args, Bytes, Clock, Counters, End, Endpoint, Exit, Fork, Header, LOG_SCHEMA, Proto, Record, SeedProc, Smtp, SmtpMode, SocketId, Sys, Target,
+    Args, Bytes, Clock, Counters, End, Endpoint, Exit, Fork, Header, LOG_SCHEMA, Loss, Proto, Record, SeedProc, Smtp, SmtpMode, SocketId, Sys, Target,
 };
 use mta_trace::log;
 use mta_trace_common::syscalls::Call;
 
-const DAEMON: u32 = 100;
+pub const DAEMON: u32 = 100;
 pub const MS: u64 = 1_000_000;
 pub const SECOND: u64 = 1_000 * MS;
 
@@ -85,7 +85,7 @@ impl Builder {
             call: None,
             fd: None,
         };
-        let records = vec![Record::Header(header), Record::SeedProc(daemon)];
+        let records = vec![Record::Header(Box::new(header)), Record::SeedProc(daemon)];
         Self { records, t: 2 * SECOND, wall_ns: WALL_NS, threads: HashMap::new(), accepted: None, connections: HashMap::new() }
     }
 
@@ -99,9 +99,19 @@ impl Builder {
         self.wall_ns += by_ns;
     }
 
+    /// The machine sleeps: the monotonic clock stands still meanwhile (`clock_gettime(2)`).
+    pub fn suspend(&mut self, ns: i64) {
+        self.set_clock(ns);
+    }
+
     /// What the tracer writes each second.
     pub fn clock(&mut self) {
         self.records.push(Record::Clock(Clock { t: self.t, wall_ns: self.wall_ns.saturating_add_unsigned(self.t) }));
+    }
+
+    /// Events were lost since the last count.
+    pub fn lose(&mut self, ring: u64) {
+        self.records.push(Record::Loss(Loss { t: self.t, ring, ..Loss::default() }));
     }
 
     /// The daemon accepts a connection.
@@ -163,6 +173,12 @@ impl Builder {
         self.records.push(Record::Exit(Exit { t: self.t, pid, tid: pid, code: 0, signal: None, call: None, since: None, at }));
         self.threads.remove(&pid);
         self.connections.remove(&pid);
+    }
+
+    /// A process ends, and the record of it is lost.
+    pub fn exit_unseen(&mut self, pid: u32) {
+        self.exit(pid);
+        self.records.pop();
     }
 
     /// The tracer ends: the log as a file.

@@ -2,12 +2,18 @@
 //!
 //! In comes a name, out goes a log of `replay-handmade/`. Each begins with what it is about.
 
-use super::builder::{Builder, MS, SECOND};
+use super::builder::{Builder, DAEMON, MS, SECOND};
 
 type Make = fn() -> Vec<u8>;
 
 /// Name of each log, and what makes it.
-pub const LOGS: &[(&str, Make)] = &[("hour-long", hour_long), ("clock-stepped", clock_stepped), ("pid-reused", pid_reused)];
+pub const LOGS: &[(&str, Make)] = &[
+    ("hour-long", hour_long),
+    ("clock-stepped", clock_stepped),
+    ("suspended", suspended),
+    ("pid-reused", pid_reused),
+    ("pid-reused-behind-loss", pid_reused_behind_loss),
+];
 
 const HOUR: i64 = 3_600 * SECOND.cast_signed();
 
@@ -82,6 +88,27 @@ fn clock_stepped() -> Vec<u8> {
     log.end()
 }
 
+/// The machine sleeps for an hour while MAIL waits for 20 s by the monotonic clock, which stands still meanwhile: the hour is in no session's
+/// time, and who was accepted before it was accepted an hour earlier.
+fn suspended() -> Vec<u8> {
+    let mut log = Builder::new();
+    log.clock();
+    greet(&mut log, 201, 7001, "192.0.2.7:40000");
+    exchange(&mut log, 201, "HELO client.example.net", "250 m1.example.test Hello client.example.net");
+    log.pass(10 * MS);
+    log.line(201, "MAIL FROM:<a@example.com>");
+    log.pass(10 * SECOND);
+    log.suspend(HOUR);
+    log.clock();
+    log.pass(10 * SECOND);
+    log.locked(201);
+    log.reply(201, "250 2.1.0 <a@example.com>... Sender ok");
+    quit(&mut log, 201);
+    greet(&mut log, 202, 7002, "192.0.2.7:40001");
+    quit(&mut log, 202);
+    log.end()
+}
+
 /// One process id serves a session, then is a mailer of another session, then serves a third beside that.
 fn pid_reused() -> Vec<u8> {
     let mut log = Builder::new();
@@ -107,5 +134,21 @@ fn pid_reused() -> Vec<u8> {
     log.reply(202, "250 2.1.0 <second@example.com>... Sender ok");
     quit(&mut log, 202);
     quit(&mut log, 201);
+    log.end()
+}
+
+/// The end of a session is lost, and its process id serves another one: the first is over when the second begins, and has none of its time.
+fn pid_reused_behind_loss() -> Vec<u8> {
+    let mut log = Builder::new();
+    greet(&mut log, 201, 7001, "192.0.2.7:40000");
+    exchange(&mut log, 201, "HELO first.example.net", "250 m1.example.test Hello first.example.net");
+    log.exit_unseen(201);
+    log.lose(3);
+    log.pass(60 * SECOND);
+    greet(&mut log, 201, 7002, "192.0.2.7:40001");
+    exchange(&mut log, 201, "HELO second.example.net", "250 m1.example.test Hello second.example.net");
+    quit(&mut log, 201);
+    // The daemon's own account goes on.
+    log.fork(DAEMON, 203, false);
     log.end()
 }

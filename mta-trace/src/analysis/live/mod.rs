@@ -53,6 +53,8 @@ pub(super) struct Live {
     held: Vec<Update>,
     client: String,
     server: String,
+    /// By the wall clock as it was then: one that is set later, or a suspend, does not change when it began.
+    started: String,
     /// The client speaks first (RFC 8314).
     is_tls_first: bool,
     began: Began,
@@ -114,6 +116,7 @@ impl Live {
             id: format!("{pid}-{number}").into(),
             held: Vec::new(),
             client: String::new(),
+            started: wall(start.t, context),
             server: socket.local.as_ref().map(Endpoint::to_string).unwrap_or_default(),
             is_tls_first: socket.local.as_ref().and_then(Endpoint::port) == Some(TLS_FIRST),
             began: Began::Accept,
@@ -264,6 +267,15 @@ impl Live {
         } else {
             self.dialogue.closed(mark);
         }
+        self.tell(context);
+    }
+
+    /// Its process has ended unseen.
+    pub fn vanished(&mut self, context: &Context<'_>) {
+        self.flush_suspended();
+        self.flush();
+        let mark = self.last;
+        self.dialogue.closed(mark);
         self.tell(context);
     }
 

@@ -27,7 +27,7 @@ impl Live {
             daemon_pid: self.daemon_pid,
             client: self.client,
             server: self.server,
-            started: wall(self.start.t, context),
+            started: self.started,
             elapsed_s: seconds(elapsed),
             client_s: seconds(elapsed.saturating_sub(served)),
             complete: complete && is_regular,

@@ -27,8 +27,8 @@ fn a_process_number_that_is_given_again_ends_the_session_before() {
     trace.end();
     let (report, _) = trace.report();
     let [first, second] = report.sessions.as_slice() else { panic!("{:#?}", report.sessions) };
-    assert_eq!((first.client.as_str(), first.end, first.complete), ("10.99.0.1:54712", SessionEnd::Detached, false));
-    assert_eq!(verbs(first), ["CONNECT", "HELO"]);
+    assert_eq!((first.client.as_str(), first.end, first.complete), ("10.99.0.1:54712", SessionEnd::ServerClosed, false));
+    assert_eq!(verbs(first), ["CONNECT", "HELO", "DISCONNECT"]);
     assert_eq!((second.client.as_str(), second.end), ("10.99.0.1:54713", SessionEnd::ServerClosed));
     assert_eq!(verbs(second)[0], "CONNECT");
 }

@@ -787,3 +787,25 @@ fn what_the_daemon_does_besides_is_told() {
     // Nothing is said of a daemon that only accepts.
     assert!(Trace::greeted().report().0.daemon.is_none());
 }
+
+/// A message that comes slowly makes a pause of each of its pieces, and there may be any number of them.
+#[test]
+fn regress_the_pauses_of_a_message_are_bounded() {
+    let mut trace = Trace::greeted();
+    trace.exchange("DATA", "354 go");
+    for _ in 0..10_000 {
+        trace.await_client(2 * MS);
+        trace.read(500, SmtpMode::Data);
+        trace.cpu(MS);
+    }
+    trace.await_client(2 * MS);
+    trace.read(3, SmtpMode::Data).smtp = Some(Smtp { mode: SmtpMode::Data, dot: true, carry: None });
+    trace.reply("250 2.0.0 6AO4hfnA018762 Message accepted for delivery\r\n");
+    trace.quit();
+    let session = trace.session();
+    let body = command(&session, "BODY");
+    assert_eq!(body.waits.len(), 100);
+    near(body.waits.iter().map(|wait| wait.elapsed_s).sum(), 20.002);
+    near(body.cpu_s, 10.0);
+    near(body.server_s(), 10.0);
+}
