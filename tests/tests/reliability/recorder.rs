@@ -91,12 +91,9 @@ fn sessions_until_begun_again(lab: &Lab, old: &Path) -> Vec<String> {
 /// A session that is written is written in one go: it stands in one log, and is whole there.
 pub fn a_slow_session_is_in_one_log() {
     let (addresses, reports) = begun_again("rotated-slow", &["--slower-than", "1ms"]);
-    let sessions = reports.iter().flat_map(|report| report["sessions"].as_array().unwrap());
-    let told: Vec<&str> = sessions.clone().map(|session| session["client"].as_str().unwrap()).collect();
-    let missing: Vec<&String> = addresses.iter().filter(|address| !told.contains(&address.as_str())).collect();
-    assert!(missing.is_empty() && told.len() == addresses.len(), "{missing:?} of {} are missing, {} are told", addresses.len(), told.len());
-    for session in sessions {
-        assert!(session["complete"] == true && session["end"] == "quit" && session["commands"].as_array().unwrap().len() == 9, "{session}");
+    assert_eq!(clients(&reports), addresses, "each session is told in one of the logs");
+    for session in sessions(&reports) {
+        assert!(is_whole(session), "{session}");
     }
 }
 
