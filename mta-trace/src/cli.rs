@@ -9,6 +9,7 @@ mod output;
 mod size;
 
 use crate::analysis::Analysis;
+use crate::compare::{Side, compare};
 use crate::event::Header;
 use crate::kernel;
 use crate::live::{self, Finished, Limits, Signals, View};
@@ -16,7 +17,8 @@ use crate::log;
 use crate::options::{AttachOptions, Cidr, Hooks};
 use crate::report::Report;
 use crate::source;
-use crate::view::{accepted::Accepted, json, strace::Strace, summary, timeline::Timeline};
+use crate::update::Update;
+use crate::view::{accepted::Accepted, comparison, json, strace::Strace, summary, timeline::Timeline};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use output::{Failure, say};
 use std::io::{self, BufWriter, Write};
@@ -53,6 +55,14 @@ Examples:
   mta-trace report slow.jsonl.zst --format json -o slow.json
   ssh mail mta-trace attach --sessions 1 -o - | mta-trace report -";
 
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  mta-trace diff before.jsonl after.jsonl
+  mta-trace diff monday.jsonl.zst tuesday.jsonl.zst | tail -1
+
+The exit code is 0 whatever the difference. Times are medians of all sessions; what
+differs by less than 10 ms or a tenth is the same.";
+
 /// Shows why a mail server makes its clients wait.
 #[derive(Debug, Parser)]
 #[command(name = "mta-trace", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 80)]
@@ -69,6 +79,16 @@ enum Sub {
     /// Make the report again from a saved log
     #[command(after_help = REPORT_EXAMPLES)]
     Report(Replay),
+    /// Show what a change of the configuration did: two logs side by side
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff {
+        /// Log of before the change; - is standard input
+        #[arg(value_name = "LOG_BEFORE")]
+        before: String,
+        /// Log of after it
+        #[arg(value_name = "LOG_AFTER")]
+        after: String,
+    },
     /// Tell whether tracing can work here, and what is missing
     Doctor {
         /// Also list the eBPF programs: instructions that the verifier walked through, bytes
@@ -182,6 +202,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Sub::Attach(attach) => run_attach(attach),
         Sub::Report(replay) => run_report(&replay),
+        Sub::Diff { before, after } => run_diff(&before, &after),
         Sub::Doctor { programs } => doctor::run(programs),
     };
     match done {
@@ -304,7 +325,7 @@ fn run_report(replay: &Replay) -> Result<(), Failure> {
         Format::Text => Analysis::new(),
         Format::Json => Analysis::keeping_all(),
     };
-    let (report, accepted) = analyse(&replay.log, analysis)?;
+    let (report, accepted) = analyse(&replay.log, analysis, |_| {})?;
     let mut text = Vec::new();
     match replay.format {
         Format::Text => text.extend_from_slice(summary::text(&report, &accepted).as_bytes()),
@@ -313,8 +334,25 @@ fn run_report(replay: &Replay) -> Result<(), Failure> {
     output::write_new(replay.output.as_deref().unwrap_or("-"), &text)
 }
 
-/// The same analysis as live, from a log.
-fn analyse(path: &str, mut analysis: Analysis) -> Result<(Report, Accepted), Failure> {
+fn run_diff(before: &str, after: &str) -> Result<(), Failure> {
+    let side = |path: &str| {
+        let mut side = Side::default();
+        let (report, _) = analyse(path, Analysis::new(), |update| {
+            if let Update::SessionEnded(session) = update {
+                side.add(session);
+            }
+        })?;
+        if report.log.lost > 0 {
+            say(&format!("{path}: {} events were lost when it was recorded: its times may be wrong or missing", report.log.lost));
+        }
+        Ok::<_, Failure>(side)
+    };
+    let (before, after) = (side(before)?, side(after)?);
+    output::write_new("-", comparison::text(&compare(&before, &after)).as_bytes())
+}
+
+/// The same analysis as live, from a log; `see` is told what it says.
+fn analyse(path: &str, mut analysis: Analysis, mut see: impl FnMut(&Update)) -> Result<(Report, Accepted), Failure> {
     let mut accepted = Accepted::default();
     let mut updates = Vec::new();
     for item in log::read(path)? {
@@ -333,11 +371,13 @@ fn analyse(path: &str, mut analysis: Analysis) -> Result<(Report, Accepted), Fai
         }
         for update in updates.drain(..) {
             accepted.update(&update);
+            see(&update);
         }
     }
     let report = analysis.finish(&mut updates);
     for update in &updates {
         accepted.update(update);
+        see(update);
     }
     Ok((report, accepted))
 }

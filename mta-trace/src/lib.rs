@@ -5,6 +5,7 @@
 pub mod analysis;
 pub mod cause;
 pub mod cli;
+pub mod compare;
 pub mod decode;
 pub mod diagnosis;
 pub mod event;

@@ -240,7 +240,7 @@ pub struct Tls {
 }
 
 /// Verbs of the vocabulary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs, reason = "RFC 5321 and report-schema name them")]
 pub enum Verb {

@@ -22,6 +22,7 @@ const ORDER: &[&str] = &[
     "cause",
     "diagnosis",
     "analysis",
+    "compare",
     "view",
     "export",
     "live",

@@ -93,14 +93,14 @@ fn log(records: &[Record]) -> String {
 
 #[test]
 fn help_goes_to_standard_output() {
-    for args in [&["--help"][..], &["attach", "--help"], &["report", "--help"], &["doctor", "--help"]] {
+    for args in [&["--help"][..], &["attach", "--help"], &["report", "--help"], &["diff", "--help"], &["doctor", "--help"]] {
         let output = run(args);
         assert!(output.status.success() && output.stderr.is_empty(), "{args:?}");
         assert!(text(&output.stdout).contains("Usage: mta-trace"), "{args:?}");
     }
     let help = text(&run(&["--help"]).stdout);
     assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
-    for planned in ["probe", "diff", "export"] {
+    for planned in ["probe", "export"] {
         assert!(!help.contains(planned), "{planned} does not exist yet");
     }
 }
@@ -228,6 +228,22 @@ fn the_report_file_must_not_exist() {
     std::fs::remove_file(&target.0).expect("removed");
     assert!(run(&["report", file.path(), "-o", target.path()]).status.success());
     assert!(std::fs::read_to_string(&target.0).expect("written").starts_with("mta-trace 0.1.0"));
+}
+
+#[test]
+fn two_logs_are_compared_whatever_the_difference() {
+    let replay = |name: &str| format!("{}/../tests/replay/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let (slow, fast) = (replay("ident-slow"), replay("fast"));
+    let output = run(&["diff", &slow, &fast]);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    let said = text(&output.stdout);
+    assert!(said.contains("went     CONNECT ident 10.99.0.1:113: 1.5") && said.contains("verdict: faster:"), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    assert!(text(&run(&["diff", &slow, &slow]).stdout).contains("verdict: no difference that counts"));
+    let empty = File::new("nobody", log(&[header(), end(9)]).as_bytes());
+    assert!(text(&run(&["diff", empty.path(), &fast]).stdout).contains("the first trace has no session"));
+    assert_eq!(run(&["diff", &fast, "/no/such.jsonl"]).status.code(), Some(1));
+    assert_eq!(run(&["diff", &fast]).status.code(), Some(2));
 }
 
 #[test]
