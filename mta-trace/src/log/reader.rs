@@ -42,6 +42,8 @@ pub struct Reader {
     path: String,
     input: Box<dyn BufRead>,
     line: u64,
+    /// The line that is being read.
+    bytes: Vec<u8>,
     has_header: bool,
     is_over: bool,
 }
@@ -79,14 +81,22 @@ impl Reader {
         } else {
             Box::new(whole)
         };
-        Ok(Self { path: name.to_owned(), input, line: 0, has_header: false, is_over: false })
+        Ok(Self { path: name.to_owned(), input, line: 0, bytes: Vec::new(), has_header: false, is_over: false })
     }
 
     fn next_item(&mut self) -> Result<Option<Item>, Error> {
+        // One room for all lines.
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let item = self.next_item_in(&mut bytes);
+        self.bytes = bytes;
+        item
+    }
+
+    fn next_item_in(&mut self, bytes: &mut Vec<u8>) -> Result<Option<Item>, Error> {
         loop {
-            let mut bytes = Vec::new();
+            bytes.clear();
             self.line += 1;
-            let result = self.input.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes);
+            let result = self.input.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', bytes);
             if let Err(source) = result {
                 self.is_over = true;
                 // Also what zstd says of a frame that was not finished.
@@ -104,7 +114,7 @@ impl Reader {
                 self.skip_line()?;
             }
             // Checked at once first: the lossy way looks at every byte by itself.
-            let text = std::str::from_utf8(&bytes).map_or_else(|_| String::from_utf8_lossy(&bytes), Cow::Borrowed);
+            let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
             if !text.trim().is_empty() {
                 return self.item(text.trim(), is_whole).map(Some);
             }
@@ -174,7 +184,7 @@ impl Iterator for Reader {
 
 /// The kind of a line that is a record, but of a kind that is not in [`Record`].
 fn unknown_kind(text: &str) -> Option<String> {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 15] = [
         "header",
         "seed.proc",
         "seed.fd",
@@ -185,6 +195,7 @@ fn unknown_kind(text: &str) -> Option<String> {
         "exec",
         "exit",
         "accept-backlog",
+        "daemon",
         "loss",
         "clock",
         "malformed",
