@@ -24,20 +24,14 @@ struct Part {
     run: fn() -> anyhow::Result<Count>,
     /// Whether other parts need it, which then are not run without it: what is tested must be what is in the sources.
     is_needed: bool,
-    /// Whether it is run only where it is asked for by its name: it downloads much, and is not known yet to be as steady as the others.
-    is_by_name: bool,
 }
 
 const fn part(name: &'static str, run: fn() -> anyhow::Result<Count>) -> Part {
-    Part { name, run, is_needed: false, is_by_name: false }
+    Part { name, run, is_needed: false }
 }
 
 const fn needed(name: &'static str, run: fn() -> anyhow::Result<Count>) -> Part {
-    Part { name, run, is_needed: true, is_by_name: false }
-}
-
-const fn by_name(name: &'static str, run: fn() -> anyhow::Result<Count>) -> Part {
-    Part { name, run, is_needed: false, is_by_name: true }
+    Part { name, run, is_needed: true }
 }
 
 const ONE: Count = Count { passed: 1, failed: 0, skipped: 0 };
@@ -61,7 +55,7 @@ const PARTS: &[Part] = &[
     part("demo", || of_lab("demo")),
     part("bench", || bench::assert_short().map(|()| ONE)),
     part("secrets", || of_lab("secrets")),
-    by_name("kernels", || kernels::short().map(|result| result.map_or(ONE_SKIPPED, |(passed, failed)| Count { passed, failed, skipped: 0 }))),
+    part("kernels", || kernels::short().map(|result| result.map_or(ONE_SKIPPED, |(passed, failed)| Count { passed, failed, skipped: 0 }))),
 ];
 
 /// A workspace of its own.
@@ -80,7 +74,7 @@ fn of_lab(test: &str) -> anyhow::Result<Count> {
 
 /// Runs all parts, or those whose name contains `only` and what they need.
 pub fn run(only: Option<&str>) -> anyhow::Result<()> {
-    let is_asked = |part: &&Part| part.is_needed || only.map_or(!part.is_by_name, |only| part.name.contains(only));
+    let is_asked = |part: &&Part| part.is_needed || only.is_none_or(|only| part.name.contains(only));
     if PARTS.iter().filter(is_asked).all(|part| part.is_needed) {
         bail!("no part is named like that; there are {}", PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join(", "));
     }
