@@ -126,10 +126,10 @@ struct Attach {
     /// Overwrite the log if it exists
     #[arg(long, requires = "output")]
     force: bool,
-    /// Keep only sessions with a command that took at least this time: a flight recorder that can run for days
+    /// Keep only sessions in which a command, or a wait before or between them, took at least this time: a flight recorder for days
     #[arg(long, value_name = "TIME", requires = "output", value_parser = duration::parse)]
     slower_than: Option<Duration>,
-    /// When the log is larger than this, such as 100M, it is renamed to LOG.1 and begun again
+    /// When the log is larger than this, such as 100M, it is renamed to LOG.1 and begun again; looked at once a second
     #[arg(long, value_name = "SIZE", requires = "output", value_parser = size::parse)]
     log_max_size: Option<u64>,
     /// Waits below this are only summed up
@@ -229,6 +229,11 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
     // The log is opened before anything is attached: a bad name must not cost a session.
     if is_log_stdout && attach.log_max_size.is_some() {
         return Err(Failure::usage("--log-max-size is for a log in a file; leave it out with -o -"));
+    }
+    if let Some(full) = attach.output.as_deref().filter(|_| attach.log_max_size.is_some() && !attach.force).map(|path| format!("{path}.1"))
+        && std::fs::symlink_metadata(&full).is_ok()
+    {
+        return Err(Failure::failed(format!("{full}: exists already and would be written over; move it away, or give --force")));
     }
     let log = attach.output.as_deref().map(|path| log::Writer::create(path, attach.force)).transpose()?;
     let log = log.map(|log| log.rotating(attach.log_max_size));

@@ -231,6 +231,16 @@ fn the_report_file_must_not_exist() {
 }
 
 #[test]
+fn a_full_log_of_an_earlier_run_is_not_written_over() {
+    let full = File::new("flight.jsonl.1", b"mine");
+    let log = full.path().trim_end_matches(".1");
+    let output = run(&["attach", "-p", "1", "-o", log, "--log-max-size", "1M"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("exists already and would be written over"), "{}", text(&output.stderr));
+    assert!(!std::fs::exists(log).expect("asked") && std::fs::read(full.path()).expect("still there") == b"mine");
+}
+
+#[test]
 fn two_logs_are_compared_whatever_the_difference() {
     let replay = |name: &str| format!("{}/../tests/replay/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
     let (slow, fast) = (replay("ident-slow"), replay("fast"));

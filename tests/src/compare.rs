@@ -145,8 +145,8 @@ fn identity_problems(command: &Command) -> Vec<String> {
         problems.push(format!("takes {elapsed_s} s, but its parts are {sum} s"));
     }
     let unknown: f64 = waits.iter().filter(|wait| wait.cause == "unknown").map(|wait| wait.elapsed_s).sum();
-    if (unknown + unexplained_s).abs() > (0.01 * elapsed_s).max(UNEXPLAINED_S + latency_s()) {
-        problems.push(format!("of {elapsed_s} s, {} s are unknown or unexplained", unknown + unexplained_s));
+    if unknown + unexplained_s.abs() > (0.01 * elapsed_s).max(UNEXPLAINED_S + latency_s()) {
+        problems.push(format!("of {elapsed_s} s, {} s are unknown or unexplained", unknown + unexplained_s.abs()));
     }
     problems
 }

@@ -66,7 +66,9 @@ pub fn kill(lab: &Lab, kills: usize, seed: u64) -> Result<Figures> {
         let (mut figures, mut random) = (Figures { kills, ..Figures::default() }, Random(seed.max(1)));
         for number in 1..=kills {
             let (delay, hooks) = (random.below(LATEST), HOOKS[number % HOOKS.len()]);
-            let killed = kill_one(lab, delay, hooks).with_context(|| format!("seed {seed}, kill {number} of {hooks}, after {delay:?}"))?;
+            // The first one is ready for certain, the others are where they are.
+            let killed =
+                kill_one(lab, delay, hooks, number == 1).with_context(|| format!("seed {seed}, kill {number} of {hooks}, after {delay:?}"))?;
             figures.freed = figures.freed.max(killed.freed);
             if let Some(age_s) = killed.age_s {
                 figures.ready += 1;
@@ -111,11 +113,14 @@ struct Killed {
     freed: Duration,
 }
 
-/// Starts one and kills it.
-fn kill_one(lab: &Lab, delay: Duration, hooks: &str) -> Result<Killed> {
+/// Starts one and kills it, after it was ready if `is_late`.
+fn kill_one(lab: &Lab, delay: Duration, hooks: &str, is_late: bool) -> Result<Killed> {
     let (before, log, pause) = (Objects::all()?, log_path(lab), Stop::new()?);
     let tracer = attach(lab, hooks, &log)?;
-    // No wait for anything: the moment is what is tried.
+    if is_late {
+        tracer.wait_for(READY, READY_LIMIT)?;
+    }
+    // No wait for anything more: the moment is what is tried.
     pause.pass(delay);
     let killed_ns = now_ns();
     tracer.signal(Signal::KILL)?;

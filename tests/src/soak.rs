@@ -158,8 +158,8 @@ impl Report {
         let connections: BTreeSet<(&str, &str)> = sessions.iter().map(|session| (session.client.as_str(), session.started.as_str())).collect();
         let ids: BTreeSet<&str> = sessions.iter().map(|session| session.id.as_str()).collect();
         let (reported, connections, ids) = (sessions.len(), connections.len(), ids.len());
-        // A session whose accept was lost is not reported.
-        let is_all = reported == wanted || may_lose && *lost > 0 && reported < wanted;
+        // A session whose accept was lost is not reported; nine of ten must be.
+        let is_all = reported == wanted || may_lose && *lost > 0 && reported < wanted && reported * 10 >= wanted * 9;
         if !is_all || connections != reported || ids != reported {
             problems.push(format!("{wanted} sessions, of which {reported} are reported, {connections} different ones, under {ids} names"));
         }

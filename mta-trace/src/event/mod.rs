@@ -441,6 +441,21 @@ pub struct Loss {
     pub switches: u64,
 }
 
+impl Loss {
+    /// What was lost since an earlier count.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            t: self.t,
+            ring: self.ring.saturating_sub(earlier.ring),
+            truncated: self.truncated.saturating_sub(earlier.truncated),
+            fault: self.fault.saturating_sub(earlier.fault),
+            tables: self.tables.saturating_sub(earlier.tables),
+            switches: self.switches.saturating_sub(earlier.switches),
+        }
+    }
+}
+
 /// See [`Record::Clock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {

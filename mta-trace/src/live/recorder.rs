@@ -20,6 +20,8 @@ pub struct Recorder {
     slower_than_s: f64,
     /// Records of open sessions by serving process; `None`: they are written at once.
     sessions: HashMap<u32, Option<Vec<Record>>>,
+    /// Those of a process whose number was given again, until it is said that its session has ended.
+    replaced: HashMap<u32, Option<Vec<Record>>>,
     /// The serving process to which a process belongs.
     owners: HashMap<u32, u32>,
     /// What a daemon has accepted and not forked for yet.
@@ -32,8 +34,8 @@ pub struct Recorder {
 impl Recorder {
     /// Keeps sessions with a command of at least this time.
     pub fn new(slower_than_s: f64) -> Self {
-        let (sessions, owners, accepted) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { slower_than_s, sessions, owners, accepted, backlog: None, clock: None, held: 0 }
+        let (sessions, replaced, owners, accepted) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+        Self { slower_than_s, sessions, replaced, owners, accepted, backlog: None, clock: None, held: 0 }
     }
 
     /// Takes a record; gives what is to be written now.
@@ -54,11 +56,11 @@ impl Recorder {
                 }
                 return vec![record.clone()];
             }
-            // Only the last one counts, before what is written next.
+            // Of a session the one before its accept counts: that says when it began.
             Record::Clock(_) => self.clock = Some(record.clone()),
             Record::Backlog(_) => self.backlog = Some(record.clone()),
             Record::Sys(sys) if is_accept(sys) && !self.owners.contains_key(&sys.pid) => {
-                let kept = self.backlog.take().into_iter().chain([record.clone()]).collect();
+                let kept = self.clock.clone().into_iter().chain(self.backlog.take()).chain([record.clone()]).collect();
                 self.accepted.insert(sys.pid, kept);
             }
             Record::Fork(fork) => {
@@ -80,11 +82,16 @@ impl Recorder {
 
     /// A session has ended; gives its records if it was slow.
     pub fn ended(&mut self, session: &Session) -> Vec<Record> {
-        let Some(kept) = self.sessions.remove(&session.pid) else { return Vec::new() };
-        self.owners.retain(|_, owner| *owner != session.pid);
+        let kept = if let Some(kept) = self.replaced.remove(&session.pid) {
+            kept
+        } else {
+            let Some(kept) = self.sessions.remove(&session.pid) else { return Vec::new() };
+            self.owners.retain(|_, owner| *owner != session.pid);
+            kept
+        };
         let kept = kept.unwrap_or_default();
         self.held -= kept.len();
-        if self.is_slow(session) { self.with_clock(kept) } else { Vec::new() }
+        if self.is_slow(session) { kept } else { Vec::new() }
     }
 
     fn is_slow(&self, session: &Session) -> bool {
@@ -95,9 +102,12 @@ impl Recorder {
 
     fn open(&mut self, pid: u32, kept: Vec<Record>) {
         self.held += kept.len();
-        // A number that is used again belonged to a process whose end was lost.
-        let before = self.sessions.insert(pid, Some(kept)).flatten().map_or(0, |kept| kept.len());
-        self.held -= before;
+        // A number that is used again belonged to a process whose end was lost; the analysis ends its session now.
+        if let Some(before) = self.sessions.insert(pid, Some(kept)) {
+            self.owners.retain(|_, owner| *owner != pid);
+            let older = self.replaced.insert(pid, before).flatten().map_or(0, |kept| kept.len());
+            self.held -= older;
+        }
         self.owners.insert(pid, pid);
     }
 
@@ -117,11 +127,7 @@ impl Recorder {
         let longest = self.sessions.values_mut().filter(|kept| kept.is_some()).max_by_key(|kept| kept.as_ref().map_or(0, Vec::len));
         let kept = longest.and_then(Option::take).unwrap_or_default();
         self.held -= kept.len();
-        self.with_clock(kept)
-    }
-
-    fn with_clock(&mut self, kept: Vec<Record>) -> Vec<Record> {
-        self.clock.take().into_iter().chain(kept).collect()
+        kept
     }
 }
 

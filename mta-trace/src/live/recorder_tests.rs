@@ -43,6 +43,17 @@ fn a_slow_session_is_written_whole() {
     }
 }
 
+/// It was thrown away together with the session whose number its process got.
+#[test]
+fn regress_a_session_whose_process_number_was_used_before_is_kept() {
+    let path = format!("{}/../tests/replay-handmade/pid-reused-behind-loss.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let items = log::read(&path).expect("a log").map(|item| item.expect("a readable line"));
+    let all: Vec<Record> = items.filter_map(|item| if let log::Item::Record(record) = item { Some(*record) } else { None }).collect();
+    let (before, after) = (report(&all), report(&kept(&all, 0.0)));
+    assert_eq!(before.sessions.len(), 2);
+    assert_eq!(serde_json::to_string(&before.sessions).unwrap(), serde_json::to_string(&after.sessions).unwrap());
+}
+
 #[test]
 fn a_fast_session_is_not_written() {
     let kept = kept(&recorded("fast"), 1.0);

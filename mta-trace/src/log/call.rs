@@ -9,8 +9,11 @@ use std::net::SocketAddr;
 
 /// Appends the object of a call, without the line's end.
 pub fn write(line: &mut Vec<u8>, sys: &Sys) {
-    let Sys { t, pid, tid, call, args: of_call, ret, start, cpu_ns, blocked_ns, rq_ns, .. } = sys;
-    let Sys { at_start, socket: behind, peer, data, cut, fault, smtp: dialogue, matched, milter, .. } = sys;
+    #[rustfmt::skip]
+    let Sys {
+        t, pid, tid, call, args: of_call, ret, start, cpu_ns, blocked_ns, rq_ns, at_start, socket: behind, peer, data, cut, fault, smtp: dialogue,
+        matched, milter,
+    } = sys;
     let mut object = Object::open(line);
     object.text("k", "sys");
     object.number("t", *t);

@@ -305,7 +305,7 @@ fn a_log_that_is_too_large_is_begun_again() {
     let mut writer = Writer::create(&path, false).unwrap().rotating(Some(2_000));
     writer.write(&decode(HEADER).unwrap()).unwrap();
     for t in 0..100 {
-        writer.write(&Record::Clock(Clock { t, wall_ns: 1 })).unwrap();
+        writer.write(&exec(t)).unwrap();
         writer.flush().unwrap();
     }
     drop(writer);
@@ -314,6 +314,10 @@ fn a_log_that_is_too_large_is_begun_again() {
     assert_eq!(old.last().map(|t| t + 1), new.first().copied(), "nothing is missing between the two");
     let length = std::fs::metadata(format!("{path}.1")).unwrap().len();
     assert!((2_000..2_500).contains(&length), "{length}");
+}
+
+fn exec(t: u64) -> Record {
+    Record::Exec(Exec { t, pid: 1, comm: "sendmail".into() })
 }
 
 fn records(path: &str) -> Vec<Record> {
@@ -337,13 +341,33 @@ fn regress_what_is_written_between_two_flushes_stands_in_one_log() {
     writer.write(&decode(HEADER).unwrap()).unwrap();
     // Much more than is kept back.
     for t in 0..20_000 {
-        writer.write(&Record::Clock(Clock { t, wall_ns: 1 })).unwrap();
+        writer.write(&exec(t)).unwrap();
     }
     writer.flush().unwrap();
     assert!(!std::fs::exists(format!("{path}.1")).unwrap(), "a log that would be empty is not begun");
-    writer.write(&Record::Clock(Clock { t: 20_000, wall_ns: 1 })).unwrap();
+    writer.write(&exec(20_000)).unwrap();
     drop(writer);
     assert_eq!((times(&format!("{path}.1")).len(), times(&path)), (20_000, vec![20_000]));
+}
+
+/// The first count of the new log was all that the old ones had lost, and its sessions began by a clock that was days old.
+#[test]
+fn regress_a_log_that_is_begun_again_has_its_own_loss_and_the_clock() {
+    let folder = Folder::new("rotation-loss");
+    let path = folder.file("x.jsonl");
+    let mut writer = Writer::create(&path, false).unwrap().rotating(Some(1));
+    let loss = |t, ring| Record::Loss(Loss { t, ring, ..Loss::default() });
+    let clock = Record::Clock(Clock { t: 2, wall_ns: 5 });
+    for record in [&header(), &loss(1, 70), &clock] {
+        writer.write(record).unwrap();
+    }
+    writer.flush().unwrap();
+    for record in [&exec(3), &loss(4, 73)] {
+        writer.write(record).unwrap();
+    }
+    drop(writer);
+    assert_eq!(records(&format!("{path}.1")), [header(), loss(1, 70), clock.clone()]);
+    assert_eq!(records(&path), [header(), clock, exec(3), loss(4, 3)]);
 }
 
 #[test]

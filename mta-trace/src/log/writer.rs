@@ -1,7 +1,7 @@
 //! Writes a log: mode 0600, never through a symbolic link, never over an existing file unless asked.
 
 use super::{Error, encode_into};
-use crate::event::Record;
+use crate::event::{Loss, Record};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write, stdout};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -29,11 +29,25 @@ struct Rotation {
     head: Vec<u8>,
     /// The last record of the daemon: what is told later is the difference.
     daemon: Vec<u8>,
+    /// The last record of the clock: it says when what begins next begins.
+    clock: Vec<u8>,
+    /// What was lost so far, and what of it stands in earlier logs.
+    lost: Loss,
+    lost_before: Loss,
 }
 
 impl Rotation {
     fn new(max_bytes: u64) -> Self {
-        Self { max_bytes, written: 0, is_due: false, head: Vec::new(), daemon: Vec::new() }
+        Self {
+            max_bytes,
+            written: 0,
+            is_due: false,
+            head: Vec::new(),
+            daemon: Vec::new(),
+            clock: Vec::new(),
+            lost: Loss::default(),
+            lost_before: Loss::default(),
+        }
     }
 
     /// Keeps what the next log begins with.
@@ -42,7 +56,16 @@ impl Rotation {
             self.head.extend_from_slice(line);
         } else if matches!(record, Record::Daemon(_)) {
             line.clone_into(&mut self.daemon);
+        } else if matches!(record, Record::Clock(_)) {
+            line.clone_into(&mut self.clock);
         }
+    }
+
+    /// The record as this log has it, if that is another one: counts of what was lost begin anew with each log.
+    fn own(&mut self, record: &Record) -> Option<Record> {
+        let Record::Loss(loss) = record else { return None };
+        self.lost = *loss;
+        Some(Record::Loss(loss.since(&self.lost_before)))
     }
 }
 
@@ -77,7 +100,8 @@ impl Writer {
     pub fn write(&mut self, record: &Record) -> Result<(), Error> {
         self.rotate()?;
         let before = self.buffer.len();
-        encode_into(&mut self.buffer, record);
+        let own = self.rotation.as_mut().and_then(|rotation| rotation.own(record));
+        encode_into(&mut self.buffer, own.as_ref().unwrap_or(record));
         if let Some(rotation) = &mut self.rotation {
             rotation.keep(record, self.buffer.get(before..).unwrap_or_default());
         }
@@ -105,11 +129,12 @@ impl Writer {
     /// Begins the log again, if that is due; nothing is kept back then.
     fn rotate(&mut self) -> Result<(), Error> {
         let Some(rotation) = self.rotation.as_mut().filter(|rotation| rotation.is_due) else { return Ok(()) };
-        (rotation.written, rotation.is_due) = (0, false);
-        self.buffer = [&*rotation.head, &*rotation.daemon].concat();
+        (rotation.written, rotation.is_due, rotation.lost_before) = (0, false, rotation.lost);
+        let beginning = [&*rotation.head, &*rotation.daemon, &*rotation.clock].concat();
         let full = format!("{}.1", self.path);
         std::fs::rename(&self.path, &full).map_err(|source| Error::Write { path: full, source })?;
         self.output = Box::new(open(&self.path, false)?);
+        self.buffer = beginning;
         Ok(())
     }
 

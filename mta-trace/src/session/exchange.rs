@@ -97,7 +97,7 @@ impl Exchange {
     /// Puts a wait into it.
     pub fn add(&mut self, named: Named) {
         let is_full = self.verb == Verb::Body && self.waits.len() >= MAX_PAUSES && named.is_of_client();
-        match self.waits.last_mut().filter(|last| is_full && last.is_of_client()) {
+        match self.waits.iter_mut().rev().find(|wait| is_full && wait.is_of_client()) {
             Some(last) => last.take(&named),
             None => self.waits.push(named),
         }
