@@ -37,6 +37,8 @@ pub struct Built {
     pub tracer: String,
     /// The live test.
     pub live: String,
+    /// The library that keeps the verifier's statistics.
+    pub verifier_log: String,
     /// The lab's packages.
     pub lab_cache: String,
 }
@@ -54,8 +56,13 @@ pub fn get(tools: &Tools) -> anyhow::Result<Built> {
         command
     };
     run(&mut cargo(&["build", "--quiet", "--release", "--package", "mta-trace"]))?;
-    let test = ["test", "--quiet", "--package", "mta-trace-tests", "--test", "live", "--no-run", "--message-format=json"];
-    Ok(Built { tracer: format!("target/{TARGET}/release/mta-trace"), live: super::executable(&output(&mut cargo(&test))?)?, lab_cache })
+    let built = |args: &[&str], name| super::product(&output(&mut cargo(args))?, name);
+    Ok(Built {
+        tracer: format!("target/{TARGET}/release/mta-trace"),
+        live: built(&super::LIVE_TEST, "live")?,
+        verifier_log: built(&super::VERIFIER_LOG, "verifier_log")?,
+        lab_cache,
+    })
 }
 
 /// The tree, and beside it the lab's packages.

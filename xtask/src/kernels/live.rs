@@ -72,6 +72,7 @@ pub fn run(kernel: &Kernel, tools: &Tools, plan: &Plan<'_>) -> anyhow::Result<Ou
     let command = SCRIPT
         .replace("LIVE_TEST", &plan.built.live)
         .replace("TRACER", &plan.built.tracer)
+        .replace("VERIFIER_LOG", &plan.built.verifier_log)
         .replace("LAB_PACKAGES", &plan.built.lab_cache)
         .replace("EMULATED", if machine::is_slow(kernel) { "MTA_TRACE_EMULATED=1" } else { "" })
         .replace("BACK_ENDS", &plan.back_ends.join(" "))

@@ -1,7 +1,8 @@
-# In the machine: doctor, then the live tests with each back end; what each scenario left is kept on the host.
+# In the machine: doctor, with what the verifier says of its programs, then the live tests with each back end; what each scenario left is kept on the host.
 export CI=true EMULATED
 export CARGO_TARGET_DIR=/lab MTA_TRACE_BIN="$PWD/TRACER" MTA_TRACE_LAB_CACHE="$PWD/LAB_PACKAGES"
-"$MTA_TRACE_BIN" doctor --programs >RESULTS/doctor 2>&1
+rm -f RESULTS/verifier
+LD_PRELOAD='VERIFIER_LOG' MTA_TRACE_VERIFIER_STATISTICS=RESULTS/verifier "$MTA_TRACE_BIN" doctor --programs >RESULTS/doctor 2>&1
 status=$?
 echo $status >RESULTS/doctor.status
 [ $status = 0 ] || exit 0

@@ -117,7 +117,7 @@ fn check(options: &Options) -> anyhow::Result<Summary> {
     run(Command::new("cargo").args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
     let tools = Tools::get(options.arch)?;
     let built = match options.arch {
-        Arch::Amd64 => Built { tracer: "target/release/mta-trace".into(), live: live_test()?, lab_cache: "target/lab-cache".into() },
+        Arch::Amd64 => build()?,
         Arch::Arm64 => arm64::get(&tools)?,
     };
     let series: Vec<&str> = match (options.short, options.kernels.as_slice()) {
@@ -198,17 +198,26 @@ fn is_able(release: &str) -> bool {
     packages::version(release) >= OLDEST
 }
 
-/// Path of the live test, built.
-fn live_test() -> anyhow::Result<String> {
-    let build = ["test", "--quiet", "--package", "mta-trace-tests", "--test", "live", "--no-run", "--message-format=json"];
-    let messages = output(Command::new("cargo").args(build))?;
-    executable(&messages)
+/// What cargo builds for a machine, beside the tracer.
+const LIVE_TEST: [&str; 7] = ["test", "--quiet", "--package", "mta-trace-tests", "--test=live", "--no-run", "--message-format=json"];
+const VERIFIER_LOG: [&str; 6] = ["build", "--quiet", "--package", "mta-trace-tests", "--example=verifier_log", "--message-format=json"];
+
+/// For machines like the host.
+fn build() -> anyhow::Result<Built> {
+    let built = |args: &[&str], name| product(&output(Command::new("cargo").args(args))?, name);
+    Ok(Built {
+        tracer: "target/release/mta-trace".to_owned(),
+        live: built(&LIVE_TEST, "live")?,
+        verifier_log: built(&VERIFIER_LOG, "verifier_log")?,
+        lab_cache: "target/lab-cache".to_owned(),
+    })
 }
 
-/// Path of the live test, by what cargo said when it built it.
-fn executable(messages: &str) -> anyhow::Result<String> {
-    let paths = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+/// Path of a program or a library, by what cargo said when it built it.
+fn product(messages: &str, name: &str) -> anyhow::Result<String> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     // The binaries that a test may call are built and named too.
-    let mut tests = paths.filter(|message| message.pointer("/target/name").is_some_and(|name| name == "live"));
-    tests.find_map(|message| Some(message.get("executable")?.as_str()?.to_owned())).context("cargo names no live test")
+    let mut wanted = messages.filter(|message| message.pointer("/target/name").is_some_and(|found| found == name));
+    let path = wanted.find_map(|message| Some(message.pointer("/filenames/0")?.as_str()?.to_owned()));
+    path.with_context(|| format!("cargo names no file of {name}"))
 }

@@ -10,6 +10,8 @@ use std::{
     fs,
 };
 
+/// Of a program's name, as the kernel has it.
+const NAME_BYTES: usize = 15;
 /// What stands above this line of the page is written by hand.
 const FROM_HERE: &str = "<!-- From here on made by `cargo xtask kernels`. -->\n";
 
@@ -25,8 +27,8 @@ pub fn write() -> anyhow::Result<()> {
     let mut text = format!("{by_hand}{FROM_HERE}\n## Scenarios\n\n");
     table(&mut text, "scenario", &with_sums(scenarios));
     text.push_str(
-        "\n## The verifier's work\n\nInstructions that it walked through (its limit is 1,000,000) when it checked a program. States and stack depth are \
-         not in it: the loader's\nlibrary asks for the verifier's log only when a program is refused.\n\n",
+        "\n## The verifier's work\n\nInstructions that it walked through (its limit is 1,000,000) when it checked a program, states that it came to, and \
+         bytes of stack of\nthe program and all functions that it calls (its limit is 512 for those in one chain of calls).\n\n",
     );
     table(&mut text, "program", &figures);
     for line in text.lines().filter(|line| line.starts_with('|') && !before.contains(*line)) {
@@ -55,7 +57,9 @@ fn columns() -> anyhow::Result<(Columns, Columns)> {
             }
         }
         if is_present {
-            figures.push((release, programs(&fs::read_to_string(kernel.join("doctor"))?)));
+            let read = |name: &str| fs::read_to_string(kernel.join(name)).with_context(|| format!("read what {release} said of the programs"));
+            let figures_of = programs(&read("doctor")?, &read("verifier")?)?;
+            figures.push((release, figures_of));
         }
     }
     ensure!(!figures.is_empty(), "no kernel gave results of the present object");
@@ -71,14 +75,37 @@ fn with_sums(scenarios: Columns) -> Columns {
     scenarios.into_iter().map(sum).collect()
 }
 
-/// Instructions that the verifier walked through, by program.
-fn programs(doctor: &str) -> BTreeMap<String, String> {
+/// The verifier's figures by program: names and instructions as `doctor` tells them; states and stack depth out of the verifier's log, where
+/// names end after 15 bytes, so that the instructions have to tell programs apart.
+fn programs(doctor: &str, verifier: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut logs: BTreeMap<(&str, &str), String> = BTreeMap::new();
+    for (program, figures) in verifier.lines().filter_map(statistics) {
+        let known = logs.entry(program).or_insert_with(|| figures.clone());
+        ensure!(*known == figures, "{program:?} may be two programs, of {known} and of {figures}: tell the verifier's log in full names");
+    }
     let figures = |line: &str| {
         let mut words = line.strip_prefix("program")?.split_whitespace();
-        let (name, figure) = (words.next()?, words.next()?);
-        figure.parse::<u64>().ok().map(|_| (name.to_owned(), figure.to_owned()))
+        let (name, instructions) = (words.next()?, words.next()?);
+        instructions.parse::<u64>().ok()?;
+        let more = logs.get(&(name.get(..NAME_BYTES).unwrap_or(name), instructions)).map_or("- / -", String::as_str);
+        Some((name.to_owned(), format!("{instructions} / {more}")))
     };
-    doctor.lines().filter_map(figures).collect()
+    Ok(doctor.lines().filter_map(figures).collect())
+}
+
+/// Of a program that was accepted: its short name and instructions, and `states / stack`.
+fn statistics(line: &str) -> Option<((&str, &str), String)> {
+    let behind = |word: &str| line.split_once(word)?.1.split_whitespace().next();
+    let name = line.split(' ').next().filter(|name| !name.is_empty())?;
+    let figures = format!("{} / {}", behind(" total_states ")?, stack_bytes(line));
+    Some(((name, behind(" processed ")?), figures))
+}
+
+/// Of a program and its functions: `stack depth 208+0+56`, in 7.3 `stack 208` among what is said of each.
+fn stack_bytes(line: &str) -> u32 {
+    let pairs = line.split_whitespace().zip(line.split_whitespace().skip(1));
+    let depths = pairs.filter(|(word, _)| matches!(*word, "depth" | "stack")).flat_map(|(_, depths)| depths.split('+'));
+    depths.filter_map(|depth| depth.parse::<u32>().ok()).sum()
 }
 
 fn table(text: &mut String, of: &str, columns: &Columns) {
@@ -96,5 +123,34 @@ fn table(text: &mut String, of: &str, columns: &Columns) {
             let _ = write!(text, " {} |", rows.get(name).map_or("-", String::as_str));
         }
         text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str =
+        "verification time 9 usec stack depth 64+0+8 processed 12 insns (limit 1000000) max_states_per_insn 1 total_states 3 peak_states 3";
+
+    #[test]
+    fn figures_of_doctor_and_verifier_are_joined() {
+        let doctor = "ok kernel\nprogram  sys_exit_nanosleep   12 instructions verified\nprogram  request  7 instructions verified\n";
+        let figures = programs(doctor, &format!("sys_exit_nanosl {LOG}\n {LOG}\nnot a log\n")).expect("figures");
+        let wanted = [("request", "7 / - / -"), ("sys_exit_nanosleep", "12 / 3 / 72")];
+        assert_eq!(figures.into_iter().collect::<Vec<_>>(), wanted.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn both_forms_of_stack_depth_are_read() {
+        let new = "a verification time 3 usec stack depth max 352 subprog 0 (a) main insns_self 169 insns_total 1501 stack 344 subprog 1 (memset) \
+                   static insns_self 12 insns_total 12 stack 8 processed 1501 insns";
+        assert_eq!([LOG, new].map(stack_bytes), [72, 352]);
+    }
+
+    #[test]
+    fn programs_that_cannot_be_told_apart_are_a_failure() {
+        let other = LOG.replace("64+0", "80+0");
+        assert!(programs("", &format!("sys_exit_rename {LOG}\nsys_exit_rename {other}\n")).is_err());
     }
 }
