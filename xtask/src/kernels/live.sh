@@ -1,4 +1,5 @@
-# In the machine: doctor, with what the verifier says of its programs, then the live tests with each back end; what each scenario left is kept on the host.
+# In the machine: doctor, with what the verifier says of its programs, then the live tests with each back end; what each scenario left is kept
+# on the host.
 export CI=true EMULATED
 export CARGO_TARGET_DIR=/lab MTA_TRACE_BIN="$PWD/TRACER" MTA_TRACE_LAB_CACHE="$PWD/LAB_PACKAGES"
 rm -f RESULTS/verifier
