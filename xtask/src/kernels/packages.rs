@@ -14,6 +14,8 @@ use std::{
 const SUITES: [&str; 3] = ["bullseye-security", "trixie-security", "trixie-backports"];
 /// Downloads packages with what they need and what is not installed.
 const DOWNLOAD: [&str; 7] = ["-qq", "-y", "--no-install-recommends", "--download-only", "-o", "Debug::NoLocking=1", "install"];
+/// apt tries again after 1, 2, 4 to 30 s: so a network that is away for two minutes is no failure.
+const PATIENCE: [&str; 2] = ["-o", "Acquire::Retries=8"];
 const PREFIX: &str = "linux-image-";
 
 /// Architectures of Debian that machines are made of.
@@ -64,7 +66,7 @@ impl Tools {
         if !tools.root.join("complete").is_file() {
             let debs = fresh(&cache().join(format!("{name}.debs")))?;
             let mut command = Command::new("apt-get");
-            command.args(["-o", &format!("Dir::Cache={}", debs.display()), "-o", &format!("Dir::Cache::archives={}", debs.display())]);
+            command.args(PATIENCE).args(["-o", &format!("Dir::Cache={}", debs.display()), "-o", &format!("Dir::Cache::archives={}", debs.display())]);
             command.args(DOWNLOAD).args(packages);
             fs::create_dir_all(debs.join("partial"))?;
             updated(|| run(&mut command))?;
@@ -205,6 +207,7 @@ pub fn version(release: &str) -> (u64, u64) {
 /// apt as it is, or asking another suite of the same mirror, with a state of its own.
 fn apt(arch: Arch, suite: Option<&str>, program: &str) -> anyhow::Result<Command> {
     let mut command = Command::new(program);
+    command.args(PATIENCE);
     if suite.is_none() && arch == Arch::Amd64 {
         return Ok(command);
     }
@@ -241,7 +244,7 @@ fn apt(arch: Arch, suite: Option<&str>, program: &str) -> anyhow::Result<Command
     if is_new {
         let mut update = Command::new("apt-get");
         set(&mut update);
-        run(update.args(["-qq", "update"]))?;
+        run(update.args(PATIENCE).args(["-qq", "update"]))?;
         fs::write(state.join("complete"), "")?;
     }
     set(&mut command);
@@ -289,7 +292,7 @@ fn updated(mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
     if work().is_ok() {
         return Ok(());
     }
-    run(Command::new("apt-get").args(["update", "-qq"]))?;
+    run(Command::new("apt-get").args(PATIENCE).args(["update", "-qq"]))?;
     work()
 }
 
