@@ -49,6 +49,8 @@ pub struct Offsets {
     pub regs_args: [u32; 6],
     /// Where argument 0 lies if it is not in that block (arm64: `orig_x0`), else 0; it is kept behind the block.
     pub regs_first: u32,
+    /// Place of the result in that block, in bytes.
+    pub regs_result: u32,
 }
 
 /// Bytes that are read of `struct sock` at once: family, ports and IPv4 addresses lie there. A power of two.
@@ -99,6 +101,7 @@ impl Offsets {
         regs_block: 0,
         regs_args: [0; 6],
         regs_first: 0,
+        regs_result: 0,
     };
 }
 
@@ -275,7 +278,7 @@ impl Request {
 pub const PEER_MILTER: u8 = 1;
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 42 * 4);
+    assert!(size_of::<Offsets>() == 43 * 4);
     assert!(size_of::<Settings>() == 16);
     assert!(size_of::<Filter>() == 32);
     assert!(size_of::<Thread>() == 9 * 8 + 4 * 8 + REGS_WORDS * 8 + 56 + 56 + 4 * 8);

@@ -235,9 +235,12 @@ pub enum Loss {
     Tables = 3,
     /// A thread was found running although the switch to it was not seen: what it waited for ends where it was found.
     Switches = 4,
+    /// A hooked call that blocked has returned unseen: the kernel skips `fexit` programs for calls that are under way while another program
+    /// comes to or goes from the same function (kernel/bpf/trampoline.c, `bpf_tramp_image_put`).
+    Exits = 5,
 }
 /// Number of `Loss` causes.
-pub const LOSSES: u32 = 5;
+pub const LOSSES: u32 = 6;
 
 const _: () = {
     assert!(size_of::<Head>() == 48);

@@ -37,7 +37,12 @@ pub fn file(thread: &Thread, which: &Which) {
     record.sys.head.flags = FLAG_PATH;
     let fd = task::argument!(thread, 0);
     // SAFETY: 1024 bytes are more than a path and a component.
-    record.sys.head.data_len = unsafe { task::path_of(fd, record.data.as_mut_ptr()) };
+    let (length, is_whole) = unsafe { task::path_of(fd, record.data.as_mut_ptr()) };
+    record.sys.head.data_len = length;
+    if length > 0 && !is_whole {
+        record.sys.head.flags |= FLAG_CUT;
+        count(Loss::Truncated);
+    }
     submit(entry);
 }
 

@@ -32,13 +32,13 @@ pub fn has_blocked(tid: u32) -> bool {
 
 /// It has.
 #[inline(always)]
-pub fn blocks(tid: u32) {
+pub fn mark_blocked(tid: u32) {
     set(&BLOCKED, tid);
 }
 
 /// What it blocked in is over, and told.
 #[inline(always)]
-pub fn is_told(tid: u32) {
+pub fn clear_blocked(tid: u32) {
     clear(&BLOCKED, tid);
 }
 

@@ -5,6 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
+use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd};
 use mta_trace_common::{
     config::{Filter, MAX_FILTERS, Offsets, Settings, Thread},
     event::{LOSSES, Loss},
@@ -75,8 +76,8 @@ pub static LOSS: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSSES, 0);
 #[inline(always)]
 pub fn count(loss: Loss) {
     if let Some(counter) = LOSS.get_ptr_mut(loss as u32) {
-        // SAFETY: a valid pointer into this CPU's value.
-        unsafe { *counter += 1 }
+        // SAFETY: a valid pointer into this CPU's value. Atomic, since programs can be preempted by others of their kind.
+        unsafe { atomic_xadd::<u64, u64, { Relaxed }>(counter, 1) };
     }
 }
 

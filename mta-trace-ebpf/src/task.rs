@@ -68,8 +68,9 @@ pub fn registers_of(regs: u64, words: *mut [u64; REGS_WORDS]) {
     let words = words.cast::<u64>();
     let mut i = 0;
     while i < REGS_BLOCK {
+        let word: u64 = load(regs, offset!(regs_block) + i * 8);
         // SAFETY: the destination has so many words and one more.
-        unsafe { words.add(i).write_volatile(load(regs, offset!(regs_block) + i * 8)) };
+        unsafe { words.add(i).write_volatile(word) };
         i += 1;
     }
     // SAFETY: as above.
@@ -95,6 +96,17 @@ pub(crate) use argument;
 #[inline(always)]
 pub fn arguments(thread: &Thread) -> [u64; 6] {
     [argument!(thread, 0), argument!(thread, 1), argument!(thread, 2), argument!(thread, 3), argument!(thread, 4), argument!(thread, 5)]
+}
+
+/// `ax` while a system call is under way on x86-64 (arch/x86/entry/entry_64.S).
+const ENOSYS: u64 = -38_i64 as u64;
+
+/// Whether the saved registers are those of a call that had not returned: x86-64 has an error in place of the result until then, arm64 the
+/// first argument.
+#[inline(always)]
+pub fn was_in_call(thread: &Thread) -> bool {
+    let untouched = if offset!(regs_first) == 0 { ENOSYS } else { argument!(thread, 0) };
+    word_at(&thread.regs, offset!(regs_result)) == untouched
 }
 
 const AF_INET: u16 = 2;
@@ -162,17 +174,18 @@ const COMPONENT: u32 = 64;
 pub const PATH: usize = 512;
 
 /// Writes the path of the file behind a descriptor of the current task: its components from the last to the first, each with a NUL behind
-/// it, across mounts, at most [`PATH`] bytes. Gives how many; 0: no descriptor, or nothing that has a name (a pipe).
+/// it, across mounts, at most [`PATH`] bytes. Gives how many, and whether that is all; 0: no descriptor, or nothing that has a name (a pipe).
 ///
 /// # Safety
 /// `to` has room for `PATH + COMPONENT` bytes.
 #[inline(always)]
-pub unsafe fn path_of(fd: u64, to: *mut u8) -> u32 {
+pub unsafe fn path_of(fd: u64, to: *mut u8) -> (u32, bool) {
     let path = file_of(fd) + offset!(file_path) as u64;
     let vfsmount: u64 = field(path, offset!(path_mnt));
     let mut mount = vfsmount - offset!(mount_mnt) as u64;
     let mut dentry: u64 = field(path, offset!(path_dentry));
     let mut at = 0;
+    let mut is_whole = false;
     let mut i = 0;
     while i < DEPTH {
         i += 1;
@@ -181,6 +194,7 @@ pub unsafe fn path_of(fd: u64, to: *mut u8) -> u32 {
         if dentry == root || dentry == parent {
             let above: u64 = field(mount, offset!(mount_parent));
             if above == mount || above == 0 {
+                is_whole = true;
                 break;
             }
             dentry = field(mount, offset!(mount_mountpoint));
@@ -198,5 +212,5 @@ pub unsafe fn path_of(fd: u64, to: *mut u8) -> u32 {
         at += length as u32;
         dentry = parent;
     }
-    at & (PATH as u32 - 1)
+    (at & (PATH as u32 - 1), is_whole)
 }

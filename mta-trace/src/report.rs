@@ -139,6 +139,9 @@ pub struct LogSummary {
     /// Waits whose end was seen late, since the scheduler's switch was not: at the thread's next call.
     #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub switches: u64,
+    /// Calls that blocked and whose end was not told, nor what they returned.
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
+    pub exits: u64,
     /// Accepted connections whose peer did not match `--client`.
     #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub unmatched: u64,

@@ -126,8 +126,8 @@ impl LiveTrace {
 
     /// The counts of what was lost, if they have changed.
     fn loss(&mut self, t: u64) -> Option<Loss> {
-        let [ring, truncated, fault, tables, switches] = self.trace.loss();
-        let loss = Loss { t, ring, truncated, fault, tables, switches };
+        let [ring, truncated, fault, tables, switches, exits] = self.trace.loss();
+        let loss = Loss { t, ring, truncated, fault, tables, switches, exits };
         let is_new = Loss { t: self.loss.t, ..loss } != self.loss;
         self.loss = loss;
         is_new.then_some(loss)

@@ -23,7 +23,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let sk: u64 = ctx.arg(0);
-    let port = u32::from(task::field::<u16>(sk, offset!(sock_num)));
+    let port = u32::from(task::load::<u16>(sk, offset!(sock_num)));
     if PORTS.get(port >> 6).is_some_and(|word| word >> (port & 63) & 1 == 1) {
         // The table makes room for it.
         let _ = ESTABLISHED.insert(sk, now(), 0);

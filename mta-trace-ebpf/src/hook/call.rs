@@ -71,14 +71,13 @@ fn take(thread: &mut Thread, regs: u64, ret: i64, tid: u32) {
             done.since = thread.since;
             done.blocked_in = thread.blocked_in;
         } else {
-            // It blocked behind the end of an earlier call, on its way back (task work, a stop).
-            sched::report_outside(thread, tid);
+            sched::report_unreturned(thread, tid);
             thread.selects_valid = 0;
             // SAFETY: both are so many words.
             unsafe { copy_words::<REGS_WORDS>(thread.regs.as_mut_ptr(), now.as_ptr()) };
         }
         thread.since = 0;
-        filter::is_told(tid);
+        filter::clear_blocked(tid);
     }
     // SAFETY: a plain write, volatile so that what is read back is not known from here.
     unsafe { (&raw mut thread.done).write_volatile(done) };

@@ -93,7 +93,9 @@ pub fn transfer(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
         }
         return;
     }
-    if let Some(scanner) = SESSIONS.get_ptr_mut(thread.socket.inode) {
+    if thread.socket.kind == SOCK_STREAM
+        && let Some(scanner) = SESSIONS.get_ptr_mut(thread.socket.inode)
+    {
         // SAFETY: map values live as long as the program runs; one process serves a session.
         let scanner = unsafe { &mut *scanner };
         if place != Place::Buffer {

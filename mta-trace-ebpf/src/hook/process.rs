@@ -27,8 +27,8 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the parent is the current thread, which does nothing else meanwhile.
     let parent = unsafe { &mut *parent };
     let child = ctx.arg::<u64>(1);
-    let child_tid: u32 = task::field(child, offset!(task_pid));
-    let child_tgid: u32 = task::field(child, offset!(task_tgid));
+    let child_tid: u32 = task::load(child, offset!(task_pid));
+    let child_tgid: u32 = task::load(child, offset!(task_tgid));
     let t = now();
     let role = if child_tgid == tgid {
         parent.role
@@ -90,7 +90,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
             let in_call = thread.since != 0;
             entry.write(Exit {
                 head: head(KIND_EXIT, now(), tid, thread),
-                code: task::field(ctx.arg::<u64>(0), offset!(task_exit_code)),
+                code: task::load(ctx.arg::<u64>(0), offset!(task_exit_code)),
                 reserved: 0,
                 nr: if in_call { thread.nr } else { -1 },
                 since: thread.since,

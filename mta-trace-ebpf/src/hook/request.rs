@@ -52,7 +52,7 @@ fn blocked(ctx: &RawTracePointContext, tid: u32) {
     thread.state = STATE_BLOCKED;
     thread.nr = ctx.arg::<u64>(2) as i64;
     thread.since = thread.last;
-    filter::blocks(tid);
+    filter::mark_blocked(tid);
     macro_rules! keep {
         ($($i:literal)*) => { $({
             let at = offset!(regs_args[$i]);

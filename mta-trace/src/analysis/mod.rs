@@ -127,6 +127,7 @@ impl Analysis {
             truncated: self.known.loss.truncated.saturating_add(self.known.loss.fault),
             unfinished: !self.has_end,
             switches: self.known.loss.switches,
+            exits: self.known.loss.exits,
             ..self.known.summary
         };
         let mta = self.known.header.as_ref().map_or("", |header| &header.target.mta);

@@ -60,12 +60,13 @@ fn needs() -> (Vec<Need>, kernel::Programs) {
     needs.push(need("pid namespace", kernel::is_initial_pid_namespace(), "the host's".to_owned(), advice));
     needs.push(lockdown());
     needs.push(need("tracefs", true, "not needed".to_owned(), ""));
-    let (probes, programs) = kernel::probe();
+    let others = kernel::others();
+    let (probes, programs) = kernel::probe(!others.tracers.is_empty());
     needs.extend(probes.into_iter().map(|kernel::Probe { what, result }| match result {
         Ok(text) => Need { name: what, is_met: true, text },
         Err(text) => Need { name: what, is_met: false, text },
     }));
-    let others = kernel::other_tracers();
+    let others = [others.tracers, others.debuggers].concat();
     let text = if others.is_empty() { "none".to_owned() } else { others.join("; ") };
     needs.push(Need { name: "other tracers".to_owned(), is_met: true, text });
     (needs, programs)

@@ -439,6 +439,9 @@ pub struct Loss {
     /// Switches of the scheduler to a traced thread that were not seen: what it waited for ends at its next hook.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub switches: u64,
+    /// Hooked calls that blocked and whose end was not seen: what they returned is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub exits: u64,
 }
 
 impl Loss {
@@ -452,6 +455,7 @@ impl Loss {
             fault: self.fault.saturating_sub(earlier.fault),
             tables: self.tables.saturating_sub(earlier.tables),
             switches: self.switches.saturating_sub(earlier.switches),
+            exits: self.exits.saturating_sub(earlier.exits),
         }
     }
 }

@@ -15,7 +15,7 @@ mod seed;
 mod target;
 
 pub use error::Error;
-pub use probe::{Probe, Programs, other_tracers, probe};
+pub use probe::{Probe, Programs, others, probe};
 pub use proc::{Sockets, is_initial_pid_namespace, pid_inside, socket_behind};
 pub use target::Target;
 

@@ -219,10 +219,12 @@ impl Object {
     }
 
     /// Attaches every hook, each on its own, and both back ends; what came of it, by name.
-    pub fn attach_each(&mut self) -> Vec<(&'static str, Result<(), Error>)> {
+    pub fn attach_each(&mut self, with_fentry: bool) -> Vec<(&'static str, Result<(), Error>)> {
         let mut all: Vec<_> = PROCESS_HOOKS.into_iter().map(|hook| (hook, self.attach(hook))).collect();
         all.push((SYS_EXIT, self.attach_tracepoint()));
-        all.push(("fentry", self.attach_fentry()));
+        if with_fentry {
+            all.push(("fentry", self.attach_fentry()));
+        }
         all
     }
 

@@ -59,6 +59,7 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, Error> {
         regs_block: registers.block,
         regs_args: registers.args,
         regs_first: registers.first,
+        regs_result: registers.result,
     })
 }
 
@@ -68,17 +69,24 @@ struct Registers {
     block: u32,
     args: [u32; 6],
     first: u32,
+    result: u32,
 }
 
 const REGISTERS: &str = "pt_regs";
 
 /// x86-64: `di`, `si`, `dx`, `r10`, `r8`, `r9`, and `orig_ax` the number. arm64: `x0` to `x5`, of which the result has taken the
-/// first place when the call is over, so argument 0 is read from `orig_x0`; `syscallno`.
+/// first place when the call is over, so argument 0 is read from `orig_x0`; `syscallno`. The result: `ax`, `x0`.
 fn registers(of: impl Fn(&'static str, &[&'static str]) -> Result<u32, Error>) -> Result<Registers, Error> {
     if cfg!(target_arch = "aarch64") {
         let block = of(REGISTERS, &["regs"])?;
         let behind = u32::try_from(REGS_BLOCK * 8).unwrap_or_default();
-        return Ok(Registers { nr: of(REGISTERS, &["syscallno"])?, block, args: [behind, 8, 16, 24, 32, 40], first: of(REGISTERS, &["orig_x0"])? });
+        return Ok(Registers {
+            nr: of(REGISTERS, &["syscallno"])?,
+            block,
+            args: [behind, 8, 16, 24, 32, 40],
+            first: of(REGISTERS, &["orig_x0"])?,
+            result: 0,
+        });
     }
     let mut args = [0; 6];
     for (place, member) in args.iter_mut().zip(["di", "si", "dx", "r10", "r8", "r9"]) {
@@ -86,10 +94,11 @@ fn registers(of: impl Fn(&'static str, &[&'static str]) -> Result<u32, Error>) -
     }
     let block = args.iter().copied().min().unwrap_or(0);
     let args = args.map(|offset| offset - block);
-    if args.iter().any(|offset| *offset as usize > (REGS_BLOCK - 1) * 8) {
+    let result = of(REGISTERS, &["ax"])?.wrapping_sub(block);
+    if args.iter().chain([&result]).any(|offset| *offset as usize > (REGS_BLOCK - 1) * 8) {
         return Err(Error::NoField { structure: REGISTERS, field: "arguments" });
     }
-    Ok(Registers { nr: of(REGISTERS, &["orig_ax"])?, block, args, first: 0 })
+    Ok(Registers { nr: of(REGISTERS, &["orig_ax"])?, block, args, first: 0, result })
 }
 
 #[cfg(test)]
@@ -101,7 +110,7 @@ mod tests {
         assert_ne!(offsets.task_pid, 0);
         assert_eq!(offsets.task_tgid, offsets.task_pid + 4);
         if cfg!(target_arch = "x86_64") {
-            assert_eq!((offsets.regs_nr, offsets.regs_block, offsets.regs_first), (120, 56, 0));
+            assert_eq!((offsets.regs_nr, offsets.regs_block, offsets.regs_first, offsets.regs_result), (120, 56, 0, 24));
         }
     }
 }

@@ -257,7 +257,7 @@ fn record() -> impl Strategy<Value = Record> {
         1 => (any::<u64>(), any::<u32>(), proptest::option::of(text()), any::<[u64; 2]>()).prop_map(
             |(t, pid, state, [listen_overflows, listen_drops])| Record::Daemon(Daemon { t, pid, state, listen_overflows, listen_drops })
         ),
-        1 => any::<[u64; 6]>().prop_map(|[t, ring, truncated, fault, tables, switches]| Record::Loss(Loss { t, ring, truncated, fault, tables, switches })),
+        1 => any::<[u64; 7]>().prop_map(|[t, ring, truncated, fault, tables, switches, exits]| Record::Loss(Loss { t, ring, truncated, fault, tables, switches, exits })),
         1 => (text(), bytes()).prop_map(|(reason, malformed)| Record::Malformed(Malformed { reason, malformed })),
         1 => (any::<(u32, u32)>(), text(), proptest::option::of(text())).prop_map(|((pid, ppid), comm, verb)| Record::SeedProc(SeedProc {
             pid, ppid, exe: comm.clone(), comm, cwd: verb.clone(), role: None, verb, call: None, fd: Some(3)

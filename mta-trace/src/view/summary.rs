@@ -84,7 +84,7 @@ fn counted(n: u64, one: &str, many: &str) -> String {
 }
 
 fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
-    let LogSummary { events: _, lost, truncated, unfinished, unreadable, unknown, switches, unmatched } = *log;
+    let LogSummary { events: _, lost, truncated, unfinished, unreadable, unknown, switches, exits, unmatched } = *log;
     let mut texts: Vec<String> = Vec::new();
     if lost > 0 {
         texts.push(format!("{} LOST: times and causes below may be wrong or missing", counted(lost, "event was", "events were")));
@@ -100,10 +100,17 @@ fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
         texts.push(format!("{records} that this version does not know; a newer one may tell more"));
     }
     if truncated > 0 {
-        texts.push(format!("of {} only the beginning was copied (long lines, long lists of descriptors)", counted(truncated, "event", "events")));
+        texts.push(format!(
+            "of {} only the beginning was copied (long lines, long lists of descriptors, long paths)",
+            counted(truncated, "event", "events")
+        ));
     }
     if switches > 0 {
         texts.push(format!("of {} the end was seen late, at the next call: the scheduler's switch was not told", counted(switches, "wait", "waits")));
+    }
+    if exits > 0 {
+        let calls = counted(exits, "call", "calls");
+        texts.push(format!("of {calls} the end was not told, nor what came of it: another eBPF program came or went at the same kernel function"));
     }
     let mut lines: Vec<String> = texts.iter().flat_map(|text| labelled(0, "note: ", text)).collect();
     // Where nobody matched, the sentence below says more.

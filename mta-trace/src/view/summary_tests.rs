@@ -30,10 +30,11 @@ fn hostile_text_is_escaped() {
 #[test]
 fn what_is_missing_stands_first() {
     let mut report = samples::report(vec![samples::slow_session()]);
-    report.log = LogSummary { lost: 3, unfinished: true, unreadable: 1, unknown: 2, truncated: 4, unmatched: 14, ..report.log };
+    report.log =
+        LogSummary { lost: 3, unfinished: true, unreadable: 1, unknown: 2, truncated: 4, switches: 5, exits: 6, unmatched: 14, ..report.log };
     let text = shown(&report);
     assert!(text.starts_with("note: 3 events were LOST"), "{text}");
-    for part in ["has no end", "1 record could", "2 records are", "of 4 events", "14 connections of others"] {
+    for part in ["has no end", "1 record could", "2 records are", "of 4 events", "of 5 waits", "of 6 calls", "14 connections of others"] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
