@@ -13,12 +13,31 @@ use std::fs;
 /// SMTP (RFC 5321, 4.5.4.2).
 const SMTP_PORT: u16 = 25;
 
-/// Mail servers by the file names of their programs.
-const MTAS: &[(&str, &[&str])] = &[
-    ("sendmail", &["sendmail", "sendmail-mta", "sendmail.sendmail"]),
-    ("postfix", &["master", "smtpd", "postscreen"]),
-    ("exim", &["exim", "exim4"]),
-    ("opensmtpd", &["smtpd", "opensmtpd"]),
+/// How the processes of a mail server share its sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The daemon accepts, and forks a process for each session.
+    ForkPerSession,
+    /// Processes that were forked before accept by themselves, and serve one session after another.
+    PreForked,
+}
+
+/// A mail server that is known.
+struct Known {
+    name: &'static str,
+    /// File names of its programs.
+    programs: &'static [&'static str],
+    shape: Shape,
+    /// Where its version stands in its program, as a string: behind these words, and how it begins.
+    version: Option<(&'static str, &'static str)>,
+}
+
+const MTAS: &[Known] = &[
+    Known { name: "sendmail", programs: &["sendmail", "sendmail-mta", "sendmail.sendmail"], shape: Shape::ForkPerSession, version: Some(("", "8.")) },
+    // Every program of Postfix has its default parameters in it (src/global/mail_version.h).
+    Known { name: "postfix", programs: &["master", "smtpd", "postscreen"], shape: Shape::PreForked, version: Some(("mail_version=", "")) },
+    Known { name: "exim", programs: &["exim", "exim4"], shape: Shape::ForkPerSession, version: None },
+    Known { name: "opensmtpd", programs: &["smtpd", "opensmtpd"], shape: Shape::ForkPerSession, version: None },
 ];
 
 /// What is going to be traced.
@@ -32,6 +51,8 @@ pub struct Target {
     pub mta: &'static str,
     /// Its version, where it is known.
     pub version: Option<String>,
+    /// How its processes share its sessions.
+    pub shape: Shape,
     /// Where it listens; empty for a child that serves a session.
     pub listening: Vec<Endpoint>,
 }
@@ -72,19 +93,24 @@ fn look_at(pid: u32) -> Result<Target, Error> {
     if proc::is_32_bit(pid) {
         return Err(Error::Bits32(pid));
     }
-    let mta = mta_of(&exe);
-    let version = if mta == "sendmail" { sendmail_version(pid) } else { None };
-    Ok(Target { pid, exe, mta, version, listening })
+    let known = known(&exe);
+    let version = known.and_then(|known| known.version).and_then(|(name, beginning)| version(pid, name, beginning));
+    let (mta, shape) = known.map_or(("unknown", Shape::ForkPerSession), |known| (known.name, known.shape));
+    Ok(Target { pid, exe, mta, version, shape, listening })
 }
 
 fn file_name(exe: &str) -> &str {
     exe.rsplit('/').next().unwrap_or(exe)
 }
 
-fn mta_of(exe: &str) -> &'static str {
+fn known(exe: &str) -> Option<&'static Known> {
     // Postfix and OpenSMTPD both have an `smtpd`; Postfix's lies in its own folder.
     let is_postfix = exe.contains("/postfix/");
-    MTAS.iter().find(|(mta, names)| names.contains(&file_name(exe)) && (*mta != "postfix" || is_postfix)).map_or("unknown", |(mta, _)| mta)
+    MTAS.iter().find(|known| known.programs.contains(&file_name(exe)) && (known.name != "postfix" || is_postfix))
+}
+
+fn mta_of(exe: &str) -> &'static str {
+    known(exe).map_or("unknown", |known| known.name)
 }
 
 /// Whether a program is a mail server that is known by its name.
@@ -129,8 +155,8 @@ fn holds(pid: u32, inodes: &[u64]) -> bool {
 }
 
 fn by_name(name: &str, port: Option<u16>) -> Result<u32, Error> {
-    let Some((mta, _)) = MTAS.iter().find(|(mta, _)| *mta == name) else {
-        let known: Vec<&str> = MTAS.iter().map(|(mta, _)| *mta).collect();
+    let Some(Known { name: mta, .. }) = MTAS.iter().find(|known| known.name == name) else {
+        let known: Vec<&str> = MTAS.iter().map(|known| known.name).collect();
         return Err(Error::UnknownMta(name.to_owned(), known.join(", ")));
     };
     let is_meant = |pid: &u32| {
@@ -158,13 +184,15 @@ fn choose(port: u16, holders: &[u32], none: Error) -> Result<u32, Error> {
     }
 }
 
-/// sendmail's version stands in its program as a string of its own (`Version` in `sendmail/version.c`), such as `8.17.1.9`.
-fn sendmail_version(pid: u32) -> Option<String> {
+/// The version stands in the program as a string of its own such as `8.17.1.9` (`Version` in `sendmail/version.c`), or behind a name.
+fn version(pid: u32, name: &str, beginning: &str) -> Option<String> {
     let bytes = fs::read(proc::path(pid, "exe")).ok()?;
-    bytes
-        .split(|byte| *byte == 0)
-        .filter(|text| (5..16).contains(&text.len()) && text.starts_with(b"8."))
-        .filter_map(|text| std::str::from_utf8(text).ok())
-        .find(|text| text.split('.').count() >= 3 && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())))
-        .map(str::to_owned)
+    let strings = bytes.split(|byte| *byte == 0).filter_map(|text| std::str::from_utf8(text.strip_prefix(name.as_bytes())?).ok());
+    strings.filter(|text| text.starts_with(beginning)).find(|text| is_version(text)).map(str::to_owned)
+}
+
+/// Three numbers or more.
+fn is_version(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    (5..16).contains(&text.len()) && text.split('.').count() >= 3 && text.split('.').all(is_number)
 }

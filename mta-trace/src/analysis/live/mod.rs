@@ -312,6 +312,7 @@ impl Live {
             client_inode: self.inode,
             awaits_client: self.dialogue.awaits_client(),
             owes_greeting: self.dialogue.is_before_greeting() && !self.is_tls_first,
+            mta: context.header.map_or("", |header| &header.target.mta),
             arch: context.header.map_or("", |header| &header.arch),
         }
     }

@@ -29,7 +29,7 @@ pub fn endpoint(text: &str) -> Endpoint {
 }
 
 pub fn socket(inode: u64, proto: Proto) -> SocketId {
-    SocketId { inode, proto, local: None, peer: None }
+    SocketId { inode, proto, local: None, peer: None, peer_inode: None }
 }
 
 pub fn header() -> Header {
@@ -161,6 +161,7 @@ impl Trace {
             smtp: None,
             matched: None,
             milter: false,
+            policy: false,
         };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {
