@@ -1,4 +1,4 @@
-//! A whole lab: namespaces, neighbours and a sendmail that listens, for one scenario.
+//! A whole lab: namespaces, neighbours and an MTA that listens, for one scenario.
 //!
 //! In comes a scenario; out comes something that plays dialogues and tells the daemon's pid. The faults are put in force
 //! apart, since a daemon whose name servers are dead takes long to start. When it is dropped nothing is left.
@@ -18,12 +18,12 @@ use crate::disk::Disk;
 use crate::dns::Dns;
 use crate::journal::{Journal, What};
 use crate::milter::Milter;
+use crate::mta::{self, Daemon};
 use crate::netns::{Jail, Pair, kill, signal, take_precedence};
 use crate::packages::{Packages, target_dir};
 use crate::scenario::{Scenario, Step};
-use crate::sendmail::Daemon;
 use crate::stop::Stop;
-use crate::{ident, load_average, lock, mailer, saslauthd, sendmail_cf, sink, socket_map, unix};
+use crate::{ident, load_average, lock, mailer, saslauthd, sink, socket_map, unix};
 
 /// Everything of one scenario. Processes die with the thread that called `up`, so keep it there.
 pub struct Lab {
@@ -57,7 +57,8 @@ impl Lab {
 
     /// Puts it up in a folder whose earlier content is removed.
     pub fn up_in(scenario: &Scenario, dir: &Path) -> Result<Self> {
-        let packages = Packages::unpack()?;
+        let mta = mta::of(scenario.mta);
+        let packages = Packages::unpack(mta)?;
         take_precedence();
         let (dir, claim) = fresh(dir)?;
         let (journal, ended) = (Journal::default(), EndOnDrop(Stop::new()?));
@@ -89,9 +90,7 @@ impl Lab {
         }
         let disk = scenario.disk.as_ref().map(|_| Disk::new(&dir.join("disk"), &journal, &stop)).transpose()?;
         sink::serve(&pair.client, "10.99.0.1", &journal, &stop)?;
-        sendmail_cf::write_etc(&dir.join("etc"), scenario, &packages)?;
-        let sockets = scenario.sendmail.listen.len().max(1);
-        let daemon = Daemon::start(&dir, &pair.mta, &packages, sockets, disk.as_ref(), &stop)?;
+        let daemon = Daemon::start(mta, &dir, &pair.mta, scenario, &packages, disk.as_ref(), &stop)?;
         Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, disk, packages, _claim: claim })
     }
 
@@ -184,7 +183,7 @@ impl Lab {
 
     /// Processes that serve a session now.
     pub fn serving(&self) -> Vec<u32> {
-        self.daemon.children()
+        self.daemon.serving()
     }
 
     /// Arranges that a command runs on the client's side, for a load generator.
@@ -201,7 +200,7 @@ impl Lab {
 
     /// Waits until the daemon has no serving process any more; false when the time is over.
     pub fn wait_served(&self, limit: Duration) -> bool {
-        let children = self.daemon.children();
+        let children = self.daemon.serving();
         children.into_iter().all(|pid| {
             let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
             let opened = pid.map(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()));
@@ -235,7 +234,7 @@ impl Lab {
             return self.wait_title(title);
         }
         if step.kill {
-            let children = self.daemon.children();
+            let children = self.daemon.serving();
             let &[pid] = children.as_slice() else { bail!("not one serving process: {children:?}") };
             self.journal.note(What::Killed { pid });
             return kill(pid);

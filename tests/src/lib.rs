@@ -1,4 +1,4 @@
-//! The lab: a real sendmail in namespaces of its own, faulty neighbours around it, and a client with a clock.
+//! The lab: a real mail server in namespaces of its own, faulty neighbours around it, and a client with a clock.
 //!
 //! In comes a scenario (`tests/lab/NAME.toml`), out go a log and a report of `mta-trace`, compared with what the
 //! neighbours and the client measured themselves. Nothing here is shipped, and nothing here shares code with the
@@ -22,11 +22,10 @@ mod load_average;
 mod lock;
 mod mailer;
 mod milter;
+pub mod mta;
 pub mod netns;
 pub mod packages;
 mod saslauthd;
-mod sendmail;
-mod sendmail_cf;
 mod sink;
 mod socket_map;
 mod stop;

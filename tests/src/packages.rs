@@ -1,6 +1,6 @@
 //! Debian's packages, unpacked into a cache and never installed: no MTA of the machine is touched.
 //!
-//! In comes nothing, out come paths of sendmail, m4, makemap, smtp-source and the libraries that the machine lacks, whatever they
+//! In comes an MTA, out come paths of the MTAs and their tools, of smtp-source, and the libraries that the machine lacks, whatever they
 //! are called in its release: those of the packages' dependencies that are not installed. What is in the cache is never downloaded
 //! again; a folder is there whole or not at all. Ordinary tools, which are installed, stand in the same file, in one list.
 
@@ -10,11 +10,21 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// What is unpacked into one folder each; postfix apart, since both bring a `/usr/sbin/sendmail`.
-const SETS: &[(&str, &[&str])] = &[("sendmail", &["sendmail-bin", "sendmail-base", "sendmail-cf", "sensible-mda", "m4"]), ("postfix", &["postfix"])];
+use crate::mta::Mta;
 
-/// What is run of them, below the cache.
-const PROGRAMS: &[&str] = &["sendmail/usr/libexec/sendmail/sendmail", "sendmail/usr/libexec/sendmail/makemap", "postfix/usr/sbin/smtp-source"];
+/// Packages that are unpacked into one folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Set {
+    /// The folder's name.
+    pub name: &'static str,
+    /// Debian's names.
+    pub packages: &'static [&'static str],
+    /// What is run of them: paths in the folder.
+    pub programs: &'static [&'static str],
+}
+
+/// Postfix apart from the others, since each brings a `/usr/sbin/sendmail`.
+pub const POSTFIX: Set = Set { name: "postfix", packages: &["postfix"], programs: &["usr/sbin/smtp-source"] };
 
 /// What the lab and its tests need of the machine, and the packages that have it. A path is a file, `ARCH` in it the architecture.
 const TOOLS: &[(&str, &str)] = &[
@@ -26,10 +36,12 @@ const TOOLS: &[(&str, &str)] = &[
     ("/usr/lib/ARCH-linux-gnu/sasl2/libplain.so.2", "libsasl2-modules"),
 ];
 
-/// The unpacked packages.
+/// The unpacked packages of one MTA.
 #[derive(Debug, Clone)]
 pub struct Packages {
     root: PathBuf,
+    sets: &'static [Set],
+    libraries: &'static str,
 }
 
 /// The folder of build results, where cache and output of the lab live too.
@@ -38,17 +50,17 @@ pub fn target_dir() -> PathBuf {
 }
 
 impl Packages {
-    /// Unpacks what is missing; downloads at most once, also when several labs start together.
-    pub fn unpack() -> Result<Self> {
+    /// Unpacks what is missing for an MTA; downloads at most once, also when several labs start together.
+    pub fn unpack(mta: &dyn Mta) -> Result<Self> {
         static ONCE: Mutex<()> = Mutex::new(());
         let _guard = ONCE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let root = std::env::var_os("MTA_TRACE_LAB_CACHE").map_or_else(|| target_dir().join("lab-cache"), PathBuf::from);
         std::fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
         let root = root.canonicalize().with_context(|| format!("resolve {}", root.display()))?;
-        for (name, packages) in SETS {
-            fetch(&root, name, packages)?;
+        let packages = Self { root, sets: mta.sets(), libraries: mta.libraries() };
+        for Set { name, packages: wanted, programs: _ } in packages.sets {
+            fetch(&packages.root, name, wanted)?;
         }
-        let packages = Self { root };
         if !packages.missing_libraries()?.is_empty() {
             packages.fetch_libraries().context("libraries of the unpacked packages")?;
             let missing = packages.missing_libraries()?;
@@ -59,21 +71,26 @@ impl Packages {
         Ok(packages)
     }
 
-    /// A file of the sendmail packages, by its path in them.
-    pub fn sendmail(&self, path: &str) -> PathBuf {
-        self.root.join("sendmail").join(path)
+    /// A file of one set, by its path there.
+    pub fn file(&self, set: &str, path: &str) -> PathBuf {
+        self.root.join(set).join(path)
+    }
+
+    /// The folders of all sets, as they stand in logs.
+    pub fn folders(&self) -> impl Iterator<Item = PathBuf> {
+        self.sets.iter().map(|set| self.file(set.name, ""))
     }
 
     /// Postfix's load generator.
     pub fn smtp_source(&self) -> PathBuf {
-        self.root.join("postfix/usr/sbin/smtp-source")
+        self.file(POSTFIX.name, "usr/sbin/smtp-source")
     }
 
     /// Value of `LD_LIBRARY_PATH` for all of them.
     pub fn library_path(&self) -> String {
         let arch = format!("{}-linux-gnu", std::env::consts::ARCH);
-        let libraries = self.root.join("libraries");
-        let dirs = [libraries.join("usr/lib").join(&arch), libraries.join("lib").join(&arch), self.root.join("postfix/usr/lib/postfix")];
+        let libraries = self.root.join(self.libraries);
+        let dirs = [libraries.join("usr/lib").join(&arch), libraries.join("lib").join(&arch), self.file(POSTFIX.name, "usr/lib/postfix")];
         dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(":")
     }
 
@@ -87,8 +104,9 @@ impl Packages {
     /// Sonames that the loader does not find, together with what is unpacked.
     fn missing_libraries(&self) -> Result<Vec<String>> {
         let mut missing = Vec::new();
-        for program in PROGRAMS {
-            let output = self.command(Path::new("ldd")).arg(self.root.join(program)).output().context("run ldd")?;
+        let programs = self.sets.iter().flat_map(|set| set.programs.iter().map(|program| self.file(set.name, program)));
+        for program in programs {
+            let output = self.command(Path::new("ldd")).arg(program).output().context("run ldd")?;
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             missing
                 .extend(text.lines().filter(|line| line.contains("not found")).filter_map(|line| line.split_whitespace().next()).map(str::to_owned));
@@ -100,13 +118,13 @@ impl Packages {
 
     /// Unpacks the libraries of the packages' dependencies that are not installed here; the libraries of those, too.
     fn fetch_libraries(&self) -> Result<()> {
-        let old = self.root.join("libraries");
+        let old = self.root.join(self.libraries);
         if old.exists() {
             std::fs::remove_dir_all(&old).with_context(|| format!("remove {}", old.display()))?;
         }
         let wanted = with_lists(&self.root, |options| {
             let mut depends = Command::new("apt-cache");
-            depends.args(options).args(["depends", "--recurse", "--important"]).args(SETS.iter().flat_map(|(_, packages)| *packages));
+            depends.args(options).args(["depends", "--recurse", "--important"]).args(self.sets.iter().flat_map(|set| set.packages));
             let mut wanted: Vec<String> =
                 output(&mut depends)?.lines().filter(|name| is_library(name) && !is_installed(name)).map(str::to_owned).collect();
             wanted.sort_unstable();
@@ -115,7 +133,7 @@ impl Packages {
             Ok(wanted)
         })?;
         let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        fetch(&self.root, "libraries", &wanted)
+        fetch(&self.root, self.libraries, &wanted)
     }
 }
 

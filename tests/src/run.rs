@@ -15,7 +15,7 @@ use crate::packages::{Packages, target_dir};
 use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::tracer::{Ended, READY, Tracer};
-use crate::{Lab, compare};
+use crate::{Lab, compare, mta};
 
 /// Name of the log in a scenario's folder.
 pub const LOG: &str = "trace.jsonl";
@@ -140,9 +140,10 @@ pub fn record(scenario: &Scenario) -> Result<PathBuf> {
     std::fs::create_dir_all(&replay).context("create tests/replay")?;
     let to = replay.join(format!("{}.jsonl", scenario.name));
     let log = std::fs::read_to_string(traced.dir.join(LOG)).context("read the log")?;
-    // The log names sendmail by where it was unpacked, which is nobody's business and different everywhere.
-    let unpacked = Packages::unpack()?.sendmail("");
-    let log = without_kernel_flavour(&log.replace(&*unpacked.to_string_lossy(), "/"))?;
+    // The log names the MTA by where it was unpacked, which is nobody's business and different everywhere.
+    let unpacked = Packages::unpack(mta::of(scenario.mta))?;
+    let log = unpacked.folders().fold(log, |log, folder| log.replace(&*folder.to_string_lossy(), "/"));
+    let log = without_kernel_flavour(&log)?;
     std::fs::write(&to, log).with_context(|| format!("write {}", to.display()))?;
     Ok(to)
 }

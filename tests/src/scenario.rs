@@ -23,7 +23,9 @@ pub struct Scenario {
     /// When the whole run counts as hung.
     #[serde(default = "default_limit")]
     pub time_limit_s: u64,
-    /// The MTA.
+    /// Which MTA.
+    pub mta: MtaKind,
+    /// sendmail's settings.
     pub sendmail: Sendmail,
     /// The name servers.
     pub dns: Dns,
@@ -53,6 +55,15 @@ fn default_client() -> String {
 
 fn default_limit() -> u64 {
     90
+}
+
+/// Which MTA serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MtaKind {
+    /// sendmail.
+    #[default]
+    Sendmail,
 }
 
 /// Settings of sendmail, put into its `.mc` file.

@@ -31,7 +31,9 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
     match arguments {
         ["setup"] => {
             lab::packages::setup()?;
-            lab::packages::Packages::unpack()?;
+            for mta in lab::mta::ALL {
+                lab::packages::Packages::unpack(*mta)?;
+            }
         }
         ["list"] => Scenario::all()?.iter().for_each(|scenario| println!("{:34} {}", scenario.name, scenario.title)),
         ["play", name] => play(&Scenario::named(name)?)?,

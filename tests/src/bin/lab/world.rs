@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use lab::packages::{Packages, target_dir};
-use lab::scenario::Scenario;
+use lab::scenario::{MtaKind, Scenario};
 use lab::{Lab, client, netns};
 
 use crate::small::Small;
@@ -72,7 +72,7 @@ impl World {
 
 /// Sees to it that sendmail is there.
 fn sendmail() -> Result<()> {
-    let unpacked = Packages::unpack();
+    let unpacked = Packages::unpack(lab::mta::of(MtaKind::Sendmail));
     if unpacked.is_err() {
         remove_parts();
     }

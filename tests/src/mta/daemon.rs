@@ -1,50 +1,60 @@
-//! A real sendmail, in the foreground, in its own mount, UTS and network namespaces.
+//! A real MTA, in the foreground, in its own mount, UTS and network namespaces.
 //!
-//! In come an `/etc` and a namespace, out come a listening daemon and its pid. Its syslog goes to `sendmail.log`, its
-//! stderr to `sendmail.err`. It is ready when the kernel lists its socket as listening, and it dies with the lab.
+//! In come which one, the scenario and a namespace, out come a listening daemon and its pid. Its syslog goes to `NAME.log`, its
+//! stderr to `NAME.err`. It is ready when the kernel lists its sockets as listening, and it dies with the lab.
 
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::{Mta, etc};
 use crate::disk::Disk;
 use crate::load_average;
 use crate::netns::{Jail, Mount, Netns};
 use crate::packages::Packages;
-use crate::sendmail_cf::HOSTNAME;
+use crate::scenario::Scenario;
 use crate::stop::Stop;
 
-/// How long sendmail may take to listen; it canonifies its own name first.
+/// How long an MTA may take to listen; sendmail canonifies its own name first.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// The running daemon.
-#[derive(Debug)]
 pub struct Daemon {
+    mta: &'static dyn Mta,
     child: Child,
 }
 
 impl Daemon {
-    /// Starts it and waits until it listens on `sockets` sockets. `dir` holds `etc`, `run` and `dev`.
-    pub fn start(dir: &Path, ns: &Netns, packages: &Packages, sockets: usize, disk: Option<&Disk>, stop: &Stop) -> Result<Self> {
-        let mounts = mounts(dir, disk)?;
-        capture_syslog(dir, stop)?;
-        let stderr = File::create(dir.join("sendmail.err")).context("create sendmail.err")?;
-        let mut command = packages.command(&packages.sendmail("usr/libexec/sendmail/sendmail"));
-        command.args(["-bD", "-C/etc/mail/sendmail.cf"]).current_dir("/").stdout(stderr.try_clone()?).stderr(stderr);
+    /// Writes its `/etc` into `dir`, starts it and waits until it listens.
+    pub fn start(
+        mta: &'static dyn Mta,
+        dir: &Path,
+        ns: &Netns,
+        scenario: &Scenario,
+        packages: &Packages,
+        disk: Option<&Disk>,
+        stop: &Stop,
+    ) -> Result<Self> {
+        etc::write_etc(&dir.join("etc"), mta, scenario, packages)?;
+        let mounts = mounts(dir, mta, disk)?;
+        capture_syslog(dir, mta.name(), stop)?;
+        let stderr = File::create(err_file(dir, mta)).context("create a file for what it says")?;
+        let mut command = mta.command(packages);
+        command.current_dir("/").stdout(stderr.try_clone()?).stderr(stderr);
         // Ctrl-C is for whoever watches, not for the daemon.
         command.stdin(Stdio::null()).process_group(0);
-        Jail::new(ns).hostname(HOSTNAME).mounts(mounts).apply(&mut command)?;
-        let child = command.spawn().context("start sendmail")?;
-        let mut daemon = Self { child };
+        Jail::new(ns).hostname(etc::HOSTNAME).mounts(mounts).apply(&mut command)?;
+        let child = command.spawn().with_context(|| format!("start {}", mta.name()))?;
+        let mut daemon = Self { mta, child };
         // It is mounted by now: the child has been executed.
         disk.map_or(Ok(()), Disk::serve)?;
-        daemon.wait_listening(dir, sockets, stop)?;
+        daemon.wait_listening(dir, mta.sockets(scenario), stop)?;
         Ok(daemon)
     }
 
@@ -53,27 +63,30 @@ impl Daemon {
         self.child.id()
     }
 
-    /// The processes that it has forked and not yet reaped.
-    pub fn children(&self) -> Vec<u32> {
-        let pid = self.pid();
-        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    /// Its processes that serve a session now.
+    pub fn serving(&self) -> Vec<u32> {
+        self.mta.serving(self.pid())
     }
 
     fn wait_listening(&mut self, dir: &Path, sockets: usize, stop: &Stop) -> Result<()> {
-        let end = Instant::now() + START_LIMIT;
+        let (name, end) = (self.mta.name(), Instant::now() + START_LIMIT);
+        let said = err_file(dir, self.mta);
         // The kernel has no event for "somebody listens"; /proc is asked every 5 ms.
         while listening(self.pid()) < sockets {
-            let error = || std::fs::read_to_string(dir.join("sendmail.err")).unwrap_or_default();
-            if let Some(status) = self.child.try_wait().context("ask for sendmail's state")? {
-                bail!("sendmail ended at its start ({status}): {}", error());
+            let error = || std::fs::read_to_string(&said).unwrap_or_default();
+            if let Some(status) = self.child.try_wait().with_context(|| format!("ask for {name}'s state"))? {
+                bail!("{name} ended at its start ({status}): {}", error());
             }
             if Instant::now() > end || !stop.pass(Duration::from_millis(5)) {
-                bail!("sendmail does not listen after {START_LIMIT:?}: {}", error());
+                bail!("{name} does not listen after {START_LIMIT:?}: {}", error());
             }
         }
         Ok(())
     }
+}
+
+fn err_file(dir: &Path, mta: &dyn Mta) -> PathBuf {
+    dir.join(format!("{}.err", mta.name()))
 }
 
 impl Drop for Daemon {
@@ -98,18 +111,18 @@ fn listening(pid: u32) -> usize {
 }
 
 /// Private `/etc`, `/run`, `/dev` (for the syslog socket), a load average, and the spool: a slow disk, or memory, whose fsync costs nothing.
-fn mounts(dir: &Path, disk: Option<&Disk>) -> Result<Vec<Mount>> {
+fn mounts(dir: &Path, mta: &dyn Mta, disk: Option<&Disk>) -> Result<Vec<Mount>> {
     let dev = dir.join("dev");
     std::fs::create_dir_all(&dev).context("create dev")?;
-    std::fs::create_dir_all(dir.join("var/mqueue")).context("create spool")?;
+    let spool = dir.join("var");
+    let queue = spool.join(mta.queue());
+    std::fs::create_dir_all(&queue).context("create spool")?;
     let mut mounts = Vec::new();
     for name in ["null", "zero", "full", "random", "urandom"] {
         File::create(dev.join(name)).with_context(|| format!("create dev/{name}"))?;
         mounts.push(Mount::Bind(Path::new("/dev").join(name), dev.join(name)));
     }
     mounts.push(load_average::mount(dir)?);
-    let spool = dir.join("var");
-    let queue = spool.join("mqueue");
     mounts.push(disk.map_or_else(|| Mount::Tmpfs(queue.clone()), |disk| Mount::Fuse(disk.device(), queue.clone())));
     for (from, to) in [(dev, "/dev"), (dir.join("etc"), "/etc"), (dir.join("run"), "/run"), (spool, "/var/spool")] {
         mounts.push(Mount::Bind(from, to.into()));
@@ -117,10 +130,10 @@ fn mounts(dir: &Path, disk: Option<&Disk>) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-/// `/dev/log` of the daemon, written to `sendmail.log` line by line.
-fn capture_syslog(dir: &Path, stop: &Stop) -> Result<()> {
+/// `/dev/log` of the daemon, written to `NAME.log` line by line.
+fn capture_syslog(dir: &Path, name: &str, stop: &Stop) -> Result<()> {
     let socket = crate::unix::bind_datagram(&dir.join("dev"), "log")?;
-    let mut log = File::create(dir.join("sendmail.log")).context("create sendmail.log")?;
+    let mut log = File::create(dir.join(format!("{name}.log"))).context("create a file for its syslog")?;
     let stop = stop.clone();
     std::thread::spawn(move || {
         let mut buffer = [0; 8192];

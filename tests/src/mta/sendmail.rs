@@ -1,34 +1,28 @@
-//! Everything that sendmail reads: a whole `/etc` of its own, with the `.cf` made by m4 from the scenario.
+//! sendmail: what it reads, with the `.cf` made by m4 from the scenario's table `sendmail`, and how it is started.
 //!
-//! In come the scenario and the unpacked packages, out comes a folder to be mounted over `/etc`. Nothing of the
-//! machine's `/etc` is used but the linker's cache and OpenSSL's defaults.
+//! In come the scenario and the unpacked packages, out come the files of its `/etc` that no other MTA reads.
 
 use std::fmt::Write as _;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::packages::{Packages, run};
-use crate::scenario::{Dns, Saslauthd, Scenario, Sendmail};
+use super::Mta;
+use super::etc::{HOSTNAME, make_certificate, write};
+use crate::packages::{POSTFIX, Packages, Set};
+use crate::scenario::{Saslauthd, Scenario, Sendmail as Settings};
 
-/// Name of the MTA's host.
-pub const HOSTNAME: &str = "mx.lab.test";
+/// sendmail.
+pub struct Sendmail;
+
+const SET: Set = Set {
+    name: "sendmail",
+    packages: &["sendmail-bin", "sendmail-base", "sendmail-cf", "sensible-mda", "m4"],
+    programs: &["usr/libexec/sendmail/sendmail", "usr/libexec/sendmail/makemap"],
+};
 
 const BASE: &[(&str, &str)] = &[
-    (
-        "passwd",
-        "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/usr/sbin/nologin\nmail:x:8:8:mail:/var/mail:/usr/sbin/nologin\n\
-         nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-    ),
-    ("group", "root:x:0:\ndaemon:x:1:\nmail:x:8:\nsmmsp:x:102:\nnogroup:x:65534:\n"),
-    ("services", "smtp 25/tcp mail\ndomain 53/tcp\ndomain 53/udp\nauth 113/tcp ident\nsubmission 587/tcp\n"),
-    ("protocols", "ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6 41 IPv6\n"),
-    ("host.conf", "multi on\n"),
-    // Its own name and address must not depend on the faulty name servers.
-    ("hosts", "127.0.0.1 localhost\n::1 localhost\n10.99.0.2 mx.lab.test mx\nfd99::2 mx.lab.test mx\n"),
-    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\naliases: files\n"),
     ("mail/service.switch", "hosts dns files\naliases files\npasswd files\n"),
     ("mail/local-host-names", ""),
     ("mail/trusted-users", ""),
@@ -36,46 +30,60 @@ const BASE: &[(&str, &str)] = &[
     ("mail/helpfile", "#vers 2\n"),
 ];
 
-/// Makes the folder.
-pub fn write_etc(etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()> {
-    for dir in ["mail", "sasl2", "ssl"] {
-        std::fs::create_dir_all(etc.join(dir)).with_context(|| format!("create {}/{dir}", etc.display()))?;
+impl Mta for Sendmail {
+    fn name(&self) -> &'static str {
+        "sendmail"
     }
-    for (name, text) in BASE {
-        write(&etc.join(name), text)?;
+
+    fn sets(&self) -> &'static [Set] {
+        // With Postfix's load generator.
+        &[SET, POSTFIX]
     }
-    write(&etc.join("resolv.conf"), &resolv_conf(&scenario.dns))?;
-    if let Some(Saslauthd { mechanisms, .. }) = &scenario.saslauthd {
-        let text = format!("pwcheck_method: saslauthd\nmech_list: {mechanisms}\nsaslauthd_path: /var/run/saslauthd/mux\n");
-        write(&etc.join("sasl2/Sendmail.conf"), &text)?;
+
+    fn libraries(&self) -> &'static str {
+        "libraries"
     }
-    for (from, to) in [("/etc/ld.so.cache", "ld.so.cache"), ("/etc/ssl/openssl.cnf", "ssl/openssl.cnf")] {
-        // Machines without these files do without.
-        if Path::new(from).is_file() {
-            std::fs::copy(from, etc.join(to)).with_context(|| format!("copy {from}"))?;
+
+    fn accounts(&self) -> &'static [(&'static str, u32)] {
+        &[]
+    }
+
+    fn configure(&self, etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()> {
+        for (name, text) in BASE {
+            write(&etc.join(name), text)?;
         }
+        if let Some(Saslauthd { mechanisms, .. }) = &scenario.saslauthd {
+            let text = format!("pwcheck_method: saslauthd\nmech_list: {mechanisms}\nsaslauthd_path: /var/run/saslauthd/mux\n");
+            write(&etc.join("sasl2/Sendmail.conf"), &text)?;
+        }
+        make_cf(etc, scenario, packages)?;
+        // sendmail waits up to ten minutes for the entry that says that the aliases are complete.
+        make_map(etc, "aliases", &["postmaster root".to_owned(), "@ @".to_owned()], packages)?;
+        make_map(etc, "access", &scenario.sendmail.access, packages)?;
+        if scenario.sendmail.tls {
+            make_certificate(&etc.join("mail"))?;
+        }
+        Ok(())
     }
-    make_cf(etc, scenario, packages)?;
-    // sendmail waits up to ten minutes for the entry that says that the aliases are complete.
-    make_map(etc, "aliases", &["postmaster root".to_owned(), "@ @".to_owned()], packages)?;
-    make_map(etc, "access", &scenario.sendmail.access, packages)?;
-    if scenario.sendmail.tls {
-        make_certificate(&etc.join("mail"))?;
+
+    fn command(&self, packages: &Packages) -> Command {
+        let mut command = packages.command(&file(packages, "usr/libexec/sendmail/sendmail"));
+        command.args(["-bD", "-C/etc/mail/sendmail.cf"]);
+        command
     }
-    Ok(())
+
+    fn queue(&self) -> &'static str {
+        "mqueue"
+    }
+
+    fn sockets(&self, scenario: &Scenario) -> usize {
+        scenario.sendmail.listen.len().max(1)
+    }
 }
 
-/// Writes a file that sendmail and libsasl trust: nobody else may read or write it.
-fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-    let mode = if path.ends_with("Sendmail.conf") || path.ends_with("key.pem") { 0o600 } else { 0o644 };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).with_context(|| format!("chmod {}", path.display()))
-}
-
-fn resolv_conf(dns: &Dns) -> String {
-    let second = if dns.second_server { "nameserver 10.99.0.3\n" } else { "" };
-    let options = if dns.options.is_empty() { String::new() } else { format!("options {}\n", dns.options) };
-    format!("nameserver 10.99.0.1\n{second}{options}")
+/// A file of its packages, by its path in them.
+fn file(packages: &Packages, path: &str) -> PathBuf {
+    packages.file(SET.name, path)
 }
 
 fn make_map(etc: &Path, name: &str, lines: &[String], packages: &Packages) -> Result<()> {
@@ -83,7 +91,7 @@ fn make_map(etc: &Path, name: &str, lines: &[String], packages: &Packages) -> Re
     write(&source, &lines.iter().fold(String::new(), |text, line| text + line + "\n"))?;
     let input = std::fs::File::open(&source).with_context(|| format!("open {}", source.display()))?;
     let output = packages
-        .command(&packages.sendmail("usr/libexec/sendmail/makemap"))
+        .command(&file(packages, "usr/libexec/sendmail/makemap"))
         .arg("-C")
         .arg(etc.join("mail/sendmail.cf"))
         .args(["-s", "hash"])
@@ -95,23 +103,11 @@ fn make_map(etc: &Path, name: &str, lines: &[String], packages: &Packages) -> Re
     Ok(())
 }
 
-fn make_certificate(mail: &Path) -> Result<()> {
-    let (key, cert) = (mail.join("key.pem"), mail.join("cert.pem"));
-    run(Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mx.lab.test"])
-        .args(["-addext", "subjectAltName=DNS:mx.lab.test"])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&cert))?;
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).context("chmod key.pem")
-}
-
 fn make_cf(etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()> {
     let mc = etc.join("mail/sendmail.mc");
     write(&mc, &mc_text(scenario))?;
-    let cf = packages.sendmail("usr/share/sendmail/cf");
-    let output = Command::new(packages.sendmail("usr/bin/m4"))
+    let cf = file(packages, "usr/share/sendmail/cf");
+    let output = Command::new(file(packages, "usr/bin/m4"))
         .arg(format!("-D_CF_DIR_={}/", cf.display()))
         .arg(cf.join("m4/cf.m4"))
         .arg(&mc)
@@ -122,7 +118,7 @@ fn make_cf(etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()> {
 }
 
 fn mc_text(scenario: &Scenario) -> String {
-    let Sendmail { features, define, mc, access: _, listen, tls, stopped_s: _, listen_queue, crowd: _ } = &scenario.sendmail;
+    let Settings { features, define, mc, access: _, listen, tls, stopped_s: _, listen_queue, crowd: _ } = &scenario.sendmail;
     let mut text = String::from("VERSIONID(`mta-trace lab')\nOSTYPE(`linux')\n");
     let defaults = [
         ("confDOMAIN_NAME", HOSTNAME),
