@@ -66,6 +66,10 @@ pub enum What {
     MapQuery { request: String },
     /// It answered.
     MapReply,
+    /// The policy service was asked.
+    PolicyRequest,
+    /// It answered.
+    PolicyReply,
     /// The sink (next hop) accepted a connection, or received a message.
     Sink { event: String },
     /// The client began to connect.

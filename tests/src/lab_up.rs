@@ -23,7 +23,7 @@ use crate::netns::{Jail, Pair, kill, signal, take_precedence};
 use crate::packages::{Packages, target_dir};
 use crate::scenario::{Scenario, Step};
 use crate::stop::Stop;
-use crate::{ident, load_average, lock, mailer, saslauthd, sink, socket_map, unix};
+use crate::{ident, load_average, lock, mailer, policy, saslauthd, sink, socket_map, unix};
 
 /// Everything of one scenario. Processes die with the thread that called `up`, so keep it there.
 pub struct Lab {
@@ -84,6 +84,9 @@ impl Lab {
         }
         if let Some(settings) = &scenario.mailer {
             mailer::serve(&run, settings, &journal, &stop)?;
+        }
+        if let Some(settings) = &scenario.policy {
+            policy::serve(&pair.client, "10.99.0.1", settings, &journal, &stop)?;
         }
         if let Some(settings) = &scenario.socket_map {
             socket_map::serve(&pair.client, "10.99.0.1", settings, &journal, &stop)?;

@@ -41,6 +41,7 @@ pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measu
         "client" => nth(&inside, wait, |what, is_end| *what == if is_end { What::ClientGoesOn } else { What::ClientPause }),
         "child" => between(&inside, "the mailer", |what| *what == What::MailerBegan, |what| *what == What::MailerMayEnd),
         "network" => between(&inside, "the socket map", |what| matches!(what, What::MapQuery { .. }), |what| *what == What::MapReply),
+        "policy" => between(&inside, "the policy service", |what| *what == What::PolicyRequest, |what| *what == What::PolicyReply),
         "file-lock" => inside
             .iter()
             .find(|event| matches!(event.what, What::Unlocked { .. }))
@@ -120,6 +121,7 @@ fn is_progress(what: &What) -> bool {
         | What::DiskBegin { .. }
         | What::MailerBegan
         | What::MapQuery { .. }
+        | What::PolicyRequest
         | What::ClientReply { .. }
         | What::Killed { .. } => true,
         What::DnsReply { .. }
@@ -129,6 +131,7 @@ fn is_progress(what: &What) -> bool {
         | What::DiskEnd { .. }
         | What::MailerMayEnd
         | What::MapReply
+        | What::PolicyReply
         | What::Locked { .. }
         | What::Unlocked { .. }
         | What::Sink { .. }

@@ -118,6 +118,9 @@ pub fn transfer(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     helper(thread, which, place, is_in);
 }
 
+/// Length and command of a milter packet; and of macros (`SMFIC_MACRO`) the command that they are for, which stands first in their data.
+const MILTER_HEAD: u64 = 6;
+
 const PORT_DOMAIN: u16 = 53;
 const PORT_AUTH: u16 = 113;
 
@@ -136,7 +139,7 @@ fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     let peer = if budget == 0 && thread.socket.kind == SOCK_STREAM { peer_of(thread, place, is_in) } else { 0 };
     let is_milter = peer == PEER_MILTER;
     if is_milter {
-        budget = 5;
+        budget = MILTER_HEAD;
     }
     if budget == 0 {
         let flags = if peer == PEER_POLICY { FLAG_POLICY } else { 0 };
@@ -167,7 +170,7 @@ fn peer_of(thread: &Thread, place: Place, is_in: bool) -> u8 {
     }
     let peer = if is_in {
         0
-    } else if place == Place::Vector && negotiates(thread) {
+    } else if place == Place::Vector && negotiates(thread) || place == Place::Buffer && negotiates_at_once(thread) {
         PEER_MILTER
     } else if place == Place::Buffer && asks_policy(thread) {
         PEER_POLICY
@@ -222,6 +225,15 @@ fn negotiates(thread: &Thread) -> bool {
     true
 }
 
+/// The same in one piece, as Postfix writes it.
+#[inline(always)]
+fn negotiates_at_once(thread: &Thread) -> bool {
+    let at = task::argument!(thread, 1);
+    // SAFETY: the helper checks the address.
+    let packet = unsafe { bpf_probe_read_user(at as *const [u8; 9]) };
+    thread.done.ret >= 17 && matches!(packet, Ok([0, 0, 0, 13, b'O', 0, 0, 0, 2..=6]))
+}
+
 #[inline(always)]
 fn pieces(thread: &Thread, place: Place) -> Pieces {
     let mut transferred = if thread.done.ret > 0 { thread.done.ret as u64 } else { 0 };
@@ -268,6 +280,12 @@ fn bytes<const N: usize>(thread: &Thread, which: &Which, pieces: &Pieces, budget
     }
     if is_milter {
         record.sys.head.flags |= FLAG_MILTER;
+        if record.data[4] != b'D' {
+            record.data[5] = 0;
+            if record.sys.head.data_len > 5 {
+                record.sys.head.data_len = 5;
+            }
+        }
     }
     submit(entry);
 }

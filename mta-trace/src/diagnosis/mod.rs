@@ -17,6 +17,7 @@ mod nagle;
 mod network;
 mod parent;
 mod sasl;
+mod service;
 mod sleep;
 mod spool;
 mod text;
@@ -70,6 +71,12 @@ const FAMILIES: &[Family] = &[
     Family { cause: Cause::FileIo, rule: file_io::rule, target: own_target, explain: file_io::explain },
     Family { cause: Cause::Child, rule: child::rule, target: own_target, explain: child::explain },
     Family { cause: Cause::Mta, rule: parent::rule, target: own_target, explain: parent::explain },
+    Family { cause: Cause::Policy, rule: service::rule, target: own_target, explain: service::explain },
+    Family { cause: Cause::Map, rule: service::rule, target: own_target, explain: service::explain },
+    Family { cause: Cause::Ldap, rule: service::rule, target: own_target, explain: service::explain },
+    Family { cause: Cause::Sql, rule: service::rule, target: own_target, explain: service::explain },
+    Family { cause: Cause::ContentFilter, rule: service::rule, target: own_target, explain: service::explain },
+    Family { cause: Cause::NameService, rule: service::rule, target: own_target, explain: service::explain },
     Family { cause: Cause::Sleep, rule: sleep::rule, target: own_target, explain: sleep::explain },
     Family { cause: Cause::Network, rule: network::rule, target: own_target, explain: network::explain },
 ];
@@ -78,7 +85,7 @@ const FAMILIES: &[Family] = &[
 const OTHER: Family = Family { cause: Cause::Unknown, rule: unknown::rule, target: own_target, explain: unknown::explain };
 
 /// Rules whose delay somebody configured.
-const INTENDED: &[&str] = &[sleep::GREET_PAUSE, sleep::RCPT_THROTTLE, sleep::AUTH_THROTTLE];
+const INTENDED: &[&str] = &[sleep::GREET_PAUSE, sleep::RCPT_THROTTLE, sleep::AUTH_THROTTLE, sleep::TARPIT];
 
 /// Below this nobody needs advice.
 const FLOOR_S: f64 = 0.1;

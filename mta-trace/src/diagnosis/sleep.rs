@@ -14,12 +14,17 @@ use crate::report::{Command, Session, Verb, Wait};
 pub const GREET_PAUSE: &str = "greet-pause";
 pub const RCPT_THROTTLE: &str = "rcpt-throttle";
 pub const AUTH_THROTTLE: &str = "auth-throttle";
+pub const TARPIT: &str = "tarpit";
 const SLEEP: &str = "sleep";
 
 pub fn rule(session: &Session, command: &Command, wait: &Wait) -> &'static str {
     let nanosleep = wait.syscalls.iter().any(|call| call == "nanosleep" || call == "clock_nanosleep");
     // Behind the greeting it is no pause before it.
     let is_inside = wait.start_s <= command.start_s + command.elapsed_s;
+    // Postfix's smtpd sleeps only where it was told to; while it waits for a verification it asks `verify` in between.
+    if session.mta == "postfix" && nanosleep && !command.waits.iter().any(|wait| wait.target.as_deref() == Some("verify")) {
+        return TARPIT;
+    }
     match command.verb {
         Verb::Connect if !nanosleep && is_inside => GREET_PAUSE,
         Verb::Rcpt if nanosleep && was_refused_before(session, command) => RCPT_THROTTLE,
@@ -40,6 +45,7 @@ pub fn explain(case: &Case) -> Text {
         GREET_PAUSE => (format!("{opening} before the greeting: a configured pause"), Topic::GreetPause),
         RCPT_THROTTLE => (format!("{opening} asleep: recipients are throttled after too many bad ones"), Topic::RcptThrottle),
         AUTH_THROTTLE => (format!("{opening} asleep: authentication is throttled after failed attempts"), Topic::AuthThrottle),
+        TARPIT => (format!("{opening} asleep before its reply: a configured pause"), Topic::Sleep),
         _ => (format!("{opening} asleep: it slept by itself, not for any other process or peer"), Topic::Sleep),
     };
     let lengths: Vec<String> = case.waits.iter().map(|wait| seconds(wait.timer_s.unwrap_or(wait.elapsed_s))).collect();

@@ -6,6 +6,7 @@
 
 mod daemon;
 mod etc;
+mod postfix;
 mod sendmail;
 
 use std::path::Path;
@@ -54,12 +55,13 @@ pub trait Mta: Sync {
 }
 
 /// All of them.
-pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail];
+pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &postfix::Postfix];
 
 /// The one that a scenario names.
 pub fn of(kind: MtaKind) -> &'static dyn Mta {
     match kind {
         MtaKind::Sendmail => &sendmail::Sendmail,
+        MtaKind::Postfix => &postfix::Postfix,
     }
 }
 
