@@ -5,6 +5,7 @@
 //! and no setting of a mail server is named outside `mta/`.
 
 mod backlog;
+mod callback;
 mod child;
 mod daemon;
 mod dns;
@@ -63,6 +64,7 @@ struct Family {
 const FAMILIES: &[Family] = &[
     Family { cause: Cause::Dns, rule: dns::rule, target: own_target, explain: dns::explain },
     Family { cause: Cause::Ident, rule: ident::rule, target: own_target, explain: ident::explain },
+    Family { cause: Cause::Callback, rule: callback::rule, target: own_target, explain: callback::explain },
     Family { cause: Cause::Milter, rule: milter::rule, target: own_target, explain: milter::explain },
     Family { cause: Cause::Sasl, rule: sasl::rule, target: own_target, explain: sasl::explain },
     Family { cause: Cause::FileLock, rule: lock::rule, target: own_target, explain: lock::explain },
@@ -78,7 +80,7 @@ const FAMILIES: &[Family] = &[
 const OTHER: Family = Family { cause: Cause::Unknown, rule: unknown::rule, target: own_target, explain: unknown::explain };
 
 /// Rules whose delay somebody configured.
-const INTENDED: &[&str] = &[sleep::GREET_PAUSE, sleep::RCPT_THROTTLE, sleep::AUTH_THROTTLE];
+const INTENDED: &[&str] = &[sleep::GREET_PAUSE, sleep::RCPT_THROTTLE, sleep::AUTH_THROTTLE, sleep::TARPIT];
 
 /// Below this nobody needs advice.
 const FLOOR_S: f64 = 0.1;

@@ -2,7 +2,7 @@
 //!
 //! In: the `sleep` waits of one command. Out: one finding, of severity `intended` where the place shows which
 //! configured delay it is. A pause before the greeting watches the client's descriptor (to catch clients that talk
-//! too early); a throttle sleeps by `nanosleep`.
+//! too early), and so does one before a reply (to see whether the client hangs up); a throttle sleeps by `nanosleep`.
 
 use super::{
     Case, Text,
@@ -14,6 +14,7 @@ use crate::report::{Command, Session, Verb, Wait};
 pub const GREET_PAUSE: &str = "greet-pause";
 pub const RCPT_THROTTLE: &str = "rcpt-throttle";
 pub const AUTH_THROTTLE: &str = "auth-throttle";
+pub const TARPIT: &str = "tarpit";
 const SLEEP: &str = "sleep";
 
 pub fn rule(session: &Session, command: &Command, wait: &Wait) -> &'static str {
@@ -24,8 +25,14 @@ pub fn rule(session: &Session, command: &Command, wait: &Wait) -> &'static str {
         Verb::Connect if !nanosleep && is_inside => GREET_PAUSE,
         Verb::Rcpt if nanosleep && was_refused_before(session, command) => RCPT_THROTTLE,
         Verb::Auth if nanosleep && was_refused_before(session, command) => AUTH_THROTTLE,
+        _ if is_inside && watches_client(session, wait) => TARPIT,
         _ => SLEEP,
     }
+}
+
+/// What the load or an error makes a server sleep for, it sleeps for without looking at anybody.
+fn watches_client(session: &Session, wait: &Wait) -> bool {
+    wait.descriptor.as_deref().is_some_and(|descriptor| descriptor.ends_with(&format!(" -> {}", session.client)))
 }
 
 /// A throttle answers refusals: without one before it, the same sleep is the load's (`DelayLA`) or has another reason.
@@ -39,6 +46,7 @@ pub fn explain(case: &Case) -> Text {
     let (summary, topic) = match case.rule {
         GREET_PAUSE => (format!("{opening} before the greeting: a configured pause"), Topic::GreetPause),
         RCPT_THROTTLE => (format!("{opening} asleep: recipients are throttled after too many bad ones"), Topic::RcptThrottle),
+        TARPIT => (format!("{opening} in a pause that watches whether the client hangs up: a configured delay"), Topic::Tarpit),
         AUTH_THROTTLE => (format!("{opening} asleep: authentication is throttled after failed attempts"), Topic::AuthThrottle),
         _ => (format!("{opening} asleep: it slept by itself, not for any other process or peer"), Topic::Sleep),
     };

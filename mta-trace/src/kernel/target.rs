@@ -73,7 +73,11 @@ fn look_at(pid: u32) -> Result<Target, Error> {
         return Err(Error::Bits32(pid));
     }
     let mta = mta_of(&exe);
-    let version = if mta == "sendmail" { sendmail_version(pid) } else { None };
+    let version = match mta {
+        "sendmail" => version_in(pid, is_version_of_sendmail),
+        "exim" => version_in(pid, is_version_of_exim),
+        _ => None,
+    };
     Ok(Target { pid, exe, mta, version, listening })
 }
 
@@ -158,13 +162,45 @@ fn choose(port: u16, holders: &[u32], none: Error) -> Result<u32, Error> {
     }
 }
 
-/// sendmail's version stands in its program as a string of its own (`Version` in `sendmail/version.c`), such as `8.17.1.9`.
-fn sendmail_version(pid: u32) -> Option<String> {
-    let bytes = fs::read(proc::path(pid, "exe")).ok()?;
-    bytes
-        .split(|byte| *byte == 0)
-        .filter(|text| (5..16).contains(&text.len()) && text.starts_with(b"8."))
-        .filter_map(|text| std::str::from_utf8(text).ok())
-        .find(|text| text.split('.').count() >= 3 && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())))
-        .map(str::to_owned)
+/// The version that stands in a program as a string of its own; none: there is no such string, or several that differ.
+fn version_in(pid: u32, is_version: fn(&[&str]) -> bool) -> Option<String> {
+    only_version(&fs::read(proc::path(pid, "exe")).ok()?, is_version)
+}
+
+fn only_version(program: &[u8], is_version: fn(&[&str]) -> bool) -> Option<String> {
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let strings = program.split(|byte| *byte == 0).filter(|text| (4..16).contains(&text.len())).filter_map(|text| std::str::from_utf8(text).ok());
+    let mut versions = strings.filter(|text| {
+        let parts: Vec<&str> = text.split('.').collect();
+        parts.iter().all(is_number) && is_version(&parts)
+    });
+    let first = versions.next()?;
+    versions.all(|other| other == first).then(|| first.to_owned())
+}
+
+/// `Version` in `sendmail/version.c`: `8.17.1.9`.
+fn is_version_of_sendmail(parts: &[&str]) -> bool {
+    parts.len() >= 3 && parts.first() == Some(&"8")
+}
+
+/// `EXIM_VERSION_STR` in `src/version.c`: `4.96`, `4.94.2`. The numbers of its libraries begin with 4 as well, but go on with one digit.
+fn is_version_of_exim(parts: &[&str]) -> bool {
+    matches!(parts, ["4", release] | ["4", release, _] if release.len() == 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_in_programs() {
+        let of_sendmail = |program: &[u8]| only_version(program, is_version_of_sendmail);
+        assert_eq!(of_sendmail(b"8.8\0x 8.17.1.9\x008.17.1.9\0").as_deref(), Some("8.17.1.9"));
+        assert_eq!(of_sendmail(b"8..1\0"), None);
+        let of_exim = |program: &[u8]| only_version(program, is_version_of_exim);
+        assert_eq!(of_exim(b"4.0.0\x004.96\0Exim 4.95\0").as_deref(), Some("4.96"));
+        assert_eq!(of_exim(b"\x004.94.2\x004.94.2\0").as_deref(), Some("4.94.2"));
+        // Which one it is nobody knows.
+        assert_eq!(of_exim(b"\x004.96\x004.98\0"), None);
+    }
 }
