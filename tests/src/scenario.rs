@@ -27,6 +27,8 @@ pub struct Scenario {
     pub mta: MtaKind,
     /// sendmail's settings.
     pub sendmail: Sendmail,
+    /// Exim's settings.
+    pub exim: Exim,
     /// The name servers.
     pub dns: Dns,
     /// The ident server on the client.
@@ -37,6 +39,8 @@ pub struct Scenario {
     pub saslauthd: Option<Saslauthd>,
     /// The slow disk on which the spool lies, if any; otherwise it lies in memory.
     pub disk: Option<Disk>,
+    /// What the next hop does, which is also asked whether an address exists.
+    pub sink: Sink,
     /// The slow local mailer, if any.
     pub mailer: Option<Mailer>,
     /// The server of a socket map, if any.
@@ -64,6 +68,8 @@ pub enum MtaKind {
     /// sendmail.
     #[default]
     Sendmail,
+    /// Exim.
+    Exim,
 }
 
 /// Settings of sendmail, put into its `.mc` file.
@@ -88,6 +94,22 @@ pub struct Sendmail {
     pub listen_queue: u32,
     /// So many more clients connect then, from 10.99.0.4, and wait until the session is over.
     pub crowd: u32,
+}
+
+/// Settings of Exim, put into its one file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Exim {
+    /// Lines of its main part; they replace the lab's own for the same option.
+    pub main: Vec<String>,
+    /// Lines of an ACL by its stage (`connect`, `helo`, `mail`, `rcpt`, `data`); what they do not decide is accepted.
+    pub acl: BTreeMap<String, Vec<String>>,
+    /// More lines of the only router, which looks up MX.
+    pub router: Vec<String>,
+    /// More lines of the only transport, which speaks SMTP.
+    pub transport: Vec<String>,
+    /// Whether a message is delivered as soon as it is accepted; otherwise it stays in the queue.
+    pub is_delivering: bool,
 }
 
 /// The name servers and their rules.
@@ -267,6 +289,18 @@ pub enum DiskOperation {
     Write,
     /// A name goes.
     Unlink,
+}
+
+/// The next hop.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sink {
+    /// nftables drops the SYN.
+    pub is_dropped: bool,
+    /// How late it greets.
+    pub greeting_s: f64,
+    /// How late it answers a RCPT.
+    pub rcpt_s: f64,
 }
 
 /// The local mailer.
