@@ -1,10 +1,11 @@
 //! A spool that is as slow as the scenario says: a FUSE file system over a folder, served by the lab itself.
 //!
-//! In come the kernel's requests for the daemon's `/var/spool/mqueue`, out go the folder's answers, each delayed operation with its
+//! In come the kernel's requests for the daemon's queue, out go the folder's answers, each delayed operation with its
 //! begin and end in the journal. It is mounted inside the daemon's mount namespace and goes with it. Not here: the operations.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -52,6 +53,17 @@ impl Disk {
         let device = File::options().read(true).write(true).open("/dev/fuse").context("open /dev/fuse (is the kernel's module fuse there?)")?;
         let delays = Delays { rules: Arc::default(), journal: journal.clone(), stop: stop.clone() };
         Ok(Self { device: Arc::new(device.into()), folder: folder.to_owned(), delays })
+    }
+
+    /// Makes folders in it, which are a user's own like itself.
+    pub fn prepare(&self, folders: &[&str], user: u32) -> Result<()> {
+        let own = |path: &Path| chown(path, Some(user), Some(user)).with_context(|| format!("chown {}", path.display()));
+        for folder in folders {
+            let path = self.folder.join(folder);
+            std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+            own(&path)?;
+        }
+        own(&self.folder)
     }
 
     /// What is mounted.

@@ -17,18 +17,9 @@ use crate::stop::Stop;
 pub fn install(ns: &Netns, scenario: &Ident, journal: &Journal, stop: &Stop) -> Result<()> {
     match scenario.mode {
         IdentMode::Refuse => Ok(()),
-        IdentMode::Drop => drop_packets(ns),
+        IdentMode::Drop => ns.drop_packets(113),
         IdentMode::Silent | IdentMode::Answer => serve(ns, scenario, journal, stop),
     }
-}
-
-fn drop_packets(ns: &Netns) -> Result<()> {
-    ns.command(
-        "nft",
-        &["add table inet lab; add chain inet lab input { type filter hook input priority 0; }; \
-        add rule inet lab input tcp dport 113 drop"],
-    )
-    .map(drop)
 }
 
 fn serve(ns: &Netns, scenario: &Ident, journal: &Journal, stop: &Stop) -> Result<()> {

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use crate::mta::{self, Daemon};
 use crate::netns::{Jail, Pair, kill, signal, take_precedence};
 use crate::packages::{Packages, target_dir};
 use crate::scenario::{Scenario, Step};
+use crate::sink::Sink;
 use crate::stop::Stop;
 use crate::{ident, load_average, lock, mailer, policy, saslauthd, sink, socket_map, unix};
 
@@ -37,6 +39,7 @@ pub struct Lab {
     dns: Dns,
     milter: Option<Milter>,
     disk: Option<Disk>,
+    sink: Sink,
     packages: Packages,
     _claim: File,
 }
@@ -80,7 +83,9 @@ impl Lab {
             }
         }
         if let Some(settings) = &scenario.saslauthd {
-            saslauthd::serve(unix::bind_stream(&run.join("saslauthd"), "mux")?, settings, &journal, &stop);
+            let dir = run.join("saslauthd");
+            saslauthd::serve(unix::bind_stream(&dir, "mux")?, settings, &journal, &stop);
+            chown(dir.join("mux"), Some(mta.user()), None).context("chown saslauthd's socket")?;
         }
         if let Some(settings) = &scenario.mailer {
             mailer::serve(&run, settings, &journal, &stop)?;
@@ -92,9 +97,9 @@ impl Lab {
             socket_map::serve(&pair.client, "10.99.0.1", settings, &journal, &stop)?;
         }
         let disk = scenario.disk.as_ref().map(|_| Disk::new(&dir.join("disk"), &journal, &stop)).transpose()?;
-        sink::serve(&pair.client, "10.99.0.1", &journal, &stop)?;
+        let sink = sink::serve(&pair.client, "10.99.0.1", &journal, &stop)?;
         let daemon = Daemon::start(mta, &dir, &pair.mta, scenario, &packages, disk.as_ref(), &stop)?;
-        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, disk, packages, _claim: claim })
+        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, disk, sink, packages, _claim: claim })
     }
 
     /// Pid of the daemon, to be given to `attach -p`.
@@ -121,6 +126,7 @@ impl Lab {
         if let (Some(disk), Some(settings)) = (&self.disk, &self.scenario.disk) {
             disk.install(&settings.delays);
         }
+        self.sink.install(&self.pair.client, &self.scenario.sink)?;
         ident::install(&self.pair.client, &self.scenario.ident, &self.journal, &self.ended.0)
     }
 

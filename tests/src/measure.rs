@@ -42,6 +42,7 @@ pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measu
         "child" => between(&inside, "the mailer", |what| *what == What::MailerBegan, |what| *what == What::MailerMayEnd),
         "network" => between(&inside, "the socket map", |what| matches!(what, What::MapQuery { .. }), |what| *what == What::MapReply),
         "policy" => between(&inside, "the policy service", |what| *what == What::PolicyRequest, |what| *what == What::PolicyReply),
+        "callback" => callback(&inside),
         "file-lock" => inside
             .iter()
             .find(|event| matches!(event.what, What::Unlocked { .. }))
@@ -66,6 +67,14 @@ fn is_disk(what: &What, is_end: bool, wanted: DiskOperation) -> bool {
         What::DiskEnd { operation, .. } => is_end && *operation == wanted,
         _ => false,
     }
+}
+
+/// From the connection to the last answer: how many commands there are is the MTA's affair.
+fn callback(events: &[&Event]) -> Result<Measured, String> {
+    let is = |event: &&&Event, wanted: &str| matches!(&event.what, What::Sink { event } if event == wanted);
+    let start = events.iter().find(|event| is(event, "accept")).ok_or("nobody called back")?;
+    let end = events.iter().rfind(|event| is(event, "answer")).ok_or("the next hop did not answer")?;
+    Ok(interval(start.t_ns, end.t_ns))
 }
 
 fn interval(start_ns: u64, end_ns: u64) -> Measured {

@@ -70,6 +70,14 @@ impl Netns {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// From now on nothing that is sent to this TCP port here arrives.
+    pub fn drop_packets(&self, port: u16) -> Result<()> {
+        let rule = format!(
+            "add table inet lab; add chain inet lab input {{ type filter hook input priority 0; }}; add rule inet lab input tcp dport {port} drop"
+        );
+        self.command("nft", &[&rule]).map(drop)
+    }
+
     /// Processes (thread group ids) whose network namespace is this one.
     pub fn processes(&self) -> Vec<u32> {
         let own = format!("net:[{}]", self.inode);
@@ -188,8 +196,8 @@ fn spawn_watchdog(mta: &Netns) -> Result<Child> {
 pub enum Mount {
     /// A directory or file of the lab in the place of one of the system, with what is mounted below it.
     Bind(PathBuf, PathBuf),
-    /// An empty memory file system.
-    Tmpfs(PathBuf),
+    /// An empty memory file system of a user's own.
+    Tmpfs(PathBuf, u32),
     /// What is served through a descriptor of `/dev/fuse`.
     Fuse(Arc<OwnedFd>, PathBuf),
 }
@@ -198,7 +206,10 @@ pub enum Mount {
 #[derive(Debug)]
 enum Prepared {
     Bind(CString, CString),
-    Tmpfs(CString),
+    Tmpfs {
+        options: CString,
+        at: CString,
+    },
     /// The options name the descriptor, which is kept open for that.
     Fuse {
         options: CString,
@@ -279,7 +290,7 @@ fn prepare(mount: &Mount) -> Result<Prepared> {
     let c = |path: &Path| CString::new(path.as_os_str().as_bytes()).context("path with a zero byte");
     Ok(match mount {
         Mount::Bind(from, to) => Prepared::Bind(c(from)?, c(to)?),
-        Mount::Tmpfs(at) => Prepared::Tmpfs(c(at)?),
+        Mount::Tmpfs(at, user) => Prepared::Tmpfs { options: CString::new(format!("mode=0755,uid={user},gid={user}"))?, at: c(at)? },
         Mount::Fuse(device, at) => {
             let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", device.as_raw_fd());
             Prepared::Fuse { options: CString::new(options)?, at: c(at)?, _device: Arc::clone(device) }
@@ -291,7 +302,7 @@ impl Prepared {
     fn mount(&self) -> rustix::io::Result<()> {
         match self {
             Self::Bind(from, to) => rustix::mount::mount_bind_recursive(from.as_c_str(), to.as_c_str()),
-            Self::Tmpfs(at) => rustix::mount::mount(c"tmpfs", at.as_c_str(), c"tmpfs", MountFlags::NOSUID, c"mode=0755"),
+            Self::Tmpfs { options, at } => rustix::mount::mount(c"tmpfs", at.as_c_str(), c"tmpfs", MountFlags::NOSUID, options.as_c_str()),
             Self::Fuse { options, at, .. } => rustix::mount::mount(c"mta-trace-lab", at.as_c_str(), c"fuse", MountFlags::NOSUID, options.as_c_str()),
         }
     }

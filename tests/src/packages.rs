@@ -90,7 +90,13 @@ impl Packages {
     pub fn library_path(&self) -> String {
         let arch = format!("{}-linux-gnu", std::env::consts::ARCH);
         let libraries = self.root.join(self.libraries);
-        let dirs = [libraries.join("usr/lib").join(&arch), libraries.join("lib").join(&arch), self.file(POSTFIX.name, "usr/lib/postfix")];
+        // Not all packages know of the folder for each architecture.
+        let dirs = [
+            libraries.join("usr/lib").join(&arch),
+            libraries.join("lib").join(&arch),
+            libraries.join("usr/lib"),
+            self.file(POSTFIX.name, "usr/lib/postfix"),
+        ];
         dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(":")
     }
 

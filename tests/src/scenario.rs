@@ -29,6 +29,8 @@ pub struct Scenario {
     pub sendmail: Sendmail,
     /// Postfix's settings.
     pub postfix: Postfix,
+    /// Exim's settings.
+    pub exim: Exim,
     /// The name servers.
     pub dns: Dns,
     /// The ident server on the client.
@@ -39,6 +41,8 @@ pub struct Scenario {
     pub saslauthd: Option<Saslauthd>,
     /// The slow disk on which the spool lies, if any; otherwise it lies in memory.
     pub disk: Option<Disk>,
+    /// What the next hop does, which is also asked whether an address exists.
+    pub sink: Sink,
     /// The slow local mailer, if any.
     pub mailer: Option<Mailer>,
     /// The server of a socket map, if any.
@@ -70,6 +74,8 @@ pub enum MtaKind {
     Sendmail,
     /// Postfix.
     Postfix,
+    /// Exim.
+    Exim,
 }
 
 /// Settings of sendmail, put into its `.mc` file.
@@ -106,6 +112,22 @@ pub struct Postfix {
     pub master: Vec<String>,
     /// Whether a certificate is made and STARTTLS offered.
     pub tls: bool,
+}
+
+/// Settings of Exim, put into its one file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Exim {
+    /// Lines of its main part; they replace the lab's own for the same option.
+    pub main: Vec<String>,
+    /// Lines of an ACL by its stage (`connect`, `helo`, `mail`, `rcpt`, `data`); what they do not decide is accepted.
+    pub acl: BTreeMap<String, Vec<String>>,
+    /// More lines of the only router, which looks up MX.
+    pub router: Vec<String>,
+    /// More lines of the only transport, which speaks SMTP.
+    pub transport: Vec<String>,
+    /// Whether a message is delivered as soon as it is accepted; otherwise it stays in the queue.
+    pub is_delivering: bool,
 }
 
 /// The name servers and their rules.
@@ -285,6 +307,18 @@ pub enum DiskOperation {
     Write,
     /// A name goes.
     Unlink,
+}
+
+/// The next hop.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sink {
+    /// nftables drops the SYN.
+    pub is_dropped: bool,
+    /// How late it greets.
+    pub greeting_s: f64,
+    /// How late it answers a RCPT.
+    pub rcpt_s: f64,
 }
 
 /// The local mailer.

@@ -1,4 +1,4 @@
-//! Every scenario of `tests/lab` with the tracer attached to a real sendmail.
+//! Every scenario of `tests/lab` with the tracer attached to a real mail server.
 
 use std::process::ExitCode;
 

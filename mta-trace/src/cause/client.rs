@@ -1,7 +1,8 @@
 //! `client`: the client has not sent its next byte, or does not read what was sent.
 //!
 //! Recognised by a call that blocks on the client's socket while it is the client's turn; out of turn (the rest of a
-//! pipelined batch is late) by a receive, or by a poll that the client's bytes ended.
+//! pipelined batch is late) by a receive, by a poll that the client's bytes ended, or by any once the client has said QUIT: Exim
+//! gives it 0.2 s to close first.
 
 use super::{Explained, Match, Present, outstanding::is_outstanding};
 use crate::report::Cause;
@@ -23,7 +24,7 @@ fn is_for_client(step: &Step, present: Option<&Present>) -> bool {
     match step.client {
         // Of a poll that has not returned the descriptors are not told: it is the client's turn, and nothing else is outstanding.
         None => step.is_unnamed_poll() && step.awaits_client && !present.is_some_and(is_outstanding),
-        Some(Touch::Reads) => step.awaits_client || is_ended_by_client(step),
+        Some(Touch::Reads) => step.awaits_client || step.has_quit || is_ended_by_client(step),
         Some(Touch::Writes) => true,
         Some(Touch::HangUp) => false,
     }

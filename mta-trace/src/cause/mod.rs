@@ -3,6 +3,7 @@
 //! Steps of a serving thread in, in order; named waits out. A row recognises the steps that belong to it and
 //! explains them once they are over. Invariant: a cause is never guessed; what no row claims is `network` or `unknown`.
 
+mod callback;
 mod child;
 mod client;
 mod content_filter;
@@ -61,6 +62,7 @@ static TABLE: &[Row] = &[
     Row { cause: Cause::Sleep, recognise: sleep::recognise, explain: sleep::explain },
     Row { cause: Cause::Dns, recognise: dns::recognise, explain: dns::explain },
     Row { cause: Cause::Ident, recognise: ident::recognise, explain: ident::explain },
+    Row { cause: Cause::Callback, recognise: callback::recognise, explain: callback::explain },
     Row { cause: Cause::Milter, recognise: milter::recognise, explain: milter::explain },
     Row { cause: Cause::Sasl, recognise: sasl::recognise, explain: peer::explain },
     Row { cause: Cause::Policy, recognise: policy::recognise, explain: peer::explain },

@@ -4,12 +4,11 @@ use super::{Explained, Match, Present, outcome};
 use crate::event::Endpoint;
 use crate::report::Cause;
 use crate::wait::Step;
-use mta_trace_common::syscalls::Call;
 
 pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     // The client is no service: what is not a wait for it and no pause is not known.
     // EINPROGRESS: the poll that follows waits for this connection.
-    let is_under_way = step.call == Some(Call::Connect) && step.ret == Some(-115);
+    let is_under_way = step.is_connect() && step.ret == Some(-115);
     let Some(socket) = step.any_socket().filter(|_| (step.is_blocked || is_under_way) && step.client.is_none()) else { return Match::No };
     let present = present.filter(|present| present.is(Cause::Network));
     if present.is_some_and(|present| present.is_touched_by(step)) {

@@ -2,7 +2,7 @@
 
 use super::Explained;
 use crate::report::Outcome;
-use crate::wait::Step;
+use crate::wait::{Step, Touch};
 use mta_trace_common::syscalls::Call;
 
 impl Explained {
@@ -62,21 +62,55 @@ pub(super) fn outcome(step: &Step) -> (Outcome, Option<u64>) {
     (outcome, None)
 }
 
-/// Whether a connection that was attempted came about: by the call itself, or since bytes went over it.
+/// What became of a connection, as far as its calls tell it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// Nobody saw it begin.
+    Unseen,
+    /// It was begun, and nothing tells more: what returns at once is not told.
+    UnderWay,
+    /// It did not come about.
+    Failed,
+    /// It did.
+    Connected,
+}
+
+/// Whether a connection that was attempted came about: by the call itself, by the time-out of what waited for it, or since bytes went
+/// over it.
 fn is_connected(steps: &[Step]) -> Option<bool> {
-    steps.iter().fold(None, |connected, step| {
-        let is_transfer = (step.is_send() || step.is_receive()) && step.ret.is_some_and(|ret| ret > 0);
-        match (connected, step.call == Some(Call::Connect)) {
-            (Some(true), _) => connected,
-            (_, true) => Some(step.ret == Some(0)),
-            (Some(false), false) => Some(is_transfer),
-            (None, false) => None,
-        }
-    })
+    match steps.iter().fold(Attempt::Unseen, after) {
+        Attempt::Unseen | Attempt::UnderWay => None,
+        Attempt::Failed => Some(false),
+        Attempt::Connected => Some(true),
+    }
+}
+
+fn after(attempt: Attempt, step: &Step) -> Attempt {
+    let is_transfer = (step.is_send() || step.is_receive()) && step.ret.is_some_and(|ret| ret > 0);
+    match attempt {
+        Attempt::Connected => Attempt::Connected,
+        _ if step.is_connect() => match step.ret {
+            // What goes with the first segment has not been taken by anybody yet.
+            Some(0..) if step.is_fast_open => Attempt::UnderWay,
+            Some(0) => Attempt::Connected,
+            // EINPROGRESS, EALREADY.
+            Some(-115 | -114) => Attempt::UnderWay,
+            _ => Attempt::Failed,
+        },
+        Attempt::UnderWay | Attempt::Failed if is_transfer => Attempt::Connected,
+        // Both wait for the connection.
+        Attempt::UnderWay if awaits_writable(step) && (step.has_timed_out() || step.has_lasted()) => Attempt::Failed,
+        Attempt::UnderWay if step.is_send() && step.is_blocked => Attempt::Failed,
+        Attempt::Unseen | Attempt::UnderWay | Attempt::Failed => attempt,
+    }
+}
+
+fn awaits_writable(step: &Step) -> bool {
+    step.polled.iter().any(|polled| polled.touch == Touch::Writes)
 }
 
 /// How often a connection was attempted.
 pub(super) fn connects(steps: &[Step]) -> Option<u32> {
-    let count = steps.iter().filter(|step| step.call == Some(Call::Connect)).count();
+    let count = steps.iter().filter(|step| step.is_connect()).count();
     u32::try_from(count).ok().filter(|&count| count > 0)
 }

@@ -5,6 +5,7 @@
 //! and no setting of a mail server is named outside `mta/`.
 
 mod backlog;
+mod callback;
 mod child;
 mod daemon;
 mod dns;
@@ -64,6 +65,7 @@ struct Family {
 const FAMILIES: &[Family] = &[
     Family { cause: Cause::Dns, rule: dns::rule, target: own_target, explain: dns::explain },
     Family { cause: Cause::Ident, rule: ident::rule, target: own_target, explain: ident::explain },
+    Family { cause: Cause::Callback, rule: callback::rule, target: own_target, explain: callback::explain },
     Family { cause: Cause::Milter, rule: milter::rule, target: own_target, explain: milter::explain },
     Family { cause: Cause::Sasl, rule: sasl::rule, target: own_target, explain: sasl::explain },
     Family { cause: Cause::FileLock, rule: lock::rule, target: own_target, explain: lock::explain },

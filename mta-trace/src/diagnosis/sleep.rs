@@ -2,7 +2,7 @@
 //!
 //! In: the `sleep` waits of one command. Out: one finding, of severity `intended` where the place shows which
 //! configured delay it is. A pause before the greeting watches the client's descriptor (to catch clients that talk
-//! too early); a throttle sleeps by `nanosleep`.
+//! too early), and so does one before a reply (to see whether the client hangs up); a throttle sleeps by `nanosleep`.
 
 use super::{
     Case, Text,
@@ -18,7 +18,7 @@ pub const TARPIT: &str = "tarpit";
 const SLEEP: &str = "sleep";
 
 pub fn rule(session: &Session, command: &Command, wait: &Wait) -> &'static str {
-    let nanosleep = wait.syscalls.iter().any(|call| call == "nanosleep" || call == "clock_nanosleep");
+    let nanosleep = is_nanosleep(wait);
     // Behind the greeting it is no pause before it.
     let is_inside = wait.start_s <= command.start_s + command.elapsed_s;
     // Postfix's smtpd sleeps only where it was told to; while it waits for a verification it asks `verify` in between.
@@ -29,8 +29,18 @@ pub fn rule(session: &Session, command: &Command, wait: &Wait) -> &'static str {
         Verb::Connect if !nanosleep && is_inside => GREET_PAUSE,
         Verb::Rcpt if nanosleep && was_refused_before(session, command) => RCPT_THROTTLE,
         Verb::Auth if nanosleep && was_refused_before(session, command) => AUTH_THROTTLE,
+        _ if is_inside && watches_client(session, wait) => TARPIT,
         _ => SLEEP,
     }
+}
+
+fn is_nanosleep(wait: &Wait) -> bool {
+    wait.syscalls.iter().any(|call| call == "nanosleep" || call == "clock_nanosleep")
+}
+
+/// What the load or an error makes a server sleep for, it sleeps for without looking at anybody.
+fn watches_client(session: &Session, wait: &Wait) -> bool {
+    wait.descriptor.as_deref().is_some_and(|descriptor| descriptor.ends_with(&format!(" -> {}", session.client)))
 }
 
 /// A throttle answers refusals: without one before it, the same sleep is the load's (`DelayLA`) or has another reason.
@@ -44,8 +54,11 @@ pub fn explain(case: &Case) -> Text {
     let (summary, topic) = match case.rule {
         GREET_PAUSE => (format!("{opening} before the greeting: a configured pause"), Topic::GreetPause),
         RCPT_THROTTLE => (format!("{opening} asleep: recipients are throttled after too many bad ones"), Topic::RcptThrottle),
+        TARPIT if case.waits.iter().all(|wait| is_nanosleep(wait)) => {
+            (format!("{opening} asleep before its reply: a configured delay"), Topic::Tarpit)
+        }
+        TARPIT => (format!("{opening} in a pause that watches whether the client hangs up: a configured delay"), Topic::Tarpit),
         AUTH_THROTTLE => (format!("{opening} asleep: authentication is throttled after failed attempts"), Topic::AuthThrottle),
-        TARPIT => (format!("{opening} asleep before its reply: a configured pause"), Topic::Sleep),
         _ => (format!("{opening} asleep: it slept by itself, not for any other process or peer"), Topic::Sleep),
     };
     let lengths: Vec<String> = case.waits.iter().map(|wait| seconds(wait.timer_s.unwrap_or(wait.elapsed_s))).collect();

@@ -321,6 +321,7 @@ fn regress_what_was_not_over_did_not_time_out() {
     for (cause, target) in [
         (Cause::Dns, "10.99.0.1:53"),
         (Cause::Ident, "10.99.0.1:113"),
+        (Cause::Callback, "10.99.0.1:25"),
         (Cause::Milter, "10.99.0.1:8891"),
         (Cause::Sasl, "/run/saslauthd/mux"),
         (Cause::Network, "10.99.0.1:389"),
@@ -385,4 +386,35 @@ fn a_connection_that_was_accepted_late_is_told() {
     assert!(found[0].summary.contains("1.50 s") && found[0].remedy.contains("ConnectionRateThrottle"), "{found:#?}");
     late.before_accept_s = Some(0.05);
     assert!(findings(&late).is_empty());
+}
+
+#[test]
+fn a_pause_that_watches_the_client_is_configured() {
+    let paused = |descriptor: &str| {
+        let mut sleep = wait(Cause::Sleep, "", 3.0, Outcome::Ok);
+        sleep.syscalls = vec!["poll".to_owned()];
+        sleep.descriptor = Some(descriptor.to_owned());
+        let mut session = session(vec![command(0, Verb::Rcpt, vec![sleep])]);
+        session.mta = "exim".to_owned();
+        session.client = "10.99.0.1:2500".to_owned();
+        findings(&session).remove(0)
+    };
+    let found = paused("fd 5: tcp 10.99.0.2:25 -> 10.99.0.1:2500");
+    assert_eq!((found.rule.as_str(), found.severity), ("tarpit", Severity::Intended));
+    assert!(found.remedy.contains("acl_smtp_rcpt"), "{found:#?}");
+    assert_eq!(paused("fd 5: tcp 10.99.0.2:25 -> 10.99.0.1:25").rule, "sleep");
+}
+
+#[test]
+fn exim_is_told_in_its_own_words() {
+    for (cause, target, words) in
+        [(Cause::Callback, "10.99.0.3:25", "callout=8s of a `verify` in an ACL"), (Cause::Ident, "10.99.0.1:113", "rfc1413_query_timeout=8s")]
+    {
+        let mut it = wait(cause, target, 8.0, Outcome::Timeout);
+        it.timer_s = Some(8.0);
+        let mut session = session(vec![command(0, Verb::Rcpt, vec![it])]);
+        session.mta = "exim".to_owned();
+        let found = findings(&session);
+        assert!(found[0].evidence.contains(words) && !found[0].remedy.contains("sendmail"), "{found:#?}");
+    }
 }

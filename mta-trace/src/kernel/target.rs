@@ -28,16 +28,21 @@ struct Known {
     /// File names of its programs.
     programs: &'static [&'static str],
     shape: Shape,
-    /// Where its version stands in its program, as a string: behind these words, and how it begins.
-    version: Option<(&'static str, &'static str)>,
+    /// Finds its version in its program; none: it is not there, or not to be told from other strings.
+    version: fn(&[u8]) -> Option<String>,
 }
 
 const MTAS: &[Known] = &[
-    Known { name: "sendmail", programs: &["sendmail", "sendmail-mta", "sendmail.sendmail"], shape: Shape::ForkPerSession, version: Some(("", "8.")) },
+    Known {
+        name: "sendmail",
+        programs: &["sendmail", "sendmail-mta", "sendmail.sendmail"],
+        shape: Shape::ForkPerSession,
+        version: |program| only_version(program, is_version_of_sendmail),
+    },
     // Every program of Postfix has its default parameters in it (src/global/mail_version.h).
-    Known { name: "postfix", programs: &["master", "smtpd", "postscreen"], shape: Shape::PreForked, version: Some(("mail_version=", "")) },
-    Known { name: "exim", programs: &["exim", "exim4"], shape: Shape::ForkPerSession, version: None },
-    Known { name: "opensmtpd", programs: &["smtpd", "opensmtpd"], shape: Shape::ForkPerSession, version: None },
+    Known { name: "postfix", programs: &["master", "smtpd", "postscreen"], shape: Shape::PreForked, version: version_of_postfix },
+    Known { name: "exim", programs: &["exim", "exim4"], shape: Shape::ForkPerSession, version: |program| only_version(program, is_version_of_exim) },
+    Known { name: "opensmtpd", programs: &["smtpd", "opensmtpd"], shape: Shape::ForkPerSession, version: |_| None },
 ];
 
 /// What is going to be traced.
@@ -94,7 +99,7 @@ fn look_at(pid: u32) -> Result<Target, Error> {
         return Err(Error::Bits32(pid));
     }
     let known = known(&exe);
-    let version = known.and_then(|known| known.version).and_then(|(name, beginning)| version(pid, name, beginning));
+    let version = known.and_then(|known| (known.version)(&fs::read(proc::path(pid, "exe")).ok()?));
     let (mta, shape) = known.map_or(("unknown", Shape::ForkPerSession), |known| (known.name, known.shape));
     Ok(Target { pid, exe, mta, version, shape, listening })
 }
@@ -184,15 +189,49 @@ fn choose(port: u16, holders: &[u32], none: Error) -> Result<u32, Error> {
     }
 }
 
-/// The version stands in the program as a string of its own such as `8.17.1.9` (`Version` in `sendmail/version.c`), or behind a name.
-fn version(pid: u32, name: &str, beginning: &str) -> Option<String> {
-    let bytes = fs::read(proc::path(pid, "exe")).ok()?;
-    let strings = bytes.split(|byte| *byte == 0).filter_map(|text| std::str::from_utf8(text.strip_prefix(name.as_bytes())?).ok());
-    strings.filter(|text| text.starts_with(beginning)).find(|text| is_version(text)).map(str::to_owned)
+/// The version that stands in a program as a string of its own; none: there is no such string, or several that differ.
+fn only_version(program: &[u8], is_version: fn(&[&str]) -> bool) -> Option<String> {
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let strings = program.split(|byte| *byte == 0).filter(|text| (4..16).contains(&text.len())).filter_map(|text| std::str::from_utf8(text).ok());
+    let mut versions = strings.filter(|text| {
+        let parts: Vec<&str> = text.split('.').collect();
+        parts.iter().all(is_number) && is_version(&parts)
+    });
+    let first = versions.next()?;
+    versions.all(|other| other == first).then(|| first.to_owned())
 }
 
-/// Three numbers or more.
-fn is_version(text: &str) -> bool {
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    (5..16).contains(&text.len()) && text.split('.').count() >= 3 && text.split('.').all(is_number)
+/// `Version` in `sendmail/version.c`: `8.17.1.9`.
+fn is_version_of_sendmail(parts: &[&str]) -> bool {
+    parts.len() >= 3 && parts.first() == Some(&"8")
+}
+
+/// `EXIM_VERSION_STR` in `src/version.c`: `4.96`, `4.94.2`. The numbers of its libraries begin with 4 as well, but go on with one digit.
+fn is_version_of_exim(parts: &[&str]) -> bool {
+    matches!(parts, ["4", release] | ["4", release, _] if release.len() == 2)
+}
+
+/// `mail_version` among the default parameters (`DEF_MAIL_VERSION` in `src/global/mail_version.h`): `3.7.11`.
+fn version_of_postfix(program: &[u8]) -> Option<String> {
+    let text = program.split(|byte| *byte == 0).find_map(|text| text.strip_prefix(b"mail_version="))?;
+    std::str::from_utf8(text).ok().filter(|text| text.len() < 32 && text.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_in_programs() {
+        let of_sendmail = |program: &[u8]| only_version(program, is_version_of_sendmail);
+        assert_eq!(of_sendmail(b"8.8\0x 8.17.1.9\x008.17.1.9\0").as_deref(), Some("8.17.1.9"));
+        assert_eq!(of_sendmail(b"8..1\0"), None);
+        let of_exim = |program: &[u8]| only_version(program, is_version_of_exim);
+        assert_eq!(of_exim(b"4.0.0\x004.96\0Exim 4.95\0").as_deref(), Some("4.96"));
+        assert_eq!(of_exim(b"\x004.94.2\x004.94.2\0").as_deref(), Some("4.94.2"));
+        assert_eq!(version_of_postfix(b"x\0mail_version=3.7.11\0").as_deref(), Some("3.7.11"));
+        assert_eq!(version_of_postfix(b"mail_version\0"), None);
+        // Which one it is nobody knows.
+        assert_eq!(of_exim(b"\x004.96\x004.98\0"), None);
+    }
 }

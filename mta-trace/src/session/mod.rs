@@ -137,6 +137,16 @@ impl Dialogue {
         self.open_verb() == Some(Verb::Connect)
     }
 
+    /// Whether the client has said QUIT, and that is what the server is at.
+    pub fn has_quit(&self) -> bool {
+        self.open_verb() == Some(Verb::Quit)
+    }
+
+    /// Whether the command is about an address, and the message is still to come.
+    pub fn is_about_address(&self) -> bool {
+        matches!(self.open_verb(), Some(Verb::Mail | Verb::Rcpt | Verb::Vrfy))
+    }
+
     /// A wait ended; true: it stands in the open command, false: it lies between commands.
     pub fn attach(&mut self, named: Named, is_client: bool) -> Option<usize> {
         if is_client && self.awaits_client() {

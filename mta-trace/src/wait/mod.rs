@@ -88,6 +88,12 @@ pub struct Step {
     pub awaits_client: bool,
     /// The server owes the greeting; the client must not speak before.
     pub owes_greeting: bool,
+    /// The client has said QUIT: it is about to close.
+    pub has_quit: bool,
+    /// The command is about an address, and the message is still to come: another mail server is asked about it, nothing is handed on.
+    pub verifies: bool,
+    /// It begins a connection with its first bytes (`MSG_FASTOPEN`): there is no connect.
+    pub is_fast_open: bool,
     /// `PID COMM` of the child that it waited for.
     pub child: Option<String>,
     /// `PID COMM` of the parent, whose pipe it reads: one that was open when the process was forked.
@@ -100,6 +106,7 @@ pub struct Step {
 
 /// Where a step stands.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, no states")]
 pub struct Place<'a> {
     /// What is known of the processes.
     pub state: &'a State,
@@ -111,6 +118,10 @@ pub struct Place<'a> {
     pub owes_greeting: bool,
     /// Name of the mail server.
     pub mta: &'a str,
+    /// The client has said QUIT.
+    pub has_quit: bool,
+    /// The command is about an address, before the message.
+    pub verifies: bool,
     /// The machine's architecture: numbers of calls depend on it.
     pub arch: &'a str,
 }
@@ -128,6 +139,7 @@ impl Step {
         step.data.clone_from(&sys.data);
         step.is_milter = sys.milter;
         step.is_policy = sys.policy;
+        step.is_fast_open = sys.args.flags.iter().any(|flag| flag == "MSG_FASTOPEN");
         step.timer_ns = process.and_then(|process| timer_that_ended(sys, process));
         step.child = child_of(sys, place.state);
         step.parent = parent_of(sys, place.state);
@@ -193,6 +205,9 @@ impl Step {
             client: None,
             awaits_client: false,
             owes_greeting: false,
+            has_quit: false,
+            verifies: false,
+            is_fast_open: false,
             child: None,
             parent: None,
             has_child: false,
@@ -217,6 +232,8 @@ impl Step {
     fn locate(&mut self, pid: u32, place: Place<'_>) {
         self.awaits_client = place.awaits_client;
         self.owes_greeting = place.owes_greeting;
+        self.has_quit = place.has_quit;
+        self.verifies = place.verifies;
         self.has_child = place.state.had_child(pid, self.from.t);
         self.client = self.touch_of(place.client_inode);
         self.is_known_milter = self.socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));
@@ -272,6 +289,11 @@ impl Step {
         let socket = self.socket().filter(|socket| socket.peer_port() == Some(dns::PORT))?;
         let data = self.data.as_ref()?;
         if socket.proto == Proto::Tcp { dns::parse_stream(data) } else { dns::parse(data) }
+    }
+
+    /// It begins a connection.
+    pub fn is_connect(&self) -> bool {
+        self.call == Some(Call::Connect) || self.is_fast_open
     }
 
     /// It sends bytes.

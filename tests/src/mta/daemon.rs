@@ -1,10 +1,11 @@
 //! A real MTA, in the foreground, in its own mount, UTS and network namespaces.
 //!
 //! In come which one, the scenario and a namespace, out come a listening daemon and its pid. Its syslog goes to `NAME.log`, its
-//! stderr to `NAME.err`. It is ready when the kernel lists its sockets as listening, and it dies with the lab.
+//! stderr to `NAME.err`. It is ready when the kernel lists its sockets as listening and it says so itself, and it dies with the lab.
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ impl Daemon {
     ) -> Result<Self> {
         etc::write_etc(&dir.join("etc"), mta, scenario, packages)?;
         let mounts = mounts(dir, mta, disk)?;
-        capture_syslog(dir, mta.name(), stop)?;
+        capture_syslog(dir, mta, stop)?;
         let stderr = File::create(err_file(dir, mta)).context("create a file for what it says")?;
         let mut command = mta.command(packages);
         command.current_dir("/").stdout(stderr.try_clone()?).stderr(stderr);
@@ -72,7 +73,7 @@ impl Daemon {
         let (name, end) = (self.mta.name(), Instant::now() + START_LIMIT);
         let said = err_file(dir, self.mta);
         // The kernel has no event for "somebody listens"; /proc is asked every 5 ms.
-        while listening(self.pid()) < sockets {
+        while listening(self.pid()) < sockets || !self.mta.is_ready(self.pid()) {
             let error = || std::fs::read_to_string(&said).unwrap_or_default();
             if let Some(status) = self.child.try_wait().with_context(|| format!("ask for {name}'s state"))? {
                 bail!("{name} ended at its start ({status}): {}", error());
@@ -117,13 +118,16 @@ fn mounts(dir: &Path, mta: &dyn Mta, disk: Option<&Disk>) -> Result<Vec<Mount>> 
     let spool = dir.join("var");
     let queue = spool.join(mta.queue());
     std::fs::create_dir_all(&queue).context("create spool")?;
+    if let Some(disk) = disk {
+        disk.prepare(mta.queue_folders(), mta.user())?;
+    }
     let mut mounts = Vec::new();
     for name in ["null", "zero", "full", "random", "urandom"] {
         File::create(dev.join(name)).with_context(|| format!("create dev/{name}"))?;
         mounts.push(Mount::Bind(Path::new("/dev").join(name), dev.join(name)));
     }
     mounts.push(load_average::mount(dir)?);
-    mounts.push(disk.map_or_else(|| Mount::Tmpfs(queue.clone()), |disk| Mount::Fuse(disk.device(), queue.clone())));
+    mounts.push(disk.map_or_else(|| Mount::Tmpfs(queue.clone(), mta.user()), |disk| Mount::Fuse(disk.device(), queue.clone())));
     for (from, to) in [(dev, "/dev"), (dir.join("etc"), "/etc"), (dir.join("run"), "/run"), (spool, "/var/spool")] {
         mounts.push(Mount::Bind(from, to.into()));
     }
@@ -131,9 +135,11 @@ fn mounts(dir: &Path, mta: &dyn Mta, disk: Option<&Disk>) -> Result<Vec<Mount>> 
 }
 
 /// `/dev/log` of the daemon, written to `NAME.log` line by line.
-fn capture_syslog(dir: &Path, name: &str, stop: &Stop) -> Result<()> {
-    let socket = crate::unix::bind_datagram(&dir.join("dev"), "log")?;
-    let mut log = File::create(dir.join(format!("{name}.log"))).context("create a file for its syslog")?;
+fn capture_syslog(dir: &Path, mta: &dyn Mta, stop: &Stop) -> Result<()> {
+    let dev = dir.join("dev");
+    let socket = crate::unix::bind_datagram(&dev, "log")?;
+    chown(dev.join("log"), Some(mta.user()), None).context("chown log")?;
+    let mut log = File::create(dir.join(format!("{}.log", mta.name()))).context("create a file for its syslog")?;
     let stop = stop.clone();
     std::thread::spawn(move || {
         let mut buffer = [0; 8192];

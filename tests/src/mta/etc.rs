@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::Mta;
+use super::{Account, Mta};
 use crate::packages::{Packages, run};
 use crate::scenario::{Dns, Scenario};
 
@@ -69,13 +69,13 @@ pub fn make_certificate(dir: &Path) -> Result<()> {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).context("chmod key.pem")
 }
 
-fn write_accounts(etc: &Path, accounts: &[(&str, u32)]) -> Result<()> {
+fn write_accounts(etc: &Path, accounts: &[Account]) -> Result<()> {
     let mut passwd = String::from(
         "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/usr/sbin/nologin\nmail:x:8:8:mail:/var/mail:/usr/sbin/nologin\n\
          nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
     );
     let mut group = String::from("root:x:0:\ndaemon:x:1:\nmail:x:8:\nsmmsp:x:102:\nnogroup:x:65534:\n");
-    for (name, id) in accounts {
+    for Account { name, id } in accounts {
         let _ = writeln!(passwd, "{name}:x:{id}:{id}:{name}:/:/usr/sbin/nologin");
         let _ = writeln!(group, "{name}:x:{id}:");
     }

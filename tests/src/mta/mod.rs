@@ -6,6 +6,7 @@
 
 mod daemon;
 mod etc;
+mod exim;
 mod postfix;
 mod sendmail;
 
@@ -31,8 +32,15 @@ pub trait Mta: Sync {
     /// Folder of the cache for the libraries that these need and the machine lacks.
     fn libraries(&self) -> &'static str;
 
-    /// Users with a group of the same name and number, besides those that every `/etc` has.
-    fn accounts(&self) -> &'static [(&'static str, u32)];
+    /// Its users, besides those that every `/etc` has.
+    fn accounts(&self) -> &'static [Account] {
+        &[]
+    }
+
+    /// The number of the user that serves: the queue is its own, and so are the sockets of services that it asks.
+    fn user(&self) -> u32 {
+        0
+    }
 
     /// What it reads, written from the scenario into the folder that is its `/etc`; what every MTA needs is there already.
     fn configure(&self, etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()>;
@@ -43,9 +51,19 @@ pub trait Mta: Sync {
     /// The folder below `/var/spool` that is a slow disk or memory.
     fn queue(&self) -> &'static str;
 
+    /// Folders that must be there in it.
+    fn queue_folders(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// On how many sockets with port 25 it listens once it is ready.
     fn sockets(&self, _scenario: &Scenario) -> usize {
         1
+    }
+
+    /// Whether it is ready, of a daemon that listens already.
+    fn is_ready(&self, _daemon: u32) -> bool {
+        true
     }
 
     /// The processes that serve a session now.
@@ -54,15 +72,31 @@ pub trait Mta: Sync {
     }
 }
 
+/// A user, and a group of the same name and number.
+#[derive(Debug, Clone, Copy)]
+pub struct Account {
+    /// Its name.
+    pub name: &'static str,
+    /// Its number, which is the lab's own choice.
+    pub id: u32,
+}
+
 /// All of them.
-pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &postfix::Postfix];
+pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &postfix::Postfix, &exim::Exim];
 
 /// The one that a scenario names.
 pub fn of(kind: MtaKind) -> &'static dyn Mta {
     match kind {
         MtaKind::Sendmail => &sendmail::Sendmail,
         MtaKind::Postfix => &postfix::Postfix,
+        MtaKind::Exim => &exim::Exim,
     }
+}
+
+/// Whether a process sleeps, by `State` of `/proc/PID/status`.
+pub fn sleeps(pid: u32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    text.lines().any(|line| line.strip_prefix("State:").is_some_and(|state| state.trim_start().starts_with('S')))
 }
 
 /// The processes that a process has forked and not yet reaped.

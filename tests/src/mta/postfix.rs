@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::etc::{HOSTNAME, make_certificate, write};
-use super::{Mta, children};
+use super::{Account, Mta, children};
 use crate::packages::{POSTFIX, Packages, Set};
 use crate::scenario::Scenario;
 
@@ -20,8 +20,8 @@ pub struct Postfix;
 const SET: Set = Set { name: POSTFIX.name, packages: POSTFIX.packages, programs: &["usr/lib/postfix/sbin/master", "usr/sbin/smtp-source"] };
 
 /// The group of the programs that put mail into the queue.
-const POSTDROP: (&str, u32) = ("postdrop", 112);
-const OWNER: (&str, u32) = ("postfix", 111);
+const POSTDROP: Account = Account { name: "postdrop", id: 112 };
+const OWNER: Account = Account { name: "postfix", id: 111 };
 
 /// Services that are made for each connection, or once: all of Debian's that have to do with receiving.
 const SERVICES: &str = "\
@@ -57,7 +57,7 @@ impl Mta for Postfix {
         "postfix-libraries"
     }
 
-    fn accounts(&self) -> &'static [(&'static str, u32)] {
+    fn accounts(&self) -> &'static [Account] {
         &[OWNER, POSTDROP]
     }
 

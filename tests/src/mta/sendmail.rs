@@ -44,10 +44,6 @@ impl Mta for Sendmail {
         "libraries"
     }
 
-    fn accounts(&self) -> &'static [(&'static str, u32)] {
-        &[]
-    }
-
     fn configure(&self, etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()> {
         for (name, text) in BASE {
             write(&etc.join(name), text)?;

@@ -13,8 +13,8 @@ use std::{
 };
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
-/// The system: a shell, what the lab runs, and by their dependencies the libraries of sendmail.
-const SYSTEM: [&str; 12] = [
+/// The system: a shell, what the lab runs, and by their dependencies the libraries of the mail servers.
+const SYSTEM: [&str; 13] = [
     "dash",
     "bash",
     "coreutils",
@@ -27,9 +27,11 @@ const SYSTEM: [&str; 12] = [
     "sendmail-bin",
     "sensible-mda",
     "m4",
+    "exim4-daemon-heavy",
 ];
-/// What the lab unpacks for itself, where it has an apt to ask.
-const OF_LAB: [&str; 5] = ["sendmail-bin", "sendmail-base", "sendmail-cf", "sensible-mda", "m4"];
+/// What the lab unpacks for itself, where it has an apt to ask, by folder.
+const OF_LAB: [(&str, &[&str]); 2] =
+    [("sendmail", &["sendmail-bin", "sendmail-base", "sendmail-cf", "sensible-mda", "m4"]), ("exim", &["exim4-daemon-heavy", "exim4-base"])];
 
 /// Paths below the repository.
 pub struct Built {
@@ -68,18 +70,20 @@ pub fn get(tools: &Tools) -> anyhow::Result<Built> {
 /// The tree, and beside it the lab's packages.
 fn system() -> anyhow::Result<String> {
     let (tree, lab) = (Tools::system(Arch::Arm64), cache().join("arm64/lab-cache"));
-    let complete = cache().join("arm64/complete");
+    let complete = cache().join("arm64/complete-2");
     if !complete.is_file() {
         let debs = packages::fetch(Arch::Arm64, &SYSTEM)?;
         fresh(&tree)?;
         packages::unpack_all(&debs, &tree)?;
-        let debs = fresh(&cache().join("arm64/debs"))?;
-        for package in OF_LAB {
-            packages::download(Arch::Arm64, None, package, &debs)?;
+        for (folder, wanted) in OF_LAB {
+            let debs = fresh(&cache().join("arm64/debs"))?;
+            for package in wanted {
+                packages::download(Arch::Arm64, None, package, &debs)?;
+            }
+            packages::unpack_all(&debs, &fresh(&lab.join(folder))?)?;
         }
         // The lab asks for this one too; no scenario runs it.
         fresh(&lab.join("postfix"))?;
-        packages::unpack_all(&debs, &fresh(&lab.join("sendmail"))?)?;
         // The loader ignores LD_LIBRARY_PATH for programs with setuid or setgid bits.
         run(Command::new("chmod").args(["-R", "ug-s"]).arg(&lab))?;
         fs::write(complete, "")?;

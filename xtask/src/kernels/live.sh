@@ -8,8 +8,11 @@ status=$?
 echo $status >RESULTS/doctor.status
 [ $status = 0 ] || exit 0
 # A page that the host has to read first would be a wait of the session's, as long as the host likes.
-sendmail=$MTA_TRACE_LAB_CACHE/sendmail/usr/libexec/sendmail/sendmail
-cat "$sendmail" $(ldd "$sendmail" | grep -o '/[^ ]*') >/dev/null
+for program in sendmail/usr/libexec/sendmail/sendmail exim/usr/sbin/exim4; do
+    program=$MTA_TRACE_LAB_CACHE/$program
+    cat "$program" $(LD_LIBRARY_PATH=$MTA_TRACE_LAB_CACHE/exim-libraries/usr/lib ldd "$program" | grep -o '/[^ ]*') >/dev/null
+done
+cat "$MTA_TRACE_LAB_CACHE"/exim-libraries/usr/lib/*/*.so* >/dev/null 2>&1
 for back_end in BACK_ENDS; do
     mkdir -p /lab
     for scenario in SCENARIOS; do

@@ -313,6 +313,8 @@ impl Live {
             awaits_client: self.dialogue.awaits_client(),
             owes_greeting: self.dialogue.is_before_greeting() && !self.is_tls_first,
             mta: context.header.map_or("", |header| &header.target.mta),
+            has_quit: self.dialogue.has_quit(),
+            verifies: self.dialogue.is_about_address() && is_verifying_itself(context),
             arch: context.header.map_or("", |header| &header.arch),
         }
     }
@@ -439,4 +441,10 @@ fn is_smtp(sys: &Sys, inode: u64) -> bool {
 fn verb_by_name(name: &str) -> Option<Verb> {
     let line = crate::proto::smtp::parse_line(name.as_bytes());
     Some(line.verb).filter(|&verb| verb != Verb::Invalid)
+}
+
+/// Whether a connection to port 25 from a process that serves is a question about an address. Postfix's `smtpd` leaves those to
+/// other processes: one of its own leads to a proxy in front of the queue (`smtpd_proxy_filter`), which takes the message.
+fn is_verifying_itself(context: &Context<'_>) -> bool {
+    context.header.is_none_or(|header| header.target.mta != "postfix")
 }

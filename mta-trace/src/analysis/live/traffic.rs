@@ -65,8 +65,7 @@ impl Live {
     fn note(&mut self, step: &Step, sys: &Sys) {
         let is_query = is_query(step);
         let is_datagram = step.socket().is_some_and(|socket| socket.proto == Proto::Udp);
-        let is_fast_open = sys.args.flags.iter().any(|flag| flag == "MSG_FASTOPEN");
-        let is_connect = sys.call == Call::Connect && !is_datagram || is_fast_open;
+        let is_connect = step.is_connect() && !is_datagram;
         let is_sync = matches!(sys.call, Call::Fsync | Call::Fdatasync | Call::Sync);
         self.dialogue.note(|seen| {
             seen.dns |= is_query;

@@ -18,6 +18,9 @@ pub fn advice(topic: Topic) -> &'static str {
             "the mail server looks up the domains of senders and recipients: the name server must answer for them"
         }
         Topic::Ident => "turn off the mail server's ident query (RFC 1413)",
+        Topic::Callback => {
+            "the mail server asks others whether an address exists (a call-out): how long it waits for them, and for which addresses it asks"
+        }
         Topic::MilterSlow | Topic::MilterTimeout | Topic::MilterUnreachable => "the milter itself: its log, and the mail server's time limits for it",
         Topic::MilterNagle => "let the milter listen on a unix socket",
         Topic::Sasl => "the service that checks passwords and what stands behind it",
@@ -26,6 +29,7 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::FileIo => "the disk or network share on which this file lies",
         Topic::Child => "what the child process does",
         Topic::GreetPause => "the mail server's pause before its greeting (a defence against spam)",
+        Topic::Tarpit => "the mail server's pauses before its replies (a defence against spam)",
         Topic::RcptThrottle | Topic::AuthThrottle => "the mail server's throttle (a defence against guessing)",
         Topic::Sleep => "the mail server's throttles, and the load of the machine",
         Topic::AcceptLate => {

@@ -3,6 +3,7 @@
 //! In: the name of the server and a [`Topic`]. Out: what to look at, in its own words. Another server is one more
 //! file and one more line in [`advice_for`]. Not here: which topic fits (the rules).
 
+mod exim;
 mod generic;
 mod postfix;
 mod sendmail;
@@ -29,6 +30,8 @@ pub enum Topic {
     MailExchanger,
     /// Ident.
     Ident,
+    /// A mail server that is asked whether an address exists.
+    Callback,
     /// A milter that answers late.
     MilterSlow,
     /// A milter that does not answer.
@@ -49,6 +52,8 @@ pub enum Topic {
     Child,
     /// A pause before the greeting.
     GreetPause,
+    /// A pause before a reply.
+    Tarpit,
     /// A throttle of recipients.
     RcptThrottle,
     /// A throttle of authentication.
@@ -95,6 +100,7 @@ pub fn timer_setting(mta: &str, cause: Cause, stage: Option<&str>, timer_s: f64)
     match mta {
         "sendmail" => sendmail::timer_setting(cause, stage, timer_s),
         "postfix" => postfix::timer_setting(cause, stage, timer_s),
+        "exim" => exim::timer_setting(cause, timer_s),
         _ => None,
     }
 }
@@ -112,6 +118,7 @@ pub fn advice_for(mta: &str) -> (Advice, Check) {
     match mta {
         "sendmail" => (sendmail::advice, sendmail::check),
         "postfix" => (postfix::advice, postfix::check),
+        "exim" => (exim::advice, exim::check),
         _ => (generic::advice, generic::check),
     }
 }

@@ -30,11 +30,15 @@ pub fn advice(topic: Topic) -> &'static str {
         }
         Topic::MilterUnreachable => "start the milter, or correct its address in smtpd_milters; milter_connect_timeout limits the attempt",
         Topic::MilterNagle => "let the milter listen on a unix socket and name it so in smtpd_milters (unix:PATH)",
+        Topic::Callback => {
+            "reject_unverified_sender and reject_unverified_recipient ask another mail server before they answer; address_verify_poll_delay and \
+             address_verify_poll_count are how long smtpd waits, address_verify_map keeps what was learnt"
+        }
         Topic::Sasl => "the service behind smtpd_sasl_path (dovecot's auth, or saslauthd) and what it asks; its own log has the time of each request",
         Topic::Lock => "whoever holds the lock: postmap and postalias lock a table while they rebuild it: rebuild less often, or use lmdb or cdb",
         Topic::Spool => "queue_directory lies on a slow disk: use a fast local one, no network share; each message is synced once before its reply",
         Topic::GreetPause => "postscreen_greet_wait (a defence against spam: without it more comes in)",
-        Topic::RcptThrottle | Topic::AuthThrottle | Topic::Sleep => {
+        Topic::Tarpit | Topic::RcptThrottle | Topic::AuthThrottle | Topic::Sleep => {
             "smtpd sleeps smtpd_error_sleep_time before each reply once a client has made smtpd_soft_error_limit errors, and for as long as a \
              `sleep N` in a restriction list says: both are defences, and configured"
         }
@@ -63,7 +67,7 @@ pub fn advice(topic: Topic) -> &'static str {
 /// A command that shows the setting.
 pub fn check(topic: Topic) -> Option<&'static str> {
     Some(match topic {
-        Topic::Sleep | Topic::RcptThrottle | Topic::AuthThrottle => {
+        Topic::Tarpit | Topic::Sleep | Topic::RcptThrottle | Topic::AuthThrottle => {
             "postconf smtpd_error_sleep_time smtpd_soft_error_limit; postconf -n | grep sleep"
         }
         Topic::GreetPause => "postconf postscreen_greet_wait",

@@ -41,6 +41,10 @@ pub fn advice(topic: Topic) -> &'static str {
             "define(`confTO_IDENT', `0s') in sendmail.mc (O Timeout.ident=0 in sendmail.cf) turns ident off; what ident says \
              is only logged and no protection"
         }
+        Topic::Callback => {
+            "sendmail itself asks no other server about an address: find out which of its maps or mailers leads there (grep for the \
+             address or name in sendmail.cf)"
+        }
         Topic::MilterSlow => {
             "the milter itself is slow at this stage: its own log and what it asks (DNS, a scanner, a database); its limits \
              are T=C:, S:, R:, E: of INPUT_MAIL_FILTER in sendmail.mc"
@@ -79,6 +83,7 @@ pub fn advice(topic: Topic) -> &'static str {
             "FEATURE(`greet_pause', `MILLISECONDS') in sendmail.mc, and GreetPause: lines in the access map for clients that \
              need not wait (0). It is a defence against spam: without it more comes in"
         }
+        Topic::Tarpit => "sendmail itself pauses before its greeting only: what else watches the client here is not known; `--view strace` shows it",
         Topic::RcptThrottle => {
             "BadRcptThrottle (confBAD_RCPT_THROTTLE) sleeps a second at each RCPT after that many refused ones; above the load \
              of DelayLA (confDELAY_LA) other commands sleep too. It is a defence against guessing of addresses"
@@ -154,6 +159,8 @@ pub fn check(topic: Topic) -> Option<&'static str> {
         | Topic::Canonify
         | Topic::MailExchanger
         | Topic::Ident
+        | Topic::Callback
+        | Topic::Tarpit
         | Topic::MilterSlow
         | Topic::MilterTimeout
         | Topic::MilterUnreachable

@@ -52,7 +52,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
 fn play(scenario: &Scenario) -> Result<()> {
     let lab = Lab::up(scenario)?;
     eprintln!("{}: {}", scenario.name, scenario.title);
-    eprintln!("sendmail listens: mta-trace attach -p {} --client {} --sessions 1", lab.daemon_pid(), scenario.client);
+    eprintln!("it listens: mta-trace attach -p {} --client {} --sessions 1", lab.daemon_pid(), scenario.client);
     eprintln!("Enter begins the dialogue");
     std::io::stdin().read_line(&mut String::new()).context("wait for Enter")?;
     lab.install_faults()?;
