@@ -9,6 +9,7 @@ mod child;
 mod daemon;
 mod dns;
 mod file_io;
+mod histogram;
 mod ident;
 mod lock;
 mod milter;
@@ -20,10 +21,12 @@ mod sasl;
 mod service;
 mod sleep;
 mod spool;
+mod tally;
 mod text;
 mod unknown;
 
 pub use daemon::of_daemon;
+pub use tally::Tallies;
 
 use crate::report::{Cause, Command, Finding, Outcome, Session, Severity, Wait};
 use mta::{Advice, Check};

@@ -9,8 +9,13 @@ use super::{
     layout::{Row, WIDTH},
     words::{answer_row, between_row, ended, said, wait_row},
 };
-use crate::report::{Began, Boundary, Cause, Command, DaemonFinding, DaemonReport, Finding, LogSummary, Report, Session, Severity, Verb, Wait};
+use crate::report::{
+    Began, Boundary, Cause, Command, CommonFinding, DaemonFinding, DaemonReport, Finding, LogSummary, Report, Session, Severity, Verb, Wait,
+};
 use std::fmt::Write;
+
+/// So many findings of all sessions are shown; the rest are counted.
+const COMMON: usize = 20;
 
 /// A row over the whole width.
 fn row(it: &Row) -> Vec<String> {
@@ -30,9 +35,13 @@ pub fn text(report: &Report, accepted: &Accepted) -> String {
     for line in report.daemon.iter().flat_map(daemon_lines) {
         push(&mut out, &line);
     }
+    let common = report.findings.get(..COMMON).unwrap_or(&report.findings);
+    for line in common_lines(common, report.findings.len()) {
+        push(&mut out, &line);
+    }
     for session in &report.sessions {
         push(&mut out, "");
-        for line in session_lines(session) {
+        for line in session_lines(session, common) {
             push(&mut out, &line);
         }
     }
@@ -121,7 +130,7 @@ fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
     lines
 }
 
-fn session_lines(session: &Session) -> Vec<String> {
+fn session_lines(session: &Session, common: &[CommonFinding]) -> Vec<String> {
     let mut lines = session_head(session);
     let mut between = session.between.iter().peekable();
     for command in &session.commands {
@@ -133,7 +142,7 @@ fn session_lines(session: &Session) -> Vec<String> {
     for (index, finding) in session.findings.iter().enumerate() {
         lines.push(String::new());
         let earlier = session.findings.get(..index).unwrap_or_default();
-        lines.extend(finding_lines(session, finding, earlier));
+        lines.extend(finding_lines(session, finding, earlier, common));
     }
     if session.findings.is_empty() {
         lines.push(String::new());
@@ -201,8 +210,8 @@ fn wait_lines(wait: &Wait, level: usize) -> Vec<String> {
     lines
 }
 
-/// One finding; a remedy that stands above already is pointed to, not said again.
-fn finding_lines(session: &Session, finding: &Finding, earlier: &[Finding]) -> Vec<String> {
+/// One finding; a remedy or a check that stands above already is pointed to, not said again.
+fn finding_lines(session: &Session, finding: &Finding, earlier: &[Finding], common: &[CommonFinding]) -> Vec<String> {
     let severity = severity(finding.severity);
     let mut lines = labelled(2, &format!("{severity}  "), &escape(&finding.summary));
     let verb_of = |finding: &Finding| {
@@ -215,15 +224,50 @@ fn finding_lines(session: &Session, finding: &Finding, earlier: &[Finding]) -> V
     let share = format!("{verb} ({:.0} % of the server's time), rule {}", share * 100.0, escape(&finding.rule));
     lines.extend(labelled(4, "where     ", &share));
     lines.extend(labelled(4, "evidence  ", &escape(&finding.evidence)));
-    let remedy = match earlier.iter().find(|it| it.remedy == finding.remedy) {
-        Some(above) => format!("as for {} above", verb_of(above)),
-        None => escape(&finding.remedy).into_owned(),
+    let of_all = common.iter().find(|it| it.remedy == finding.remedy);
+    let remedy = match (of_all, earlier.iter().find(|it| it.remedy == finding.remedy)) {
+        (Some(above), _) => format!("as for {} at {} above", escape(&above.rule), above.verb.name()),
+        (None, Some(above)) => format!("as for {} above", verb_of(above)),
+        (None, None) => escape(&finding.remedy).into_owned(),
     };
     lines.extend(labelled(4, "remedy    ", &remedy));
-    if let Some(check) = &finding.check {
+    if let Some(check) = finding.check.as_ref().filter(|check| !common.iter().any(|it| it.check.as_ref() == Some(check))) {
         // Whole, however long: it is there to be copied.
         lines.push(format!("    check     {}", escape(check)));
     }
+    lines
+}
+
+/// What the sessions have in common.
+fn common_lines(common: &[CommonFinding], all: usize) -> Vec<String> {
+    let mut lines: Vec<String> =
+        common.iter().enumerate().flat_map(|(index, finding)| common_finding_lines(finding, common.get(..index).unwrap_or_default())).collect();
+    let more = all.saturating_sub(common.len());
+    if more > 0 {
+        let findings = if more == 1 { "finding" } else { "findings" };
+        lines.push(String::new());
+        lines.extend(labelled(0, "", &format!("and {more} smaller {findings}; `report --format json` of a log has all")));
+    }
+    lines
+}
+
+fn common_finding_lines(finding: &CommonFinding, earlier: &[CommonFinding]) -> Vec<String> {
+    let CommonFinding { rule: _, severity: grave, verb, cause, target, targets, total_s, summary, evidence, remedy, check, .. } = finding;
+    let mut lines = vec![String::new()];
+    lines.extend(labelled(0, &format!("{}  ", severity(*grave)), &escape(summary)));
+    let of = match (target, targets) {
+        (Some(target), _) => format!(" {}", escape(target)),
+        (None, Some(targets)) => format!(" of {}", counted(*targets, "target", "targets")),
+        (None, None) => String::new(),
+    };
+    lines.extend(labelled(2, "where     ", &format!("{}, {}{of}; {total_s:.2} s in all", verb.name(), cause.name())));
+    lines.extend(labelled(2, "evidence  ", &escape(evidence)));
+    let remedy = match earlier.iter().find(|it| it.remedy == *remedy) {
+        Some(above) => format!("as for {} at {} above", escape(&above.rule), above.verb.name()),
+        None => escape(remedy).into_owned(),
+    };
+    lines.extend(labelled(2, "remedy    ", &remedy));
+    lines.extend(check.iter().map(|check| format!("  check     {}", escape(check))));
     lines
 }
 
