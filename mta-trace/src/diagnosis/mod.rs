@@ -95,7 +95,8 @@ const FLOOR_S: f64 = 0.1;
 
 /// The findings of a session, worst first.
 pub fn findings(session: &Session) -> Vec<Finding> {
-    let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
+    let kept_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
+    let server_s = kept_s + session.left_out.as_ref().map_or(0.0, |left_out| left_out.elapsed_s);
     let (advice, check) = mta::advice_for(&session.mta);
     let nagle = nagle::find(session);
     let behind = behind(session);

@@ -90,7 +90,7 @@ impl Tallies {
         self.sessions += 1;
         let mut kinds: BTreeMap<Kind, BTreeMap<Option<String>, Sample>> = BTreeMap::new();
         for finding in &session.findings {
-            let command = session.commands.iter().find(|command| command.index == finding.command);
+            let command = session.command(finding.command);
             // Where no command is known, it is the wait for the accept.
             let verb = command.map_or(Verb::Connect, |command| command.verb);
             let kind = Kind { rule: finding.rule.clone(), verb, cause: finding.cause };

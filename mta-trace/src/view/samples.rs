@@ -94,6 +94,7 @@ fn session(commands: Vec<Command>) -> Session {
         tls: None,
         queue_ids: vec!["6AO4hfnA018762".to_owned()],
         commands,
+        left_out: None,
         findings: Vec::new(),
         between: Vec::new(),
         before_accept_s: None,

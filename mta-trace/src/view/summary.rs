@@ -10,7 +10,8 @@ use super::{
     words::{answer_row, between_row, ended, said, wait_row},
 };
 use crate::report::{
-    Began, Boundary, Cause, Command, CommonFinding, DaemonFinding, DaemonReport, Finding, LogSummary, Report, Session, Severity, Verb, Wait,
+    Began, Boundary, Cause, Command, CommonFinding, DaemonFinding, DaemonReport, Finding, LeftOutCommands, LogSummary, Report, Session, Severity,
+    Verb, VerbSum, Wait,
 };
 use std::fmt::Write;
 
@@ -180,11 +181,24 @@ fn session_head(session: &Session) -> Vec<String> {
     if let Some(s) = session.before_accept_s.filter(|s| *s >= 0.001) {
         notes.push(format!("before that the connection waited {s:.3} s to be accepted"));
     }
+    if let Some(left_out) = &session.left_out {
+        notes.push(commands_left_out(session, left_out));
+    }
     if let Some(tls) = &session.tls {
         notes.push(format!("TLS from {:.3} s on", tls.start_s));
     }
     lines.extend(notes.iter().flat_map(|note| labelled(2, "", note)));
     lines
+}
+
+/// How many commands are not shown, what they were and what they took.
+fn commands_left_out(session: &Session, left_out: &LeftOutCommands) -> String {
+    let mut verbs: Vec<&VerbSum> = left_out.verbs.iter().collect();
+    verbs.sort_by_key(|sum| std::cmp::Reverse(sum.commands));
+    let verbs: Vec<String> = verbs.iter().map(|sum| format!("{} {}", sum.commands, sum.verb.name())).collect();
+    let (all, kept) = (session.command_count(), session.commands.len());
+    let others = verbs.join(", ");
+    format!("of {all} commands {kept} are shown; the others, which cost least, took {:.3} s of the server's time: {others}", left_out.server_s())
 }
 
 fn command_lines(command: &Command) -> Vec<String> {
@@ -214,10 +228,7 @@ fn wait_lines(wait: &Wait, level: usize) -> Vec<String> {
 fn finding_lines(session: &Session, finding: &Finding, earlier: &[Finding], common: &[CommonFinding]) -> Vec<String> {
     let severity = severity(finding.severity);
     let mut lines = labelled(2, &format!("{severity}  "), &escape(&finding.summary));
-    let verb_of = |finding: &Finding| {
-        let of = session.commands.iter().find(|command| command.index == finding.command);
-        of.map_or(Verb::Invalid, |command| command.verb).name()
-    };
+    let verb_of = |finding: &Finding| session.command(finding.command).map_or(Verb::Invalid, |command| command.verb).name();
     let verb = verb_of(finding);
     // As in the head: without the client's time inside commands, which the JSON's `share` counts.
     let share = (finding.elapsed_s / session.server_s().max(f64::MIN_POSITIVE)).min(1.0);
@@ -299,7 +310,7 @@ pub(super) fn severity(severity: Severity) -> &'static str {
 /// Several sessions: what they waited for in all.
 fn overview(report: &Report) -> Vec<String> {
     let mut sums: Vec<(Cause, Option<&str>, f64, u64)> = Vec::new();
-    let kept = report.sessions.iter().flat_map(Session::waits).map(|wait| (wait.cause, wait.target.as_deref(), wait.elapsed_s, 1));
+    let kept = report.sessions.iter().flat_map(Session::wait_sums);
     let left_out = report.left_out.iter().flat_map(|it| &it.waits).map(|sum| (sum.cause, sum.target.as_deref(), sum.elapsed_s, sum.waits));
     for (cause, target, elapsed_s, number) in kept.chain(left_out).filter(|sum| sum.0 != Cause::Client) {
         match sums.iter_mut().find(|sum| sum.0 == cause && sum.1 == target) {

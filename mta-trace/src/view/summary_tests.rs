@@ -43,6 +43,28 @@ fn one_session_has_nothing_in_common_with_another() {
 }
 
 #[test]
+fn commands_that_are_left_out_are_counted() {
+    use crate::report::{CauseSum, LeftOutCommands, VerbSum};
+    let mut session = samples::slow_session();
+    let sum = |verb, commands, server_s| VerbSum { verb, commands, server_s };
+    let lock = CauseSum { cause: Cause::FileLock, target: Some("/x".to_owned()), verb: Some(Verb::Mail), elapsed_s: 7.0, waits: 9 };
+    session.left_out = Some(LeftOutCommands {
+        commands: 30,
+        elapsed_s: 9.0,
+        verbs: vec![sum(Verb::Mail, 10, 8.0), sum(Verb::Rset, 20, 1.0)],
+        waits: vec![lock],
+        ..LeftOutCommands::default()
+    });
+    let before_s = samples::slow_session().server_s();
+    let text = shown(&samples::report(vec![session.clone(), session]));
+    let expected = "  of 34 commands 4 are shown; the others, which cost least, took 9.000 s of the\n  server's time: 20 RSET, 10 MAIL\n";
+    assert!(text.contains(expected), "{text}");
+    assert!(text.contains(&format!("the server's time {:.3}", before_s + 9.0)), "{text}");
+    let rows = text.split_once("where it went").map_or("", |(_, rows)| rows);
+    assert!(rows.contains("file-lock /x") && rows.contains("14.000 s  18 waits"), "{text}");
+}
+
+#[test]
 fn many_findings_of_all_sessions_are_counted() {
     let mut report = report_of(vec![samples::slow_session(), samples::slow_session()]);
     let one = report.findings[0].clone();
@@ -160,7 +182,8 @@ fn regress_a_long_kernel_release_is_wrapped() {
 #[test]
 fn regress_sessions_that_are_left_out_are_counted() {
     let mut report = samples::report(vec![samples::slow_session()]);
-    let sum = crate::report::CauseSum { cause: Cause::FileLock, target: Some("/etc/mail/access.db".to_owned()), elapsed_s: 9.5, waits: 7 };
+    let sum =
+        crate::report::CauseSum { cause: Cause::FileLock, target: Some("/etc/mail/access.db".to_owned()), verb: None, elapsed_s: 9.5, waits: 7 };
     report.left_out = Some(crate::report::LeftOut { sessions: 99, server_s: 12.0, waits: vec![sum] });
     let text = shown(&report);
     assert!(text.starts_with("note: of 100 sessions the worst 1 is shown"), "{text}");
