@@ -10,6 +10,7 @@ mod child;
 mod daemon;
 mod dns;
 mod file_io;
+mod histogram;
 mod ident;
 mod lock;
 mod milter;
@@ -21,10 +22,12 @@ mod sasl;
 mod service;
 mod sleep;
 mod spool;
+mod tally;
 mod text;
 mod unknown;
 
 pub use daemon::of_daemon;
+pub use tally::Tallies;
 
 use crate::report::{Cause, Command, Finding, Outcome, Session, Severity, Wait};
 use mta::{Advice, Check};
@@ -94,7 +97,8 @@ const FLOOR_S: f64 = 0.1;
 
 /// The findings of a session, worst first.
 pub fn findings(session: &Session) -> Vec<Finding> {
-    let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
+    let kept_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
+    let server_s = kept_s + session.left_out.as_ref().map_or(0.0, |left_out| left_out.elapsed_s);
     let (advice, check) = mta::advice_for(&session.mta);
     let nagle = nagle::find(session);
     let behind = behind(session);
