@@ -132,7 +132,7 @@ impl Analysis {
         };
         let mta = self.known.header.as_ref().map_or("", |header| &header.target.mta);
         let daemon = self.daemon.conclude(mta);
-        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, daemon, sessions, left_out }
+        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, daemon, sessions, left_out, probe: None }
     }
 
     /// How many matched sessions have ended.

@@ -20,6 +20,7 @@ pub fn report(sessions: Vec<Session>) -> Report {
         daemon: None,
         sessions,
         left_out: None,
+        probe: None,
     }
 }
 
@@ -97,6 +98,7 @@ fn session(commands: Vec<Command>) -> Session {
         between: Vec::new(),
         before_accept_s: None,
         inherited_by: Vec::new(),
+        probe: None,
     };
     session.findings = findings(&session);
     session

@@ -7,6 +7,7 @@ use super::{
     accepted::Accepted,
     escape::escape,
     layout::{Row, WIDTH},
+    probe,
     words::{answer_row, between_row, ended, said, wait_row},
 };
 use crate::report::{Began, Boundary, Cause, Command, DaemonFinding, DaemonReport, Finding, LogSummary, Report, Session, Severity, Verb, Wait};
@@ -39,6 +40,12 @@ pub fn text(report: &Report, accepted: &Accepted) -> String {
     if report.sessions.is_empty() {
         push(&mut out, "");
         for line in labelled(0, "", &accepted.sentence()) {
+            push(&mut out, &line);
+        }
+    }
+    if let Some(it) = &report.probe {
+        push(&mut out, "");
+        for line in probe::alone(it) {
             push(&mut out, &line);
         }
     } else if report.session_count() > 1 {
@@ -138,6 +145,10 @@ fn session_lines(session: &Session) -> Vec<String> {
     if session.findings.is_empty() {
         lines.push(String::new());
         lines.push(format!("  {}", nothing_found(session)));
+    }
+    if let Some(probe) = &session.probe {
+        lines.push(String::new());
+        lines.extend(probe::beside(probe));
     }
     lines
 }
