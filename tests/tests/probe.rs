@@ -8,9 +8,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lab::{
     Lab,
     harness::{self, Case},
+    journal::What,
     run::schema_problems,
     scenario::{DnsAction, DnsRule, Saslauthd, Scenario},
-    tracer::{self, Ended},
+    tracer::{self, Ended, Tracer},
 };
 use serde_json::Value;
 use std::{
@@ -32,7 +33,7 @@ const PASSWORD: &str = "Zq7CanaryProbeX9";
 const ENVELOPE: [&str; 4] = ["--from", "a@example.com", "--rcpt", "b@example.net"];
 
 fn main() -> ExitCode {
-    let tests: [(&str, fn()); 11] = [
+    let tests: [(&str, fn()); 14] = [
         ("plain", plain),
         ("pipeline", pipeline),
         ("starttls", starttls),
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
         ("a_certificate_that_nobody_trusts", a_certificate_that_nobody_trusts),
         ("a_server_that_is_too_late", a_server_that_is_too_late),
         ("nobody_listens", nobody_listens),
+        ("over_ipv6", over_ipv6),
+        ("an_interrupt_tells_what_is_known", an_interrupt_tells_what_is_known),
+        ("the_search_for_secrets_finds_them", the_search_for_secrets_finds_them),
     ];
     let case = |(name, test): (&str, fn())| {
         Case::new(name, true, move || {
@@ -67,8 +71,8 @@ fn slow(scenario: &mut Scenario) {
     scenario.dns.rules = vec![DnsRule { name: "example.com".into(), qtype: "AAAA".into(), delay_s: DELAY_S, ..DnsRule::default() }];
 }
 
-fn saslauthd(mechanisms: &str, is_no: bool) -> Option<Saslauthd> {
-    Some(Saslauthd { mechanisms: mechanisms.into(), delay_s: DELAY_S, is_no })
+fn saslauthd(mechanisms: &str, is_no: bool) -> Saslauthd {
+    Saslauthd { mechanisms: mechanisms.into(), delay_s: DELAY_S, is_no }
 }
 
 /// Runs it on the client's side.
@@ -205,19 +209,30 @@ fn password_file(lab: &Lab) -> PathBuf {
     path
 }
 
-/// What may stand nowhere: the password as it is, and in base64 at each alignment.
-fn holds_no_secret(outputs: &[(&str, Vec<u8>)]) {
+/// Where the password stands, as it is or in base64 at each alignment.
+fn finds<'a>(outputs: &'a [(&'a str, Vec<u8>)]) -> Vec<&'a str> {
     let encoded = (0..3).map(|before| {
         let all = STANDARD.encode([&b"\0u:"[..before], PASSWORD.as_bytes()].concat());
         // The first and the last group may hold neighbours.
         all[4..all.len() - 4].to_owned()
     });
-    for secret in std::iter::once(PASSWORD.to_owned()).chain(encoded) {
-        for (name, bytes) in outputs {
-            let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!is_there, "{secret} is in {name}: {}", String::from_utf8_lossy(bytes));
-        }
-    }
+    let secrets: Vec<String> = std::iter::once(PASSWORD.to_owned()).chain(encoded).collect();
+    let has = |bytes: &[u8], secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+    outputs.iter().filter(|(_, bytes)| secrets.iter().any(|secret| has(bytes, secret))).map(|(name, _)| *name).collect()
+}
+
+/// A check that cannot fail would be worth nothing.
+fn the_search_for_secrets_finds_them() {
+    let plain = |user: &str| STANDARD.encode(format!("\0{user}\0{PASSWORD}")).into_bytes();
+    let outputs = [
+        ("as it is", format!("x{PASSWORD}").into_bytes()),
+        ("login", STANDARD.encode(PASSWORD).into_bytes()),
+        ("plain 0", plain("u")),
+        ("plain 1", plain("us")),
+        ("plain 2", plain("use")),
+    ];
+    assert_eq!(finds(&outputs), outputs.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    assert_eq!(finds(&[("nothing", b"AUTH PLAIN".to_vec())]), Vec::<&str>::new());
 }
 
 /// One login; gives its session. What the tracer and the client leave behind must not hold the password.
@@ -226,12 +241,13 @@ fn login(lab: &Lab, more: &[&str], name: &str) -> Value {
     let args = ["--auth", "user", "--password-file", password.to_str().unwrap(), "-o", log.to_str().unwrap(), "--ring-dump", ring.to_str().unwrap()];
     let ended = traced(lab, &[&ENVELOPE[..], &args, more].concat());
     let read = |path: &Path| fs::read(path).unwrap();
-    holds_no_secret(&[("stdout", ended.stdout.clone()), ("stderr", ended.stderr.clone().into_bytes()), ("log", read(&log)), ("ring", read(&ring))]);
+    let outputs = [("stdout", ended.stdout.clone()), ("stderr", ended.stderr.clone().into_bytes()), ("log", read(&log)), ("ring", read(&ring))];
+    assert_eq!(finds(&outputs), Vec::<&str>::new(), "the password is there");
     session(&ended)
 }
 
 fn auth_plain() {
-    let lab = lab_with("auth-plain", |scenario| scenario.saslauthd = saslauthd("PLAIN", false));
+    let lab = lab_with("auth-plain", |scenario| scenario.saslauthd = Some(saslauthd("PLAIN", false)));
     let session = login(&lab, &["--auth-without-tls", "--data", "none"], "accepted");
     assert_eq!(exchanged(&session["probe"]), ["CONNECT 220", "EHLO 250", "AUTH 235", "MAIL 250", "RCPT 250", "RSET 250", "QUIT 221"]);
     is_delay(server_s(&session, "AUTH"));
@@ -245,7 +261,7 @@ fn auth_plain() {
 }
 
 fn auth_login() {
-    let lab = lab_with("auth-login", |scenario| scenario.saslauthd = saslauthd("LOGIN", true));
+    let lab = lab_with("auth-login", |scenario| scenario.saslauthd = Some(saslauthd("LOGIN", true)));
     let session = login(&lab, &["--auth-without-tls"], "refused");
     assert_eq!(exchanged(&session["probe"]), ["CONNECT 220", "EHLO 250", "AUTH 535", "QUIT 221"]);
     is_delay(server_s(&session, "AUTH"));
@@ -254,7 +270,7 @@ fn auth_login() {
 
 fn auth_inside_tls() {
     let lab = lab_with("auth-tls", |scenario| {
-        scenario.saslauthd = saslauthd("PLAIN LOGIN", false);
+        scenario.saslauthd = Some(saslauthd("PLAIN LOGIN", false));
         scenario.sendmail.tls = true;
     });
     let session = login(&lab, &["--starttls", "--quit-after", "auth"], "inside-tls");
@@ -358,4 +374,32 @@ fn nobody_listens() {
             ended.stderr
         );
     }
+}
+
+fn over_ipv6() {
+    let lab = lab_with("ipv6", |scenario| scenario.sendmail.listen = vec!["10.99.0.2".into(), "fd99::2".into()]);
+    let pid = lab.daemon_pid().to_string();
+    let mut command = Command::new(lab::run::tracer_path().unwrap());
+    command.args(["probe", "-p", &pid, "--to", "[fd99::2]:25", "--hooks", "tracepoint", "--format", "json"]).args(ENVELOPE);
+    lab.enter_client(&mut command).unwrap();
+    let session = session(&tracer::run(&mut command, LIMIT).unwrap());
+    assert!(session["client"].as_str().unwrap().starts_with("[fd99::1]:"), "{session:#}");
+}
+
+fn an_interrupt_tells_what_is_known() {
+    let lab = lab_with("interrupt", |scenario| {
+        scenario.dns.rules = vec![DnsRule { name: "example.com".into(), qtype: "AAAA".into(), action: DnsAction::Silent, ..DnsRule::default() }];
+    });
+    let mut command = Command::new(lab::run::tracer_path().unwrap());
+    let pid = lab.daemon_pid().to_string();
+    command.args(["probe", "-p", &pid, "--to", "10.99.0.2", "--hooks", "tracepoint", "--format", "json"]).args(ENVELOPE);
+    lab.enter_client(&mut command).unwrap();
+    let tracer = Tracer::start_in(&mut command, &lab.dir().join("tracer")).unwrap();
+    let is_asked = |what: &What| matches!(what, What::DnsQuery { qname, qtype, .. } if qname == "example.com" && qtype == "AAAA");
+    lab.journal().wait_for(0, LIMIT, is_asked).expect("the name server is asked");
+    let ended = tracer.interrupt(LIMIT).unwrap();
+    assert_eq!(code(&ended), Some(1));
+    assert!(ended.stderr.contains("the trace ended before the client was done"), "{}", ended.stderr);
+    let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(report["sessions"][0]["commands"].as_array().unwrap().last().unwrap()["verb"], "MAIL", "{report:#}");
 }

@@ -12,10 +12,10 @@ use crate::options::Cidr;
 use crate::probe::{self, Address, Destination, Login, Password, Plan, Played, Progress, Stage, check_helo};
 use crate::report::{PROBE_SCHEMA, ProbeReport};
 use crate::source;
-use crate::view::{json, probe as view, summary};
+use crate::view::{json, probe as probe_view, summary, timeline::Timeline};
 use clap::Args;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -32,8 +32,9 @@ Examples:
   mta-trace probe --to 127.0.0.1:587 --from a@example.com --rcpt b@example.net \\
       --starttls --auth user --password-file ~/.pw --data none --format json
 
-Without --data none a message is sent, which is delivered. The server's TLS
-certificate is not verified without --tls-verify.
+Without a selection, what listens on the port of --to is traced. Without --data
+none a message is sent, which is delivered. The server's TLS certificate is not
+verified without --tls-verify.
 Exit codes: 0 played, whatever the server answered; 1 not played to its end;
 2 wrong usage; 3 not permitted to trace.";
 
@@ -124,7 +125,7 @@ pub(super) fn run(probe: Probe) -> Result<(), Failure> {
         if !played.client.is_empty() {
             let report =
                 ProbeReport { schema: PROBE_SCHEMA.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), probe: probe::alone(&played, clock) };
-            let text = view::alone(&report.probe).into_iter().fold(String::new(), |text, line| text + &line + "\n");
+            let text = probe_view::alone(&report.probe).into_iter().fold(String::new(), |text, line| text + &line + "\n");
             write(probe.format, &text, &report)?;
         }
         return done.map_err(|error| Failure::failed(error.to_string()));
@@ -251,17 +252,31 @@ fn traced(probe: Probe, plan: Plan, to: Destination) -> Result<(), Failure> {
     let progress = Arc::new(Progress::default());
     let limits = Limits { only: Some(Arc::clone(&progress)), ..Limits::default() };
     let (tell, told) = channel();
+    // Whoever looks on sees what is being waited for.
+    let has_view = format == Format::Text && output::screen().is_terminal;
+    let view = if has_view { View::Timeline(Timeline::new(BufWriter::new(io::stdout()), output::screen())) } else { View::None };
     let finished = runtime.block_on(async {
         let trace = source::attach(&options).inspect_err(|_| output::discard(path.as_deref(), force))?;
+        let target = trace.header().target;
+        if target.listening.is_empty() {
+            output::discard(path.as_deref(), force);
+            let text = format!("pid {} serves another session and accepts none; give the daemon's, which `pgrep -o sendmail` prints", target.pid);
+            return Err(Failure::failed(text));
+        }
         let signals = Signals::new().map_err(Failure::io)?;
         let (ready, warning) = (ready_line(&trace.header()), stranger(&trace.header()));
         // Only now the server's side is seen from the first byte on. If nobody listens any more the program has ended.
         let began = || {
             warning.iter().chain([&ready]).for_each(|text| say(text));
-            std::thread::spawn(move || tell.send(probe::play(&plan, &to, &progress)));
+            std::thread::spawn(move || {
+                let _ = tell.send(probe::play(&plan, &to, &progress));
+            });
         };
-        Ok::<_, Failure>(live::run(trace, log, View::<io::Sink>::None, limits, signals, began, &mut |text| say(text)).await)
+        Ok::<_, Failure>(live::run(trace, log, view, limits, signals, began, &mut |text| say(text)).await)
     })?;
+    if has_view {
+        let _ = writeln!(io::stdout());
+    }
     let Ok((played, done)) = told.recv_timeout(CLIENT_GRACE) else {
         report(finished, &Played::default(), format)?;
         return Err(Failure::failed("the trace ended before the client was done: only the server's side, so far, is told"));

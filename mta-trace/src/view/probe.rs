@@ -29,7 +29,14 @@ pub fn beside(probe: &Probe) -> Vec<String> {
     let inside: f64 = probe.exchanges.iter().map(|exchange| exchange.elapsed_s).sum();
     lines.push(figures(probe.elapsed_s, "all of them", Some(inside), probe.server_s, probe.outside_s));
     let own = (probe.elapsed_s - inside).max(0.0);
-    lines.extend(labelled(2, "", &format!("outside is the network and the client's own part; between them the client took {own:.3} s"), WIDTH));
+    let has_message = probe.exchanges.iter().flat_map(|exchange| &exchange.commands).any(|command| command.verb == Verb::Eom);
+    let sending = if has_message { ", sending the message included" } else { "" };
+    lines.extend(labelled(
+        2,
+        "",
+        &format!("outside is the network and the client's own part; between exchanges the client took {own:.3} s{sending}"),
+        WIDTH,
+    ));
     lines.extend(remarks(probe));
     lines
 }
@@ -155,8 +162,8 @@ mod tests {
                 "   0.050  250 MAIL FROM:<a@example.com>",
                 "   0.050  550 RCPT TO:<bbbbbbbbbbbbbbbbbb...      0.300      0.282      0.018",
                 "   0.400  all of them                             0.320      0.300      0.020",
-                "  outside is the network and the client's own part; between them the client took",
-                "  0.080 s",
+                "  outside is the network and the client's own part; between exchanges the client",
+                "  took 0.080 s",
                 "  it stopped there: no recipient was accepted",
                 "  note: \\u{202e}x",
             ]
