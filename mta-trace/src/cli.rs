@@ -6,6 +6,7 @@
 mod doctor;
 mod duration;
 mod output;
+mod probe;
 mod size;
 
 use crate::analysis::Analysis;
@@ -30,6 +31,8 @@ Examples:
   mta-trace attach                            whatever listens on port 25
   mta-trace attach -p 1234 --client 192.0.2.7 --sessions 1 -o slow.jsonl
                                               one test session of one client, kept
+  mta-trace probe --to 127.0.0.1 --from a@example.com --rcpt b@example.net
+                                              play a session and trace it
   mta-trace report slow.jsonl                 the same report again
   mta-trace report slow.jsonl --format json | jq '.sessions[].findings'
   mta-trace doctor                            can it run here?
@@ -76,6 +79,9 @@ enum Sub {
     /// Trace a running mail server and say what each SMTP command waited for
     #[command(after_help = ATTACH_EXAMPLES)]
     Attach(Attach),
+    /// Play a test session against a server, and trace it
+    #[command(after_help = probe::EXAMPLES)]
+    Probe(probe::Probe),
     /// Make the report again from a saved log
     #[command(after_help = REPORT_EXAMPLES)]
     Report(Replay),
@@ -97,8 +103,9 @@ enum Sub {
     },
 }
 
+/// Which mail server.
 #[derive(Debug, Args)]
-struct Attach {
+struct Selection {
     /// The mail server's daemon, or one child that serves a session already
     #[arg(short, long, value_name = "PID", conflicts_with_all = ["port", "mta"], value_parser = parse_pid)]
     pid: Option<u32>,
@@ -108,6 +115,50 @@ struct Attach {
     /// Name of the mail server: sendmail, postfix, exim, opensmtpd
     #[arg(long, value_name = "NAME")]
     mta: Option<String>,
+}
+
+/// How it is traced.
+#[derive(Debug, Args)]
+struct How {
+    /// Waits below this are only summed up
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration::parse)]
+    min_wait: Duration,
+    /// How the kernel tells of completed system calls
+    #[arg(long, value_name = "HOOKS", default_value = "auto")]
+    hooks: HooksKind,
+    /// Size of the buffer in which events wait to be read, a power of two; larger where events were LOST
+    #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = size::parse_ring)]
+    ring_size: u32,
+    /// Write every record of the ring as it is into this file; for tests
+    #[arg(long, value_name = "FILE", hide = true)]
+    ring_dump: Option<std::path::PathBuf>,
+}
+
+impl How {
+    fn options(self, selection: Selection, clients: Vec<Cidr>, existing: bool) -> AttachOptions {
+        let Selection { pid, port, mta } = selection;
+        AttachOptions {
+            pid,
+            port,
+            mta,
+            clients,
+            existing,
+            min_wait_ns: u64::try_from(self.min_wait.as_nanos()).unwrap_or(u64::MAX),
+            hooks: match self.hooks {
+                HooksKind::Auto => Hooks::Auto,
+                HooksKind::Fentry => Hooks::Fentry,
+                HooksKind::Tracepoint => Hooks::Tracepoint,
+            },
+            ring_bytes: Some(self.ring_size),
+            ring_dump: self.ring_dump,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Attach {
+    #[command(flatten)]
+    selection: Selection,
     /// Only sessions of these clients: an address or a network such as 192.0.2.0/24; may be repeated
     #[arg(long, value_name = "CIDR")]
     client: Vec<Cidr>,
@@ -132,18 +183,8 @@ struct Attach {
     /// When the log is larger than this, such as 100M, it is renamed to LOG.1 and begun again; looked at once a second
     #[arg(long, value_name = "SIZE", requires = "output", value_parser = size::parse)]
     log_max_size: Option<u64>,
-    /// Waits below this are only summed up
-    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration::parse)]
-    min_wait: Duration,
-    /// How the kernel tells of completed system calls
-    #[arg(long, value_name = "HOOKS", default_value = "auto")]
-    hooks: HooksKind,
-    /// Size of the buffer in which events wait to be read, a power of two; larger where events were LOST
-    #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = size::parse_ring)]
-    ring_size: u32,
-    /// Write every record of the ring as it is into this file; for tests
-    #[arg(long, value_name = "FILE", hide = true)]
-    ring_dump: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    how: How,
     /// What is shown while it runs [default: timeline; none with -o -]
     #[arg(long, value_name = "VIEW")]
     view: Option<ViewKind>,
@@ -201,6 +242,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Sub::Attach(attach) => run_attach(attach),
+        Sub::Probe(probe) => probe::run(probe),
         Sub::Report(replay) => run_report(&replay),
         Sub::Diff { before, after } => run_diff(&before, &after),
         Sub::Doctor { programs } => doctor::run(programs),
@@ -237,23 +279,9 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
     }
     let log = attach.output.as_deref().map(|path| log::Writer::create(path, attach.force)).transpose()?;
     let log = log.map(|log| log.rotating(attach.log_max_size));
-    let limits =
-        Limits { sessions: attach.sessions.and_then(|n| usize::try_from(n).ok()), duration: attach.duration, slower_than: attach.slower_than };
-    let options = AttachOptions {
-        pid: attach.pid,
-        port: attach.port,
-        mta: attach.mta,
-        clients: attach.client,
-        existing: attach.existing,
-        min_wait_ns: u64::try_from(attach.min_wait.as_nanos()).unwrap_or(u64::MAX),
-        hooks: match attach.hooks {
-            HooksKind::Auto => Hooks::Auto,
-            HooksKind::Fentry => Hooks::Fentry,
-            HooksKind::Tracepoint => Hooks::Tracepoint,
-        },
-        ring_bytes: Some(attach.ring_size),
-        ring_dump: attach.ring_dump,
-    };
+    let sessions = attach.sessions.and_then(|n| usize::try_from(n).ok());
+    let limits = Limits { sessions, duration: attach.duration, slower_than: attach.slower_than, only: None };
+    let options = attach.how.options(attach.selection, attach.client, attach.existing);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
     let finished = runtime.block_on(async {
         let trace = source::attach(&options).inspect_err(|_| output::discard(attach.output.as_deref(), attach.force))?;

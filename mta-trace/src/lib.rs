@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod live;
 pub mod log;
 pub mod options;
+pub mod probe;
 pub mod proto;
 pub mod report;
 pub mod session;

@@ -23,6 +23,7 @@ const ORDER: &[&str] = &[
     "diagnosis",
     "analysis",
     "compare",
+    "probe",
     "view",
     "export",
     "live",
@@ -31,7 +32,8 @@ const ORDER: &[&str] = &[
 /// Everybody may import them, but they import only each other.
 const VOCABULARY: &[&str] = &["event", "options", "report", "update"];
 /// Crates that one module may see.
-const PRIVATE_CRATES: &[(&str, &str)] = &[("aya", "kernel"), ("aya_log", "kernel"), ("clap", "cli")];
+const PRIVATE_CRATES: &[(&str, &str)] =
+    &[("aya", "kernel"), ("aya_log", "kernel"), ("clap", "cli"), ("rustls", "probe"), ("rustls_native_certs", "probe")];
 
 #[derive(Default)]
 struct Imports {

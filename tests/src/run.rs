@@ -123,7 +123,8 @@ fn report_of(dir: &Path, format: &str) -> Result<String> {
     String::from_utf8(output.stdout).context("the report is no UTF-8")
 }
 
-fn schema_problems(report: &serde_json::Value) -> Result<Vec<String>> {
+/// Where a report differs from its schema.
+pub fn schema_problems(report: &serde_json::Value) -> Result<Vec<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mta-trace/schema/report.schema.json");
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let schema = serde_json::from_str(&text).context("parse the schema")?;

@@ -50,6 +50,7 @@ const PARTS: &[Part] = &[
     part("replay", || of_lab("replay")),
     part("selftest", || of_lab("selftest")),
     part("live", || of_lab("live")),
+    part("probe", || of_lab("probe")),
     part("bad-input", || of_lab("bad_input")),
     part("reliability", || of_lab("reliability")),
     part("demo", || of_lab("demo")),

@@ -136,7 +136,7 @@ impl Analysis {
         let mta = self.known.header.as_ref().map_or("", |header| &header.target.mta);
         let daemon = self.daemon.conclude(mta);
         let findings = self.tallies.conclude();
-        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, daemon, findings, sessions, left_out }
+        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, daemon, findings, sessions, left_out, probe: None }
     }
 
     /// How many matched sessions have ended.

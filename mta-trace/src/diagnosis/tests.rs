@@ -95,6 +95,7 @@ fn session(commands: Vec<Command>) -> Session {
         between: Vec::new(),
         before_accept_s: None,
         inherited_by: Vec::new(),
+        probe: None,
     }
 }
 

@@ -9,12 +9,14 @@ mod recorder;
 use crate::analysis::Analysis;
 use crate::event::{Header, Record};
 use crate::log;
+use crate::probe::Progress;
 use crate::report::Report;
 use crate::source::LiveTrace;
 use crate::update::Update;
 use crate::view::{accepted::Accepted, strace::Strace, timeline::Timeline};
 use recorder::Recorder;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -72,7 +74,7 @@ impl Source for LiveTrace {
 }
 
 /// When it ends by itself.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Limits {
     /// After so many sessions.
     pub sessions: Option<usize>,
@@ -80,7 +82,12 @@ pub struct Limits {
     pub duration: Option<Duration>,
     /// The log keeps only sessions with a command that took at least so long.
     pub slower_than: Option<Duration>,
+    /// After the session of this client.
+    pub only: Option<Arc<Progress>>,
 }
+
+/// What a session may need to end after its client has left; it is not waited for longer, as it may not be one of the traced server.
+const END_GRACE: Duration = Duration::from_secs(5);
 
 /// What is shown while it runs.
 pub enum View<W> {
@@ -178,6 +185,9 @@ struct Run<'a, W> {
     updates: Vec<Update>,
     /// Only slow sessions are written.
     recorder: Option<Recorder>,
+    /// The client whose session is waited for, and whether that has ended.
+    only: Option<Arc<Progress>>,
+    has_only_ended: bool,
     log_error: Option<log::Error>,
     view_error: Option<io::Error>,
     warn: &'a mut dyn FnMut(&str),
@@ -200,6 +210,8 @@ pub(crate) async fn run<W: Write>(
         accepted: Accepted::default(),
         updates: Vec::new(),
         recorder: limits.slower_than.map(|time| Recorder::new(time.as_secs_f64())),
+        only: limits.only.clone(),
+        has_only_ended: false,
         log_error: None,
         view_error: None,
         warn,
@@ -209,7 +221,7 @@ pub(crate) async fn run<W: Write>(
     run.take(&seeds);
     run.flush_log();
     began();
-    let reason = run.pump(&mut source, limits, &mut signals).await;
+    let reason = run.pump(&mut source, &limits, &mut signals).await;
     let last = source.stop(reason);
     run.take(&last);
     run.finish(reason == TARGET_EXITED)
@@ -217,11 +229,14 @@ pub(crate) async fn run<W: Write>(
 
 impl<W: Write> Run<'_, W> {
     /// The loop; returns why it ended, in the words of the log's last record.
-    async fn pump(&mut self, source: &mut impl Source, limits: Limits, signals: &mut Signals) -> &'static str {
+    async fn pump(&mut self, source: &mut impl Source, limits: &Limits, signals: &mut Signals) -> &'static str {
         let began = Instant::now();
         let (mut ticked, mut flushed) = (began, began);
         loop {
             if limits.sessions.is_some_and(|wanted| self.analysis.ended_sessions() >= wanted) {
+                return "sessions";
+            }
+            if self.is_only_over() {
                 return "sessions";
             }
             if self.view_error.is_some() || self.is_pipe_closed() {
@@ -252,6 +267,13 @@ impl<W: Write> Run<'_, W> {
                 self.flush_log();
             }
         }
+    }
+
+    /// Whether the one client's session has ended, or cannot be waited for any more.
+    fn is_only_over(&self) -> bool {
+        let Some(only) = &self.only else { return false };
+        let is_given_up = |over: &Instant| only.client.get().is_none() || over.elapsed() >= END_GRACE;
+        self.has_only_ended || only.over.get().is_some_and(is_given_up)
     }
 
     fn take(&mut self, records: &[Record]) {
@@ -288,6 +310,9 @@ impl<W: Write> Run<'_, W> {
     fn show(&mut self, updates: &mut Vec<Update>) {
         for update in updates.drain(..) {
             self.accepted.update(&update);
+            if let (Some(only), Update::SessionEnded(session)) = (&self.only, &update) {
+                self.has_only_ended |= only.client.get() == Some(&session.client);
+            }
             if let (Some(recorder), Update::SessionEnded(session)) = (&mut self.recorder, &update) {
                 let records = recorder.ended(session);
                 self.write(&records);

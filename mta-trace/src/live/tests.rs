@@ -82,9 +82,23 @@ fn ends_with_its_target() {
 
 #[test]
 fn ends_after_its_time_or_its_sessions() {
-    let limits = Limits { duration: Some(Duration::from_millis(20)), sessions: None, slower_than: None };
+    let limits = Limits { duration: Some(Duration::from_millis(20)), ..Limits::default() };
     assert_eq!(go(false, limits, None).reason, "duration");
     assert_eq!(go(false, Limits { sessions: Some(0), ..Limits::default() }, None).reason, "sessions");
+}
+
+#[test]
+fn ends_with_its_client() {
+    let limits = || Limits { only: Some(Arc::default()), duration: Some(Duration::from_millis(300)), ..Limits::default() };
+    assert_eq!(go(false, limits(), None).reason, "duration", "it has not begun");
+    let without_connection = limits();
+    without_connection.only.as_ref().expect("a client").over.set(Instant::now()).expect("once");
+    assert_eq!(go(false, without_connection, None).reason, "sessions", "it came to nothing");
+    let left = limits();
+    let client = left.only.as_ref().expect("a client");
+    client.client.set("10.0.0.1:1".into()).expect("once");
+    client.over.set(Instant::now()).expect("once");
+    assert_eq!(go(false, left, None).reason, "duration", "its session may still end");
 }
 
 struct Failing(io::ErrorKind);
@@ -102,7 +116,7 @@ impl Write for Failing {
 #[test]
 fn a_full_disk_is_said_once_and_tracing_goes_on() {
     let log = log::Writer::new("x.jsonl", Box::new(Failing(io::ErrorKind::StorageFull)), false);
-    let limits = Limits { duration: Some(Duration::from_millis(1300)), sessions: None, slower_than: None };
+    let limits = Limits { duration: Some(Duration::from_millis(1300)), ..Limits::default() };
     let seen = go(false, limits, Some(log));
     assert_eq!(seen.reason, "duration");
     assert_eq!(seen.warnings.len(), 1, "{:?}", seen.warnings);
@@ -113,7 +127,7 @@ fn a_full_disk_is_said_once_and_tracing_goes_on() {
 #[test]
 fn a_closed_pipe_ends_it_quietly() {
     let log = log::Writer::new("standard output", Box::new(Failing(io::ErrorKind::BrokenPipe)), false);
-    let limits = Limits { duration: Some(Duration::from_secs(20)), sessions: None, slower_than: None };
+    let limits = Limits { duration: Some(Duration::from_secs(20)), ..Limits::default() };
     let seen = go(false, limits, Some(log));
     assert_eq!(seen.reason, "signal");
     assert!(seen.warnings.is_empty());

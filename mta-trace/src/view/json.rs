@@ -1,16 +1,15 @@
 //! The report as JSON (`mta-trace.report/1`).
 //!
-//! In: a [`Report`]. Out: indented JSON with a final line end. Characters that a terminal would obey are written as
+//! In: a [`crate::report::Report`] or [`crate::report::ProbeReport`]. Out: indented JSON with a final line end. Characters that a terminal would obey are written as
 //! `\u` escapes, which mean the same to every reader of JSON. Not here: the schema (`report.rs`).
 
 use super::escape::is_hostile;
-use crate::report::Report;
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, PrettyFormatter, Serializer};
 use std::io::{self, Write};
 
-/// Writes the report.
-pub fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
+/// Writes the report, or what a client measured alone.
+pub fn write(out: &mut impl Write, report: &impl Serialize) -> io::Result<()> {
     let mut serializer = Serializer::with_formatter(&mut *out, Harmless(PrettyFormatter::new()));
     report.serialize(&mut serializer).map_err(io::Error::from)?;
     out.write_all(b"\n")
@@ -77,7 +76,7 @@ impl Formatter for Harmless<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{LogSummary, REPORT_SCHEMA, Tool};
+    use crate::report::{LogSummary, REPORT_SCHEMA, Report, Tool};
     use proptest::prelude::*;
 
     fn report(text: &str) -> Report {
@@ -90,6 +89,7 @@ mod tests {
             findings: Vec::new(),
             sessions: Vec::new(),
             left_out: None,
+            probe: None,
         }
     }
 

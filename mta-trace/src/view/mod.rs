@@ -7,6 +7,7 @@ pub mod accepted;
 pub mod comparison;
 pub mod escape;
 pub mod json;
+pub mod probe;
 pub mod strace;
 pub mod summary;
 pub mod timeline;

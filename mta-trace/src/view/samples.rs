@@ -21,6 +21,7 @@ pub fn report(sessions: Vec<Session>) -> Report {
         findings: Vec::new(),
         sessions,
         left_out: None,
+        probe: None,
     }
 }
 
@@ -99,6 +100,7 @@ fn session(commands: Vec<Command>) -> Session {
         between: Vec::new(),
         before_accept_s: None,
         inherited_by: Vec::new(),
+        probe: None,
     };
     session.findings = findings(&session);
     session

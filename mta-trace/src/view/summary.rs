@@ -7,6 +7,7 @@ use super::{
     accepted::Accepted,
     escape::escape,
     layout::{Row, WIDTH},
+    probe,
     words::{answer_row, between_row, ended, said, wait_row},
 };
 use crate::report::{
@@ -49,6 +50,12 @@ pub fn text(report: &Report, accepted: &Accepted) -> String {
     if report.sessions.is_empty() {
         push(&mut out, "");
         for line in labelled(0, "", &accepted.sentence()) {
+            push(&mut out, &line);
+        }
+    }
+    if let Some(it) = &report.probe {
+        push(&mut out, "");
+        for line in probe::alone(it) {
             push(&mut out, &line);
         }
     } else if report.session_count() > 1 {
@@ -148,6 +155,10 @@ fn session_lines(session: &Session, common: &[CommonFinding]) -> Vec<String> {
     if session.findings.is_empty() {
         lines.push(String::new());
         lines.push(format!("  {}", nothing_found(session)));
+    }
+    if let Some(probe) = &session.probe {
+        lines.push(String::new());
+        lines.extend(probe::beside(probe));
     }
     lines
 }

@@ -43,6 +43,7 @@ impl Live {
             between: self.dialogue.between().map(|named| named.wait.clone()).collect(),
             before_accept_s: self.before_accept_ns.map(|ns| seconds(ns.cast_signed())),
             inherited_by: self.inherited_by,
+            probe: None,
         }
     }
 
