@@ -294,7 +294,7 @@ impl Thread {
 pub struct Request;
 
 impl Request {
-    /// Trace a thread that exists, taken to be running: tid, tgid, role, session (inode, 0: none).
+    /// Trace a thread that exists, taken to be running: tid, tgid, role, session (inode, 0: none), of a server that serves it the client's descriptor.
     pub const TRACE: u64 = 1;
     /// Stop tracing a thread: tid.
     pub const FORGET: u64 = 2;

@@ -9,7 +9,7 @@ use crate::{
 use aya_ebpf::programs::RawTracePointContext;
 use core::ffi::c_void;
 use mta_trace_common::{
-    config::{Request, STATE_BLOCKED, STATE_CPU, Thread},
+    config::{ACCEPTED_MATCHED, ROLE_SERVER, Request, STATE_BLOCKED, STATE_CPU, Thread},
     event::Loss,
 };
 
@@ -29,7 +29,11 @@ fn serve(ctx: &RawTracePointContext) {
         filter::forget(tid);
         let _ = THREADS.remove(tid);
     } else if operation == Request::TRACE {
-        let thread = Thread::new(now(), ctx.arg::<u64>(2) as u32, ctx.arg::<u64>(3) as u8, STATE_CPU, ctx.arg(4));
+        let mut thread = Thread::new(now(), ctx.arg::<u64>(2) as u32, ctx.arg::<u64>(3) as u8, STATE_CPU, ctx.arg(4));
+        if thread.role == ROLE_SERVER && thread.session != 0 {
+            thread.accepted = ACCEPTED_MATCHED;
+            thread.client_fd = ctx.arg::<u64>(5) as i32;
+        }
         if THREADS.insert(tid, thread, 0).is_err() {
             count(Loss::Tables);
             return;

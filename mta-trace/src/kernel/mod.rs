@@ -20,7 +20,7 @@ pub use proc::{Sockets, is_initial_pid_namespace, pid_inside, socket_behind};
 pub use target::{Shape, Target};
 
 use crate::{
-    event::{Daemon, Endpoint, Record},
+    event::{Daemon, Endpoint, Record, SocketId},
     options::{AttachOptions, RING_BYTES},
 };
 use aya::maps::{MapData, RingBuf};
@@ -96,15 +96,15 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
         seeds.push(seed::process(target.pid, "daemon"));
         seeds.push(Record::Daemon(daemon::look(target.pid, target.mta)));
         match target.shape {
-            Shape::ForkPerSession => trace(&mut object, target.pid, ROLE_DAEMON, 0)?,
-            Shape::PreForked => seeds.extend(servers(&mut object, target.pid)?),
+            Shape::ForkPerSession => trace(&mut object, target.pid, ROLE_DAEMON, None)?,
+            Shape::PreForked => seeds.extend(servers(&mut object, target.pid, options)?),
         }
     }
     let hooks = object.attach_calls(options.hooks)?;
     seeds.extend(seed::resolv_conf(target.pid));
     if !is_daemon {
         seeds.extend(existing(&mut object, target.pid, options)?.ok_or(Error::Vanished(target.pid))?);
-    } else if options.existing {
+    } else if options.existing && target.shape == Shape::ForkPerSession {
         seeds.extend(all_existing(&mut object, target.pid, options)?);
     }
     if proc::exe(target.pid).is_none() {
@@ -115,7 +115,8 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
 
 /// Takes in a server and its descendants, whichever of them accept. Forks are told already, so that whoever is made meanwhile is followed, if
 /// its parent was in; who was not comes up in one of the next looks.
-fn servers(object: &mut Object, root: u32) -> Result<Vec<Record>, Error> {
+/// A session that one of them serves already is taken in where that is asked for, or where that one was named.
+fn servers(object: &mut Object, root: u32, options: &AttachOptions) -> Result<Vec<Record>, Error> {
     let (mut seeds, mut seen) = (Vec::new(), HashSet::new());
     loop {
         let new: Vec<u32> = proc::tree(root).into_iter().filter(|pid| seen.insert(*pid)).collect();
@@ -123,14 +124,19 @@ fn servers(object: &mut Object, root: u32) -> Result<Vec<Record>, Error> {
             return Ok(seeds);
         }
         for pid in new {
+            let served = if options.existing || pid == root { target::serving(pid).filter(|socket| is_wanted(options, socket)) } else { None };
             // A thread that its parent brought in must not begin anew.
             if !object.is_traced(pid) {
-                trace(object, pid, ROLE_SERVER, 0)?;
+                if let Some(socket) = &served {
+                    object.add_session(socket.inode, Scanner::new(MODE_UNKNOWN))?;
+                }
+                trace(object, pid, ROLE_SERVER, served.as_ref())?;
             }
-            if pid != root {
-                seeds.push(seed::process(pid, "server"));
+            let role = if served.is_some() { "session" } else { "server" };
+            if pid != root || served.is_some() {
+                seeds.push(seed::process(pid, role));
             }
-            seeds.extend(seed::descriptors(pid, None));
+            seeds.extend(seed::descriptors(pid, served.as_ref()));
         }
     }
 }
@@ -153,26 +159,33 @@ fn all_existing(object: &mut Object, daemon: u32, options: &AttachOptions) -> Re
 /// Takes a process into the trace that serves a session already; `None`: it does not, or not one that is wanted, or is traced.
 fn existing(object: &mut Object, pid: u32, options: &AttachOptions) -> Result<Option<Vec<Record>>, Error> {
     let Some(socket) = target::serving(pid) else { return Ok(None) };
-    let peer = socket.peer.as_ref().and_then(Endpoint::ip);
-    let is_wanted = options.clients.is_empty() || peer.is_some_and(|peer| options.clients.iter().any(|cidr| cidr.contains(peer)));
-    if !is_wanted {
-        return if options.pid == Some(pid) { Err(Error::OtherClient { pid, client: peer }) } else { Ok(None) };
+    if !is_wanted(options, &socket) {
+        let client = socket.peer.as_ref().and_then(Endpoint::ip);
+        return if options.pid == Some(pid) { Err(Error::OtherClient { pid, client }) } else { Ok(None) };
     }
     // A delivery child has its parent's connection too, and is no part of the session.
     if object.is_traced(pid) || object.has_session(socket.inode) {
         return Ok(None);
     }
     object.add_session(socket.inode, Scanner::new(MODE_UNKNOWN))?;
-    trace(object, pid, ROLE_SESSION, socket.inode)?;
+    trace(object, pid, ROLE_SESSION, Some(&socket))?;
     let mut seeds = vec![seed::process(pid, "session")];
     seeds.extend(seed::descriptors(pid, Some(&socket)));
     Ok(Some(seeds))
 }
 
+/// Whether the peer of a connection is one whose sessions are wanted.
+fn is_wanted(options: &AttachOptions, socket: &SocketId) -> bool {
+    let peer = socket.peer.as_ref().and_then(Endpoint::ip);
+    options.clients.is_empty() || peer.is_some_and(|peer| options.clients.iter().any(|cidr| cidr.contains(peer)))
+}
+
 /// Sets the bits of all threads of a process; what each blocks in comes from /proc, asked for only then, so that nothing is missed.
-fn trace(object: &mut Object, pid: u32, role: u8, session: u64) -> Result<(), Error> {
+fn trace(object: &mut Object, pid: u32, role: u8, session: Option<&SocketId>) -> Result<(), Error> {
+    let inode = session.map_or(0, |socket| socket.inode);
+    let client_fd = session.and_then(|socket| proc::descriptor_of(pid, socket.inode)).and_then(|fd| u64::try_from(fd).ok()).unwrap_or(u64::MAX);
     for tid in proc::threads(pid) {
-        object.request(&[Request::TRACE, tid.into(), pid.into(), role.into(), session])?;
+        object.request(&[Request::TRACE, tid.into(), pid.into(), role.into(), inode, client_fd])?;
         if let Some((nr, [a, b, c, d, e, f])) = proc::blocked_in(pid, tid) {
             object.request(&[Request::BLOCKED, tid.into(), nr.cast_unsigned(), a, b, c, d, e, f])?;
         }

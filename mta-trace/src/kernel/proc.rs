@@ -106,6 +106,11 @@ pub fn descriptors(pid: u32) -> Vec<(i32, String)> {
     all
 }
 
+/// The newest descriptor of a socket.
+pub fn descriptor_of(pid: u32, inode: u64) -> Option<i32> {
+    descriptors(pid).into_iter().rev().find(|(_, link)| socket_inode(link) == Some(inode)).map(|(fd, _)| fd)
+}
+
 /// The socket behind a descriptor, among those of the process's network namespace.
 pub fn socket_behind(sockets: &Sockets, pid: u32, fd: i32) -> Option<SocketId> {
     let inode = socket_inode(&link(pid, &format!("fd/{fd}"))?)?;
