@@ -66,6 +66,10 @@ pub enum What {
     MapQuery { request: String },
     /// It answered.
     MapReply,
+    /// spamd accepted a connection.
+    FilterAccept,
+    /// It has read the message and answered.
+    FilterReply,
     /// The sink (next hop) accepted a connection, or received a message.
     Sink { event: String },
     /// The client began to connect.

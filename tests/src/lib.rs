@@ -28,6 +28,7 @@ pub mod packages;
 mod saslauthd;
 mod sink;
 mod socket_map;
+mod spamd;
 mod stop;
 mod unix;
 mod zone;

@@ -41,6 +41,7 @@ pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measu
         "client" => nth(&inside, wait, |what, is_end| *what == if is_end { What::ClientGoesOn } else { What::ClientPause }),
         "child" => between(&inside, "the mailer", |what| *what == What::MailerBegan, |what| *what == What::MailerMayEnd),
         "network" => between(&inside, "the socket map", |what| matches!(what, What::MapQuery { .. }), |what| *what == What::MapReply),
+        "content-filter" => between(&inside, "spamd", |what| *what == What::FilterAccept, |what| *what == What::FilterReply),
         "callback" => callback(&inside),
         "file-lock" => inside
             .iter()
@@ -129,6 +130,7 @@ fn is_progress(what: &What) -> bool {
         | What::DiskBegin { .. }
         | What::MailerBegan
         | What::MapQuery { .. }
+        | What::FilterAccept
         | What::ClientReply { .. }
         | What::Killed { .. } => true,
         What::DnsReply { .. }
@@ -138,6 +140,7 @@ fn is_progress(what: &What) -> bool {
         | What::DiskEnd { .. }
         | What::MailerMayEnd
         | What::MapReply
+        | What::FilterReply
         | What::Locked { .. }
         | What::Unlocked { .. }
         | What::Sink { .. }

@@ -47,8 +47,8 @@ pub fn advice(topic: Topic) -> &'static str {
              exim_tidydb makes them smaller; the spool belongs on a local disk"
         }
         Topic::Spool => {
-            "`spool_directory` lies on a slow disk: use a fast local one, no network share; each message costs three syncs, and Exim has no \
-             setting that saves them"
+            "`spool_directory` lies on a slow disk: use a fast local one, no network share; each message costs three syncs. \
+             `disable_fsync` saves them only where Exim was compiled with it, and weakens the promise that an accepted message survives a crash"
         }
         Topic::FileIo => "the disk or network share on which this file lies; the spool, `log_file_path` and look-up files belong on a local disk",
         Topic::Child => "what the child does: a `${run` of the configuration, a transport filter, or a delivery in the foreground (-odf)",
