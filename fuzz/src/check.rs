@@ -150,7 +150,8 @@ fn sums_close(session: &Session) {
         assert!(*elapsed_s >= 0.0 && command.waits.iter().all(|wait| wait.elapsed_s >= 0.0), "{command:#?}");
     }
     let commands: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
-    close(session.elapsed_s, &[commands, session.client_s], session);
+    let left_out_s = session.left_out.as_ref().map_or(0.0, |left_out| left_out.elapsed_s);
+    close(session.elapsed_s, &[commands, left_out_s, session.client_s], session);
 }
 
 fn close(whole: f64, parts: &[f64], what: &impl std::fmt::Debug) {

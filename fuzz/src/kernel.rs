@@ -104,6 +104,7 @@ impl Kernel {
             smtp: None,
             matched: None,
             milter: false,
+            policy: false,
         };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {
@@ -303,7 +304,7 @@ fn endpoint(text: &str) -> mta_trace::event::Endpoint {
 }
 
 fn socket(inode: u64, proto: Proto) -> SocketId {
-    SocketId { inode, proto, local: None, peer: None }
+    SocketId { inode, proto, local: None, peer: None, peer_inode: None }
 }
 
 fn mode_name(mode: u8) -> SmtpMode {

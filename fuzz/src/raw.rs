@@ -35,7 +35,7 @@ pub fn bytes(record: &Record) -> Option<Vec<u8>> {
         }
         Record::Backlog(it) => {
             let head = head(raw::KIND_BACKLOG, it.t, 0, 0, Counters::default());
-            let socket = SocketId { inode: 1, proto: Proto::Tcp, local: None, peer: None };
+            let socket = SocketId { inode: 1, proto: Proto::Tcp, local: None, peer: None, peer_inode: None };
             raw::Backlog { head, since: it.since, socket: sock(Some(&socket), Some(&it.peer)) }.as_bytes().to_vec()
         }
         _ => return None,

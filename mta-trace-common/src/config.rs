@@ -41,6 +41,10 @@ pub struct Offsets {
     pub sock_v6_daddr: u32,
     pub sock_type: u32,
     pub sock_protocol: u32,
+    pub sock_socket: u32,
+    pub unix_peer: u32,
+    /// From a `struct socket` to its inode, which lies behind it (`struct socket_alloc`).
+    pub socket_inode: u32,
     /// Of the system call's number (`orig_ax`, `syscallno`).
     pub regs_nr: u32,
     /// Where the block of [`REGS_WORDS`] words begins that holds all arguments.
@@ -97,6 +101,9 @@ impl Offsets {
         sock_v6_daddr: 0,
         sock_type: 0,
         sock_protocol: 0,
+        sock_socket: 0,
+        unix_peer: 0,
+        socket_inode: 0,
         regs_nr: 0,
         regs_block: 0,
         regs_args: [0; 6],
@@ -142,6 +149,14 @@ pub const ROLE_DAEMON: u8 = 1;
 pub const ROLE_SESSION: u8 = 2;
 /// A descendant of a session's process: only fork, exec and exit are reported.
 pub const ROLE_OTHER: u8 = 3;
+/// Accepts by itself and serves in the same process, one session after another (a pre-forked server such as Postfix's `smtpd`), or makes such
+/// processes: reported from an accept that matches until the accepted descriptor is closed. Its children are the same.
+pub const ROLE_SERVER: u8 = 4;
+
+/// `Thread::accepted`: somebody else than whose sessions are wanted.
+pub const ACCEPTED_OTHER: u8 = 1;
+/// `Thread::accepted`: a peer whose sessions are wanted.
+pub const ACCEPTED_MATCHED: u8 = 2;
 
 /// State of a thread in `Thread::state`.
 pub const STATE_CPU: u8 = 1;
@@ -205,7 +220,7 @@ pub struct Thread {
     pub role: u8,
     /// `STATE_*`.
     pub state: u8,
-    /// Daemon: 0 nothing accepted, 1 a peer that did not match, 2 one that matched; until its next fork.
+    /// Daemon, until its next fork, and server, until it closes `client_fd`: 0 nothing accepted, else `ACCEPTED_*`.
     pub accepted: u8,
     /// 1: `selects` was saved in the call that began at `since`.
     pub selects_valid: u8,
@@ -213,6 +228,10 @@ pub struct Thread {
     pub waited_fd: i32,
     /// 1: nothing was seen of it since it was taken into the trace.
     pub is_new: u32,
+    /// Server: the client's descriptor.
+    pub client_fd: i32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 impl Thread {
@@ -230,6 +249,13 @@ impl Thread {
     #[must_use]
     pub const fn knows_socket(&self, fd: u32) -> bool {
         fd >= 64 || self.sockets >> fd & 1 == 1
+    }
+
+    /// Whether it serves a session that is wanted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_serving(&self) -> bool {
+        self.role == ROLE_SESSION || self.role == ROLE_SERVER && self.accepted == ACCEPTED_MATCHED
     }
 
     /// A thread that is seen from now (`t`) on.
@@ -258,6 +284,8 @@ impl Thread {
             selects_valid: 0,
             waited_fd: -1,
             is_new: 1,
+            client_fd: -1,
+            reserved: 0,
         }
     }
 }
@@ -276,10 +304,12 @@ impl Request {
 
 /// What is known of a TCP connection of the server to a helper: value of the map `PEERS`, key socket inode.
 pub const PEER_MILTER: u8 = 1;
+/// It asked a policy service (`SMTPD_POLICY_README` of Postfix).
+pub const PEER_POLICY: u8 = 2;
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 43 * 4);
+    assert!(size_of::<Offsets>() == 46 * 4);
     assert!(size_of::<Settings>() == 16);
     assert!(size_of::<Filter>() == 32);
-    assert!(size_of::<Thread>() == 9 * 8 + 4 * 8 + REGS_WORDS * 8 + 56 + 56 + 4 * 8);
+    assert!(size_of::<Thread>() == 9 * 8 + 4 * 8 + REGS_WORDS * 8 + 56 + 56 + 5 * 8);
 };

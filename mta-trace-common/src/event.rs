@@ -62,6 +62,8 @@ pub const FLAG_UNFINISHED: u16 = 32;
 pub const FLAG_MILTER: u16 = 64;
 /// The bytes are the path of the file behind argument 0: its components from the last to the first, each with a NUL behind it.
 pub const FLAG_PATH: u16 = 256;
+/// The connection was recognised as one to a policy service; nothing is copied.
+pub const FLAG_POLICY: u16 = 512;
 /// `KIND_FORK`: the child is traced (else only known).
 pub const FLAG_TRACED: u16 = 128;
 
@@ -86,7 +88,8 @@ pub struct Socket {
     pub reserved: [u16; 3],
     /// Local address; an IPv4 address is in the first four bytes.
     pub local: [u8; 16],
-    /// Peer's address; an IPv4 address is in the first four bytes.
+    /// Peer's address; an IPv4 address is in the first four bytes; of a connected unix socket the inode of the socket at the other end, in the
+    /// first eight, in the machine's order.
     pub peer: [u8; 16],
 }
 

@@ -109,6 +109,7 @@ pub fn was_in_call(thread: &Thread) -> bool {
     word_at(&thread.regs, offset!(regs_result)) == untouched
 }
 
+const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const S_IFMT: u16 = 0o170_000;
@@ -162,6 +163,13 @@ pub fn socket_of(fd: u64, socket: &mut Socket) -> u64 {
     } else if socket.family == AF_INET6 {
         socket.local = field(sk, offset!(sock_v6_saddr));
         socket.peer = field(sk, offset!(sock_v6_daddr));
+    } else if socket.family == AF_UNIX {
+        // Who is there is told by the inode, which `accept` gave the other end: /proc knows its path and its holder.
+        let other: u64 = field(sk, offset!(unix_peer));
+        let of_other: u64 = field(other, offset!(sock_socket));
+        let inode: u64 = if of_other == 0 { 0 } else { field(of_other + offset!(socket_inode) as u64, offset!(inode_ino)) };
+        // SAFETY: eight bytes fit in sixteen, and lie at a multiple of 8.
+        unsafe { (&raw mut socket.peer).cast::<u64>().write(inode) };
     }
     sk
 }

@@ -3,7 +3,7 @@
 //! Sessions of both traces in, as they end; a [`Comparison`] out. Invariant: pure, and of a session only its figures are kept. Not here: how
 //! it is shown (`view/comparison.rs`).
 
-use crate::report::{Cause, Session, Verb, Wait};
+use crate::report::{Cause, CauseSum, LeftOutCommands, Session, Verb, VerbSum, Wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -53,8 +53,8 @@ pub struct Reason {
 }
 
 impl Reason {
-    fn of(verb: Option<Verb>, wait: &Wait) -> Self {
-        Self { verb, cause: wait.cause, target: wait.target.as_deref().map(|target| lasting(wait.cause, target)) }
+    fn new(verb: Option<Verb>, cause: Cause, target: Option<&str>) -> Self {
+        Self { verb, cause, target: target.map(|target| lasting(cause, target)) }
     }
 }
 
@@ -98,16 +98,33 @@ impl Side {
         for wait in &session.between {
             self.wait(None, wait);
         }
+        if let Some(left_out) = &session.left_out {
+            self.add_left_out(left_out);
+        }
+    }
+
+    /// Of commands that a long session left out only the sums are known: each counts as what they took on the average.
+    fn add_left_out(&mut self, left_out: &LeftOutCommands) {
+        for VerbSum { verb, commands, server_s } in &left_out.verbs {
+            let number = usize::try_from(*commands).unwrap_or(usize::MAX);
+            self.commands.entry(*verb).or_default().extend(std::iter::repeat_n(server_s / *commands as f64, number));
+        }
+        for CauseSum { verb, cause, target, elapsed_s, .. } in left_out.waits.iter().chain(&left_out.between) {
+            self.reason(Reason::new(*verb, *cause, target.as_deref()), *elapsed_s);
+        }
     }
 
     fn wait(&mut self, verb: Option<Verb>, wait: &Wait) {
-        let reason = Reason::of(verb, wait);
-        if wait.cause == Cause::Client || self.waits.len() >= MAX_WAITS && !self.waits.contains_key(&reason) {
+        self.reason(Reason::new(verb, wait.cause, wait.target.as_deref()), wait.elapsed_s);
+    }
+
+    fn reason(&mut self, reason: Reason, elapsed_s: f64) {
+        if reason.cause == Cause::Client || self.waits.len() >= MAX_WAITS && !self.waits.contains_key(&reason) {
             return;
         }
         let session = self.server_s.len();
         let total = self.waits.entry(reason).or_default();
-        total.elapsed_s += wait.elapsed_s;
+        total.elapsed_s += elapsed_s;
         total.sessions += u64::from(total.last != session);
         total.last = session;
     }
@@ -286,6 +303,20 @@ mod tests {
             let of = |target| side(&[session("EOM", 1.0, &[wait(cause, target, 1.0)])]);
             assert!(compare(&of(first), &of(second)).waits.is_empty(), "{cause}");
         }
+    }
+
+    #[test]
+    fn commands_that_are_left_out_count_with_their_average() {
+        let mut long = session("MAIL", 4.0, &[wait("file-lock", "m", 3.0)]);
+        let left_out = json!({"commands": 3, "elapsed_s": 6.0, "short_waits_s": 0.0, "cpu_s": 3.0, "runqueue_s": 0.0, "unexplained_s": 0.0,
+            "verbs": [{"verb": "MAIL", "commands": 3, "server_s": 6.0}],
+            "waits": [{"verb": "MAIL", "cause": "file-lock", "target": "m", "elapsed_s": 3.0, "waits": 3}]});
+        long.left_out = Some(serde_json::from_value(left_out).expect("sums"));
+        let comparison = compare(&side(&[long]), &side(&[session("MAIL", 4.0, &[])]));
+        let [mail] = comparison.commands.as_slice() else { panic!("{comparison:#?}") };
+        assert_eq!((mail.count, mail.median_s.before), (Pair { before: 4, after: 1 }, Some(2.0)));
+        let [lock] = comparison.waits.as_slice() else { panic!("{comparison:#?}") };
+        assert_eq!((lock.per_session_s.before, lock.sessions.before, comparison.server_s.before), (6.0, 1, Some(10.0)));
     }
 
     #[test]

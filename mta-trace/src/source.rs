@@ -4,7 +4,7 @@
 
 use crate::{
     decode,
-    event::{Clock, Daemon, End, Header, LOG_SCHEMA, Loss, Record, Target},
+    event::{Clock, Daemon, End, Endpoint, Header, LOG_SCHEMA, Loss, Record, Target},
     kernel,
     options::AttachOptions,
 };
@@ -18,6 +18,8 @@ const DAEMON_NS: u64 = 250_000_000;
 /// Records that are taken in one go: between two of them there is time for signals, the log and the clock, and so many, decoded, still lie in the
 /// processor's cache when they are analysed.
 const AT_ONCE: usize = 128;
+/// How many paths of unix sockets are remembered.
+const MAX_PATHS: usize = 4096;
 /// A clock record this often.
 const HOUSEKEEPING_NS: u64 = 1_000_000_000;
 
@@ -33,6 +35,8 @@ pub struct LiveTrace {
     /// The ring may hold more than was taken.
     is_behind: bool,
     dump: Option<File>,
+    /// Paths of unix sockets, by inode; none: it has no name.
+    paths: HashMap<u64, Option<Endpoint>>,
 }
 
 /// Attaches.
@@ -45,11 +49,21 @@ pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
     let trace = kernel::attach(options)?;
     let header = header(options, &trace);
     let daemon = trace.seeds.iter().find_map(|seed| if let Record::Daemon(daemon) = seed { Some(daemon.clone()) } else { None });
-    Ok(LiveTrace { trace, header, loss: Loss::default(), housekeeping: kernel::now_ns(), daemon, looked: 0, is_behind: false, dump })
+    Ok(LiveTrace {
+        trace,
+        header,
+        loss: Loss::default(),
+        housekeeping: kernel::now_ns(),
+        daemon,
+        looked: 0,
+        is_behind: false,
+        dump,
+        paths: HashMap::new(),
+    })
 }
 
 fn header(options: &AttachOptions, trace: &kernel::Trace) -> Header {
-    let kernel::Target { pid, exe, mta, version, listening } = &trace.target;
+    let kernel::Target { pid, exe, mta, version, listening, shape: _ } = &trace.target;
     Header {
         schema: LOG_SCHEMA.to_owned(),
         tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -99,6 +113,9 @@ impl LiveTrace {
             }
             records.push(decode::record(bytes));
         });
+        for record in &mut records {
+            self.name_peer(record);
+        }
         let now = kernel::now_ns();
         let mut records = behind_loss(self.loss(now), records);
         if now.saturating_sub(self.housekeeping) >= HOUSEKEEPING_NS {
@@ -110,6 +127,19 @@ impl LiveTrace {
             records.extend(self.daemon());
         }
         records
+    }
+
+    /// The far end of a unix socket that was connected before it was seen: by the inode that is there. Asked once for each, since it does not change.
+    fn name_peer(&mut self, record: &mut Record) {
+        let Record::Sys(sys) = record else { return };
+        let Some(inode) = sys.socket.as_ref().and_then(|socket| socket.peer_inode).filter(|_| sys.peer.is_none() && sys.args.addr.is_none()) else {
+            return;
+        };
+        if self.paths.len() >= MAX_PATHS {
+            self.paths.clear();
+        }
+        let path = self.paths.entry(inode).or_insert_with(|| self.trace.unix_path(inode).map(Endpoint::Unix));
+        sys.peer.clone_from(path);
     }
 
     /// The daemon, if it is found to have changed.

@@ -72,7 +72,7 @@ fn accept(t: u64, peer: &str, matched: bool) -> Record {
         blocked_ns: 0,
         rq_ns: 0,
         at_start: None,
-        socket: Some(SocketId { inode: 7, proto: mta_trace::event::Proto::Tcp, local: Some(local), peer: None }),
+        socket: Some(SocketId { inode: 7, proto: mta_trace::event::Proto::Tcp, local: Some(local), peer: None, peer_inode: None }),
         peer: Some(peer),
         data: None,
         cut: false,
@@ -80,6 +80,7 @@ fn accept(t: u64, peer: &str, matched: bool) -> Record {
         smtp: None,
         matched: Some(matched),
         milter: false,
+        policy: false,
     }))
 }
 

@@ -70,6 +70,10 @@ pub enum What {
     FilterAccept,
     /// It has read the message and answered.
     FilterReply,
+    /// The policy service was asked.
+    PolicyRequest,
+    /// It answered.
+    PolicyReply,
     /// The sink (next hop) accepted a connection, or received a message.
     Sink { event: String },
     /// The client began to connect.

@@ -25,7 +25,7 @@ use crate::packages::{Packages, target_dir};
 use crate::scenario::{Scenario, Step};
 use crate::sink::Sink;
 use crate::stop::Stop;
-use crate::{ident, load_average, lock, mailer, saslauthd, sink, socket_map, spamd, unix};
+use crate::{ident, load_average, lock, mailer, policy, saslauthd, sink, socket_map, spamd, unix};
 
 /// Everything of one scenario. Processes die with the thread that called `up`, so keep it there.
 pub struct Lab {
@@ -89,6 +89,9 @@ impl Lab {
         }
         if let Some(settings) = &scenario.mailer {
             mailer::serve(&run, settings, &journal, &stop)?;
+        }
+        if let Some(settings) = &scenario.policy {
+            policy::serve(&pair.client, "10.99.0.1", settings, &journal, &stop)?;
         }
         if let Some(settings) = &scenario.socket_map {
             socket_map::serve(&pair.client, "10.99.0.1", settings, &journal, &stop)?;

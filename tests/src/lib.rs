@@ -25,6 +25,7 @@ mod milter;
 pub mod mta;
 pub mod netns;
 pub mod packages;
+mod policy;
 mod saslauthd;
 mod sink;
 mod socket_map;

@@ -42,6 +42,7 @@ pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measu
         "child" => between(&inside, "the mailer", |what| *what == What::MailerBegan, |what| *what == What::MailerMayEnd),
         "network" => between(&inside, "the socket map", |what| matches!(what, What::MapQuery { .. }), |what| *what == What::MapReply),
         "content-filter" => between(&inside, "spamd", |what| *what == What::FilterAccept, |what| *what == What::FilterReply),
+        "policy" => between(&inside, "the policy service", |what| *what == What::PolicyRequest, |what| *what == What::PolicyReply),
         "callback" => callback(&inside),
         "file-lock" => inside
             .iter()
@@ -131,6 +132,7 @@ fn is_progress(what: &What) -> bool {
         | What::MailerBegan
         | What::MapQuery { .. }
         | What::FilterAccept
+        | What::PolicyRequest
         | What::ClientReply { .. }
         | What::Killed { .. } => true,
         What::DnsReply { .. }
@@ -141,6 +143,7 @@ fn is_progress(what: &What) -> bool {
         | What::MailerMayEnd
         | What::MapReply
         | What::FilterReply
+        | What::PolicyReply
         | What::Locked { .. }
         | What::Unlocked { .. }
         | What::Sink { .. }

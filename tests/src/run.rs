@@ -143,6 +143,7 @@ pub fn record(scenario: &Scenario) -> Result<PathBuf> {
     // The log names the MTA by where it was unpacked, which is nobody's business and different everywhere.
     let unpacked = Packages::unpack(mta::of(scenario.mta))?;
     let log = unpacked.folders().fold(log, |log, folder| log.replace(&*folder.to_string_lossy(), "/"));
+    let log = log.replace(&*traced.dir.to_string_lossy(), "");
     let log = without_kernel_flavour(&log)?;
     std::fs::write(&to, log).with_context(|| format!("write {}", to.display()))?;
     Ok(to)

@@ -27,6 +27,8 @@ pub struct Scenario {
     pub mta: MtaKind,
     /// sendmail's settings.
     pub sendmail: Sendmail,
+    /// Postfix's settings.
+    pub postfix: Postfix,
     /// Exim's settings.
     pub exim: Exim,
     /// The name servers.
@@ -47,6 +49,8 @@ pub struct Scenario {
     pub socket_map: Option<SocketMap>,
     /// spamd, if any.
     pub spamd: Option<Spamd>,
+    /// The policy service, if any.
+    pub policy: Option<Policy>,
     /// A second client that talks first, from another address; its session must not be reported.
     pub other_client: Option<OtherClient>,
     /// What the client does.
@@ -70,6 +74,8 @@ pub enum MtaKind {
     /// sendmail.
     #[default]
     Sendmail,
+    /// Postfix.
+    Postfix,
     /// Exim.
     Exim,
 }
@@ -96,6 +102,18 @@ pub struct Sendmail {
     pub listen_queue: u32,
     /// So many more clients connect then, from 10.99.0.4, and wait until the session is over.
     pub crowd: u32,
+}
+
+/// Settings of Postfix.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Postfix {
+    /// Lines of `main.cf`.
+    pub main: BTreeMap<String, String>,
+    /// Lines of `master.cf` in the place of the one of port 25.
+    pub master: Vec<String>,
+    /// Whether a certificate is made and STARTTLS offered.
+    pub tls: bool,
 }
 
 /// Settings of Exim, put into its one file.
@@ -327,6 +345,22 @@ pub struct SocketMap {
 pub struct Spamd {
     /// How late it answers.
     pub delay_s: f64,
+}
+
+/// The policy service, on 10.99.0.1:10031; that it is asked stands in `postfix.main`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// How late it answers.
+    pub delay_s: f64,
+    /// What it answers.
+    pub action: String,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { delay_s: 0.0, action: "DUNNO".to_owned() }
+    }
 }
 
 /// A client whose session is not asked for.

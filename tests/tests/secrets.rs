@@ -41,10 +41,12 @@ enum Server {
     Slow,
     /// Offers no AUTH.
     Without,
+    /// Postfix, which offers no AUTH.
+    Postfix,
 }
 
 impl Server {
-    const ALL: [Self; 4] = [Self::Refusing, Self::Accepting, Self::Slow, Self::Without];
+    const ALL: [Self; 5] = [Self::Refusing, Self::Accepting, Self::Slow, Self::Without, Self::Postfix];
 
     fn name(self) -> &'static str {
         match self {
@@ -52,16 +54,24 @@ impl Server {
             Self::Accepting => "accepting",
             Self::Slow => "slow",
             Self::Without => "without",
+            Self::Postfix => "postfix",
         }
     }
 
+    fn offers_auth(self) -> bool {
+        !matches!(self, Self::Without | Self::Postfix)
+    }
+
     fn scenario(self) -> Result<Scenario> {
+        if self == Self::Postfix {
+            return Scenario::named("postfix-fast");
+        }
         let mut scenario = Scenario::named("fast")?;
         let mechanisms = "PLAIN LOGIN CRAM-MD5".to_owned();
         scenario.saslauthd = match self {
             Self::Refusing | Self::Slow => Some(Saslauthd { mechanisms, delay_s: 0.0, is_no: true }),
             Self::Accepting => Some(Saslauthd { mechanisms, delay_s: 0.0, is_no: false }),
-            Self::Without => None,
+            Self::Without | Self::Postfix => None,
         };
         if self == Self::Slow {
             scenario.dns.rules = vec![DnsRule { name: "example.com".to_owned(), delay_s: 3.0, ..DnsRule::default() }];
@@ -154,6 +164,14 @@ fn mechanisms(canary: &str) -> Vec<(&'static str, Vec<Said>)> {
 fn code(said: &Said, server: Server) -> u16 {
     match server {
         Server::Without => said.not_offered,
+        // What it does not know it calls so, and AUTH it knows.
+        Server::Postfix => {
+            if said.not_offered == 504 {
+                503
+            } else {
+                500
+            }
+        }
         Server::Accepting if said.offered == 535 => 235,
         Server::Refusing | Server::Accepting | Server::Slow => said.offered,
     }
@@ -176,7 +194,7 @@ fn auth_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (index, (mechanism, _)) in mechanisms("").into_iter().enumerate() {
         let lines = |canary: &str| mechanisms(canary).swap_remove(index).1;
-        for server in [Server::Refusing, Server::Accepting, Server::Without] {
+        for server in [Server::Refusing, Server::Accepting, Server::Without, Server::Postfix] {
             // saslauthd needs the password itself: CRAM-MD5 cannot be checked by it.
             if server == Server::Accepting && mechanism == "cram-md5" {
                 continue;
@@ -213,6 +231,16 @@ fn other_cases() -> Vec<Case> {
             // sendmail takes a body before its 354 for an attack.
             vec![Send(batch), Reply(250), Reply(250), Reply(554), Closed]
         }),
+        case("postfix-body-before-354", Server::Postfix, |canary| {
+            let batch = ["MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "DATA", "Subject: x", "", canary, "."].map(line).concat();
+            [Send(batch), Reply(250), Reply(250), Reply(354), Reply(250)].into_iter().chain(quit()).collect()
+        }),
+        // The message goes on to cleanup over a unix socket.
+        case("postfix-body", Server::Postfix, |canary| {
+            let body = line(&format!("Subject: {canary}\r\n\r\n{canary}\r\n."));
+            until_data().into_iter().chain([Send(body), Reply(250)]).chain(quit()).collect()
+        }),
+        case("postfix-password-as-command", Server::Postfix, |canary| [Send(line(canary)), Reply(500)].into_iter().chain(quit()).collect()),
         case("body", Server::Refusing, |canary| {
             let body = line(&format!("Subject: {canary}\r\n\r\n{canary}\r\n."));
             until_data().into_iter().chain([Send(body), Reply(250)]).chain(quit()).collect()
@@ -296,7 +324,7 @@ fn play(lab: &Lab, case: &Case, binary: &Path, dir: &Path) -> Result<Played> {
             Reply(code) => read_reply(&mut reader, *code).map(drop).with_context(context)?,
             Offer => {
                 let is_offered = read_reply(&mut reader, 250).with_context(context)?.contains("AUTH PLAIN LOGIN CRAM-MD5");
-                ensure!(is_offered == (case.server != Server::Without), "{}: AUTH is offered: {is_offered}", case.name);
+                ensure!(is_offered == case.server.offers_auth(), "{}: AUTH is offered: {is_offered}", case.name);
             }
             Closed => ensure!(reader.read(&mut [0]).with_context(context)? == 0, "{}: the server says more", case.name),
             UntilAsked => {
@@ -317,7 +345,8 @@ fn play(lab: &Lab, case: &Case, binary: &Path, dir: &Path) -> Result<Played> {
         }
     }
     drop((stream, reader));
-    ensure!(lab.wait_served(LIMIT), "{}: the serving child did not end", case.name);
+    // Postfix's processes stay for the next session.
+    ensure!(case.server == Server::Postfix || lab.wait_served(LIMIT), "{}: the serving child did not end", case.name);
     Ok(Played { local, late: tracer.map(Kept::stop).transpose()? })
 }
 

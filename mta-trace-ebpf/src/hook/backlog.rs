@@ -2,9 +2,10 @@
 //!
 //! `inet_sock_set_state(sk, oldstate, newstate)`, BTF tracepoint (include/trace/events/sock.h, net/ipv4/tcp.c; Linux 4.16).
 
+use super::net;
 use crate::{
     emit::{head, now, reserve, submit},
-    maps::{ESTABLISHED, PORTS, offset},
+    maps::{ESTABLISHED, offset},
     task,
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
@@ -23,8 +24,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let sk: u64 = ctx.arg(0);
-    let port = u32::from(task::load::<u16>(sk, offset!(sock_num)));
-    if PORTS.get(port >> 6).is_some_and(|word| word >> (port & 63) & 1 == 1) {
+    if net::listens_on(task::load(sk, offset!(sock_num))) {
         // The table makes room for it.
         let _ = ESTABLISHED.insert(sk, now(), 0);
     }

@@ -12,14 +12,9 @@ use crate::{
 };
 use core::mem::MaybeUninit;
 use mta_trace_common::{
-    config::{Done, REGS_WORDS, ROLE_DAEMON, ROLE_OTHER, STATE_CPU, Thread},
+    config::{ACCEPTED_MATCHED, Done, REGS_WORDS, ROLE_OTHER, ROLE_SESSION, STATE_CPU, Thread},
     syscalls::{Capture, Emit, Word},
 };
-
-/// Daemon: it has accepted a peer whose sessions are wanted, and not forked yet.
-pub const ACCEPTED_MATCHED: u8 = 2;
-/// Daemon: it has accepted somebody else.
-pub const ACCEPTED_OTHER: u8 = 1;
 
 /// What the table says of a system call number.
 #[inline(always)]
@@ -53,7 +48,7 @@ pub fn completed(regs: u64, ret: i64, tid: u32, word: Word) {
 /// Whether anything of this call may be reported.
 #[inline(always)]
 fn is_wanted(thread: &Thread, word: Word) -> bool {
-    thread.role != ROLE_OTHER && (thread.role != ROLE_DAEMON || word.captures(Capture::Accepted) || thread.accepted == ACCEPTED_MATCHED)
+    thread.role != ROLE_OTHER && (thread.role == ROLE_SESSION || word.captures(Capture::Accepted) || thread.accepted == ACCEPTED_MATCHED)
 }
 
 /// Takes the call's block state out, and keeps its registers.

@@ -3,22 +3,18 @@
 //! Who is at the far end decides what may be copied, and the default is nothing:
 //! the client's bytes by the allow-list (`client`), DNS whole, of a milter the packet's 5-byte header.
 
-use super::{
-    backlog,
-    call::{ACCEPTED_MATCHED, ACCEPTED_OTHER},
-    client,
-};
+use super::{backlog, client};
 use crate::{
     diagnose::diagnose,
     emit::{self, Record, Which, is_slow, reserve, submit},
     filter,
-    maps::{PEERS, SESSIONS, count},
+    maps::{PEERS, PORTS, SESSIONS, count},
     task,
 };
 use aya_ebpf::helpers::bpf_probe_read_user;
 use mta_trace_common::{
-    config::{PEER_MILTER, ROLE_DAEMON, Thread},
-    event::{FLAG_MATCHED, FLAG_MILTER, Loss},
+    config::{ACCEPTED_MATCHED, ACCEPTED_OTHER, PEER_MILTER, PEER_POLICY, ROLE_DAEMON, ROLE_SERVER, Thread},
+    event::{FLAG_MATCHED, FLAG_MILTER, FLAG_POLICY, Loss},
     smtp::{MODE_COMMAND, Scanner},
     syscalls::Capture,
 };
@@ -26,19 +22,25 @@ use mta_trace_common::{
 /// `accept`, `accept4`: begins a session, if the peer is wanted.
 #[inline(always)]
 pub fn accept(thread: &mut Thread, which: &Which) {
-    if thread.done.ret < 0 && !(thread.role != ROLE_DAEMON && is_slow(thread)) {
+    let is_accepting = thread.role == ROLE_DAEMON || thread.role == ROLE_SERVER;
+    if thread.done.ret < 0 && (is_accepting || !is_slow(thread)) {
         return;
     }
     thread.know_socket(thread.done.ret as u32, thread.done.ret >= 0);
     let mut is_matched = false;
     let sk = if thread.done.ret >= 0 { task::socket_of(thread.done.ret as u64, &mut thread.socket) } else { 0 };
-    if sk != 0 && thread.role == ROLE_DAEMON && thread.socket.peer_port != 0 {
+    // A server has other services beside SMTP, and unix sockets.
+    if thread.role == ROLE_SERVER && (sk == 0 || !listens_on(thread.socket.local_port)) {
+        return;
+    }
+    if sk != 0 && is_accepting && thread.socket.peer_port != 0 {
         is_matched = filter::matches_peer(&thread.socket);
         if is_matched {
             if SESSIONS.insert(thread.socket.inode, Scanner::new(MODE_COMMAND), 0).is_err() {
                 count(Loss::Tables);
             }
             thread.session = thread.socket.inode;
+            thread.client_fd = thread.done.ret as i32;
             thread.accepted = ACCEPTED_MATCHED;
         } else {
             thread.accepted = ACCEPTED_OTHER;
@@ -47,6 +49,12 @@ pub fn accept(thread: &mut Thread, which: &Which) {
     }
     diagnose!(which, "thread {} accepted from port {}: wanted {}", which.tid, thread.socket.peer_port, u8::from(is_matched));
     emit::bare(thread, which, if is_matched { FLAG_MATCHED } else { 0 }, 0);
+}
+
+/// Whether the traced daemon listens on this port.
+#[inline(always)]
+pub fn listens_on(port: u16) -> bool {
+    PORTS.get(u32::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
 }
 
 /// `connect`.
@@ -110,6 +118,9 @@ pub fn transfer(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     helper(thread, which, place, is_in);
 }
 
+/// Length and command of a milter packet; and of macros (`SMFIC_MACRO`) the command that they are for, which stands first in their data.
+const MILTER_HEAD: u64 = 6;
+
 const PORT_DOMAIN: u16 = 53;
 const PORT_AUTH: u16 = 113;
 
@@ -125,17 +136,16 @@ fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
         unconnected(thread);
     }
     let mut budget = if thread.socket.peer_port == PORT_DOMAIN { 1024 } else { 0 };
-    let mut is_milter = false;
-    if budget == 0 && (thread.socket.kind == SOCK_STREAM) {
-        is_milter = PEERS.get_ptr(thread.socket.inode).is_some() || place == Place::Vector && !is_in && negotiates(thread);
-        if is_milter {
-            budget = 5;
-        }
+    let peer = if budget == 0 && thread.socket.kind == SOCK_STREAM { peer_of(thread, place, is_in) } else { 0 };
+    let is_milter = peer == PEER_MILTER;
+    if is_milter {
+        budget = MILTER_HEAD;
     }
     if budget == 0 {
-        // Of ident (RFC 1413) it matters whether it answered, not what.
-        if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH {
-            emit::bare(thread, which, 0, 0);
+        let flags = if peer == PEER_POLICY { FLAG_POLICY } else { 0 };
+        // Of ident (RFC 1413) and a policy service it matters whether they answered, not what.
+        if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH || flags != 0 {
+            emit::bare(thread, which, flags, 0);
         }
         return;
     }
@@ -149,6 +159,38 @@ fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     } else {
         bytes::<128>(thread, which, &pieces, budget, is_milter);
     }
+}
+
+/// Who is at the other end, as far as its first bytes have told: `PEER_*`, 0: not known.
+#[inline(always)]
+fn peer_of(thread: &Thread, place: Place, is_in: bool) -> u8 {
+    if let Some(peer) = PEERS.get_ptr(thread.socket.inode) {
+        // SAFETY: map values live as long as the program runs.
+        return unsafe { *peer };
+    }
+    let peer = if is_in {
+        0
+    } else if place == Place::Vector && negotiates(thread) || place == Place::Buffer && negotiates_at_once(thread) {
+        PEER_MILTER
+    } else if place == Place::Buffer && asks_policy(thread) {
+        PEER_POLICY
+    } else {
+        0
+    };
+    if peer != 0 {
+        let _ = PEERS.insert(thread.socket.inode, peer, 0);
+    }
+    peer
+}
+
+/// Whether this is a request to a policy service: its first attribute is always this one.
+#[inline(always)]
+fn asks_policy(thread: &Thread) -> bool {
+    let at = task::argument!(thread, 1);
+    // SAFETY: the helper checks the address.
+    let beginning = unsafe { bpf_probe_read_user(at as *const [u64; 3]) };
+    let expected = [u64::from_le_bytes(*b"request="), u64::from_le_bytes(*b"smtpd_ac"), u64::from_le_bytes(*b"cess_pol")];
+    thread.done.ret >= 27 && matches!(beginning, Ok(found) if found[0] == expected[0] && found[1] == expected[1] && found[2] == expected[2])
 }
 
 const SOCK_STREAM: u16 = 1;
@@ -180,8 +222,16 @@ fn negotiates(thread: &Thread) -> bool {
     // SAFETY: the helper checks the addresses.
     let (header, version) = unsafe { (bpf_probe_read_user(first as *const [u8; 5]), bpf_probe_read_user(second as *const [u8; 4])) };
     let (Ok([0, 0, 0, 13, b'O']), Ok([0, 0, 0, 2..=6])) = (header, version) else { return false };
-    let _ = PEERS.insert(thread.socket.inode, PEER_MILTER, 0);
     true
+}
+
+/// The same in one piece, as Postfix writes it.
+#[inline(always)]
+fn negotiates_at_once(thread: &Thread) -> bool {
+    let at = task::argument!(thread, 1);
+    // SAFETY: the helper checks the address.
+    let packet = unsafe { bpf_probe_read_user(at as *const [u8; 9]) };
+    thread.done.ret >= 17 && matches!(packet, Ok([0, 0, 0, 13, b'O', 0, 0, 0, 2..=6]))
 }
 
 #[inline(always)]
@@ -230,6 +280,12 @@ fn bytes<const N: usize>(thread: &Thread, which: &Which, pieces: &Pieces, budget
     }
     if is_milter {
         record.sys.head.flags |= FLAG_MILTER;
+        if record.data[4] != b'D' {
+            record.data[5] = 0;
+            if record.sys.head.data_len > 5 {
+                record.sys.head.data_len = 5;
+            }
+        }
     }
     submit(entry);
 }

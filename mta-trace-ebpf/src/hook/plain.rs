@@ -2,12 +2,12 @@
 
 use crate::{
     emit::{self, Record, Which, is_slow, reserve, submit},
-    maps::count,
+    maps::{SESSIONS, count},
     task,
 };
 use aya_ebpf::helpers::generated;
 use mta_trace_common::{
-    config::Thread,
+    config::{ACCEPTED_MATCHED, ROLE_SERVER, Thread},
     event::{FLAG_CUT, FLAG_FAULT, Loss},
     syscalls::{Capture, Emit},
 };
@@ -24,7 +24,30 @@ pub fn call(thread: &mut Thread, which: &Which) {
     let is_duplicate = thread.done.ret >= 0 && (is(Capture::Duplicate) || is(Capture::Control) && is_dupfd(thread));
     if is_duplicate {
         thread.know_socket(thread.done.ret as u32, is_known);
+        if fd as i32 == thread.client_fd {
+            thread.client_fd = thread.done.ret as i32;
+        }
     }
+    told(thread, which, is_known, is_duplicate);
+    if is(Capture::Closed) && thread.role == ROLE_SERVER && fd as i32 == thread.client_fd {
+        served(thread);
+    }
+}
+
+/// A server has closed its client's descriptor: what it does until its next accept is nobody's.
+#[inline(always)]
+fn served(thread: &mut Thread) {
+    if thread.accepted == ACCEPTED_MATCHED {
+        let _ = SESSIONS.remove(thread.session);
+    }
+    thread.accepted = 0;
+    thread.client_fd = -1;
+}
+
+/// Tells a call if it is wanted.
+#[inline(always)]
+fn told(thread: &mut Thread, which: &Which, is_known: bool, is_duplicate: bool) {
+    let is = |capture| which.word.captures(capture);
     let is_wanted = is_slow(thread)
         || which.word.emits(Emit::Always)
         || which.word.emits(Emit::Success) && thread.done.ret >= 0

@@ -3,7 +3,6 @@
 //! BTF tracepoints `sched_process_fork(parent, child)` (kernel/fork.c, before the child runs),
 //! `sched_process_exec(task, old_pid, bprm)` (fs/exec.c), `sched_process_exit(task)` (kernel/exit.c, once per thread).
 
-use super::call::ACCEPTED_MATCHED;
 use crate::{
     diagnose::diagnose,
     emit::{head, now, reserve, submit},
@@ -13,7 +12,7 @@ use crate::{
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use mta_trace_common::{
-    config::{ROLE_DAEMON, ROLE_OTHER, ROLE_SESSION, STATE_RUNNABLE, Thread},
+    config::{ACCEPTED_MATCHED, ROLE_DAEMON, ROLE_OTHER, ROLE_SERVER, ROLE_SESSION, STATE_RUNNABLE, Thread},
     event::{Exec, Exit, FLAG_TRACED, Fork, KIND_EXEC, KIND_EXIT, KIND_FORK, Loss},
 };
 
@@ -30,7 +29,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let child_tid: u32 = task::load(child, offset!(task_pid));
     let child_tgid: u32 = task::load(child, offset!(task_tgid));
     let t = now();
-    let role = if child_tgid == tgid {
+    let role = if child_tgid == tgid || parent.role == ROLE_SERVER && parent.accepted != ACCEPTED_MATCHED {
         parent.role
     } else if parent.role == ROLE_DAEMON {
         let matched = parent.accepted == ACCEPTED_MATCHED;
@@ -97,7 +96,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
             });
             submit(entry);
         }
-        if thread.role == ROLE_SESSION && tid == tgid {
+        if thread.is_serving() && tid == tgid {
             let _ = SESSIONS.remove(thread.session);
         }
         let _ = THREADS.remove(tid);

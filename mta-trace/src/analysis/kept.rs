@@ -3,7 +3,8 @@
 //! In: finished sessions. Out: those that the report holds, in the order in which they began, and what the rest cost.
 //! Invariant: which ones are kept depends on the sessions alone, so that a replayed log keeps the same.
 
-use crate::report::{Cause, CauseSum, LeftOut, Session, Severity};
+use crate::report::{Cause, LeftOut, Session, Severity};
+use crate::session::add;
 use std::{cmp::Ordering, collections::BTreeMap};
 
 /// How many sessions are kept, and how many commands they may have together: some 20 MB.
@@ -93,39 +94,8 @@ impl Kept {
         self.commands -= session.commands.len();
         self.left_out.sessions += 1;
         self.left_out.server_s += session.server_s();
-        for wait in session.waits().filter(|wait| wait.cause != Cause::Client) {
-            add(&mut self.left_out.waits, wait.cause, wait.target.as_deref(), wait.elapsed_s);
+        for (cause, target, elapsed_s, number) in session.wait_sums().filter(|(cause, ..)| *cause != Cause::Client) {
+            add(&mut self.left_out.waits, MAX_SUMS, (None, cause, target), elapsed_s, number);
         }
-    }
-}
-
-fn add(sums: &mut Vec<CauseSum>, cause: Cause, target: Option<&str>, elapsed_s: f64) {
-    let is_full = sums.len() >= MAX_SUMS;
-    let known = |sums: &[CauseSum], target: Option<&str>| sums.iter().position(|sum| sum.cause == cause && sum.target.as_deref() == target);
-    // Targets that come too late are summed up under their cause alone.
-    let target = target.filter(|target| !is_full || known(sums, Some(target)).is_some());
-    let at = known(sums, target).unwrap_or_else(|| {
-        sums.push(CauseSum { cause, target: target.map(str::to_owned), elapsed_s: 0.0, waits: 0 });
-        sums.len() - 1
-    });
-    if let Some(sum) = sums.get_mut(at) {
-        sum.elapsed_s += elapsed_s;
-        sum.waits += 1;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_are_bounded() {
-        let mut sums = Vec::new();
-        for n in 0..3 * MAX_SUMS {
-            add(&mut sums, Cause::Ident, Some(&format!("10.0.0.1:{n}")), 1.0);
-        }
-        add(&mut sums, Cause::Ident, Some("10.0.0.1:0"), 1.0);
-        assert_eq!(sums.len(), MAX_SUMS + 1);
-        assert_eq!((sums[0].waits, sums[MAX_SUMS].target.as_deref(), sums[MAX_SUMS].waits), (2, None, 2 * MAX_SUMS as u64));
     }
 }

@@ -7,6 +7,7 @@ mod daemon;
 mod kept;
 mod live;
 
+use crate::diagnosis::{Tallies, findings};
 use crate::event::{Block, Clock, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, Sys};
 use crate::report::{LogSummary, REPORT_SCHEMA, Report, Tool};
 use crate::state::{Role, State};
@@ -66,6 +67,8 @@ pub struct Analysis {
     live: Vec<Live>,
     /// Sessions that have ended.
     ended: Kept,
+    /// What all of them have in common, the ones left out too.
+    tallies: Tallies,
     began: usize,
     has_end: bool,
     /// Time that connections waited in the listen backlog, by peer, until their accept is seen.
@@ -132,7 +135,8 @@ impl Analysis {
         };
         let mta = self.known.header.as_ref().map_or("", |header| &header.target.mta);
         let daemon = self.daemon.conclude(mta);
-        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, daemon, sessions, left_out }
+        let findings = self.tallies.conclude();
+        Report { schema: REPORT_SCHEMA.to_owned(), tool, log, daemon, findings, sessions, left_out }
     }
 
     /// How many matched sessions have ended.
@@ -299,7 +303,8 @@ impl Analysis {
     fn collect(&mut self, live: Live, updates: &mut Vec<Update>) {
         let number = live.number();
         let mut session = live.conclude(&self.known.context(), updates);
-        session.findings = crate::diagnosis::findings(&session);
+        session.findings = findings(&session);
+        self.tallies.add(&session);
         updates.push(Update::SessionEnded(Box::new(session.clone())));
         self.ended.push(number, session);
     }

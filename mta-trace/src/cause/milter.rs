@@ -13,16 +13,22 @@ use mta_trace_common::syscalls::Call;
 /// Bytes of a packet's head: sendmail reads them apart from the rest.
 const HEAD_BYTES: i64 = 5;
 
+/// Of the length in a packet's head, which does not count itself.
+const LENGTH_BYTES: i64 = 4;
+
 /// `SMFIC_MACRO`.
 const MACROS: u8 = b'D';
 
-/// The stage that a step asks for.
+/// The stage that a step asks for: by its own packet, or, behind macros in the same write, by the command that these are for.
 fn asked(step: &Step) -> Option<&'static str> {
     let is_packet = step.is_milter && step.is_send();
-    stage(parse(step.data.as_ref().filter(|_| is_packet)?)?.command)
+    let data = step.data.as_ref().filter(|_| is_packet)?;
+    let head = parse(data)?;
+    let is_more = step.ret.is_some_and(|ret| ret > i64::from(head.length) + LENGTH_BYTES);
+    if head.command == MACROS && is_more { stage(*data.get(5)?) } else { stage(head.command) }
 }
 
-/// It sends the macros of the command that follows at once, to which there is no answer.
+/// It sends macros, to which there is no answer: the command follows at once, in a write of its own or not.
 fn is_macros(step: &Step) -> bool {
     step.is_milter && step.is_send() && step.data.as_ref().and_then(|data| parse(data)).is_some_and(|head| head.command == MACROS)
 }

@@ -6,18 +6,25 @@
 mod callback;
 mod child;
 mod client;
+mod content_filter;
 mod dns;
 mod file_io;
 mod file_lock;
 mod ident;
+mod ldap;
+mod map;
 mod milter;
 mod mta;
+mod name_service;
 mod network;
 mod outcome;
 mod outstanding;
+mod peer;
+mod policy;
 mod sasl;
 mod sleep;
 mod spool_sync;
+mod sql;
 mod unknown;
 
 pub use dns::is_query;
@@ -57,7 +64,13 @@ static TABLE: &[Row] = &[
     Row { cause: Cause::Ident, recognise: ident::recognise, explain: ident::explain },
     Row { cause: Cause::Callback, recognise: callback::recognise, explain: callback::explain },
     Row { cause: Cause::Milter, recognise: milter::recognise, explain: milter::explain },
-    Row { cause: Cause::Sasl, recognise: sasl::recognise, explain: sasl::explain },
+    Row { cause: Cause::Sasl, recognise: sasl::recognise, explain: peer::explain },
+    Row { cause: Cause::Policy, recognise: policy::recognise, explain: peer::explain },
+    Row { cause: Cause::Map, recognise: map::recognise, explain: peer::explain },
+    Row { cause: Cause::Ldap, recognise: ldap::recognise, explain: peer::explain },
+    Row { cause: Cause::Sql, recognise: sql::recognise, explain: peer::explain },
+    Row { cause: Cause::ContentFilter, recognise: content_filter::recognise, explain: peer::explain },
+    Row { cause: Cause::NameService, recognise: name_service::recognise, explain: peer::explain },
     Row { cause: Cause::FileLock, recognise: file_lock::recognise, explain: file_lock::explain },
     Row { cause: Cause::SpoolSync, recognise: spool_sync::recognise, explain: spool_sync::explain },
     Row { cause: Cause::Child, recognise: child::recognise, explain: child::explain },

@@ -16,7 +16,15 @@ pub(super) fn is_outstanding(present: &Present) -> bool {
 }
 
 fn is_asking(present: &Present) -> bool {
-    matches!(present.row.cause, Cause::Dns | Cause::Milter | Cause::Ident | Cause::Sasl)
+    matches!(present.row.cause, Cause::Dns | Cause::Milter) || answers_once(present.row.cause)
+}
+
+/// Whether what comes back is the answer.
+fn answers_once(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Ident | Cause::Sasl | Cause::Policy | Cause::Map | Cause::Ldap | Cause::Sql | Cause::ContentFilter | Cause::NameService | Cause::Mta
+    )
 }
 
 fn has_ended(cause: Cause, last: &Step) -> bool {
@@ -25,9 +33,8 @@ fn has_ended(cause: Cause, last: &Step) -> bool {
     let is_end_of_file = last.is_receive() && last.ret == Some(0);
     let is_answered = match cause {
         Cause::Dns => dns::has_failed(last),
-        Cause::Ident | Cause::Sasl => has_received,
         // A filter may ask for patience before it answers; the answer itself ends the wait.
-        _ => false,
+        _ => answers_once(cause) && has_received,
     };
     is_over || is_end_of_file || is_answered
 }

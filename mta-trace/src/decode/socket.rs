@@ -25,12 +25,18 @@ pub fn identify(socket: &Socket) -> (Option<SocketId>, Option<Endpoint>) {
     let end = |port: u16, address| (is_inet && port != 0).then(|| inet(ip(socket.family, address), port));
     let local = end(socket.local_port, &socket.local);
     let peer = end(socket.peer_port, &socket.peer);
-    (Some(SocketId { inode: socket.inode, proto, local, peer: None }), peer)
+    let peer_inode = (proto == Proto::Unix).then(|| inode_in(&socket.peer)).filter(|&inode| inode != 0);
+    (Some(SocketId { inode: socket.inode, proto, local, peer: None, peer_inode }), peer)
 }
 
 fn ip(family: u16, address: &[u8; 16]) -> IpAddr {
     let [a, b, c, d, ..] = *address;
     if family == AF_INET { Ipv4Addr::new(a, b, c, d).into() } else { Ipv6Addr::from(*address).into() }
+}
+
+fn inode_in(peer: &[u8; 16]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *peer;
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }
 
 fn inet(ip: IpAddr, port: u16) -> Endpoint {

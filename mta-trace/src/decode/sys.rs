@@ -3,7 +3,7 @@
 use super::{names, socket};
 use crate::event::{Args, Bytes, Counters, PollFd, Smtp, SmtpMode, Sys};
 use mta_trace_common::{
-    event::{self as raw, FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT, FLAG_MATCHED, FLAG_MILTER, FLAG_PATH},
+    event::{self as raw, FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT, FLAG_MATCHED, FLAG_MILTER, FLAG_PATH, FLAG_POLICY},
     smtp,
     syscalls::{Call, Capture},
 };
@@ -72,6 +72,7 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         },
         matched: (call.row().capture == Capture::Accepted && *ret >= 0).then(|| is(FLAG_MATCHED)),
         milter: is(FLAG_MILTER),
+        policy: is(FLAG_POLICY),
     })
 }
 

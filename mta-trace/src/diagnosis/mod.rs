@@ -10,6 +10,7 @@ mod child;
 mod daemon;
 mod dns;
 mod file_io;
+mod histogram;
 mod ident;
 mod lock;
 mod milter;
@@ -18,12 +19,15 @@ mod nagle;
 mod network;
 mod parent;
 mod sasl;
+mod service;
 mod sleep;
 mod spool;
+mod tally;
 mod text;
 mod unknown;
 
 pub use daemon::of_daemon;
+pub use tally::Tallies;
 
 use crate::report::{Cause, Command, Finding, Outcome, Session, Severity, Wait};
 use mta::{Advice, Check};
@@ -72,6 +76,12 @@ const FAMILIES: &[Family] = &[
     Family { cause: Cause::FileIo, rule: file_io::rule, target: own_target, explain: file_io::explain },
     Family { cause: Cause::Child, rule: child::rule, target: own_target, explain: child::explain },
     Family { cause: Cause::Mta, rule: parent::rule, target: own_target, explain: parent::explain },
+    Family { cause: Cause::Policy, rule: service::rule, target: own_target, explain: service::explain },
+    Family { cause: Cause::Map, rule: service::rule, target: own_target, explain: service::explain },
+    Family { cause: Cause::Ldap, rule: service::rule, target: own_target, explain: service::explain },
+    Family { cause: Cause::Sql, rule: service::rule, target: own_target, explain: service::explain },
+    Family { cause: Cause::ContentFilter, rule: service::rule, target: own_target, explain: service::explain },
+    Family { cause: Cause::NameService, rule: service::rule, target: own_target, explain: service::explain },
     Family { cause: Cause::Sleep, rule: sleep::rule, target: own_target, explain: sleep::explain },
     Family { cause: Cause::Network, rule: network::rule, target: own_target, explain: network::explain },
 ];
@@ -87,7 +97,8 @@ const FLOOR_S: f64 = 0.1;
 
 /// The findings of a session, worst first.
 pub fn findings(session: &Session) -> Vec<Finding> {
-    let server_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
+    let kept_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
+    let server_s = kept_s + session.left_out.as_ref().map_or(0.0, |left_out| left_out.elapsed_s);
     let (advice, check) = mta::advice_for(&session.mta);
     let nagle = nagle::find(session);
     let behind = behind(session);

@@ -18,9 +18,13 @@ pub const TARPIT: &str = "tarpit";
 const SLEEP: &str = "sleep";
 
 pub fn rule(session: &Session, command: &Command, wait: &Wait) -> &'static str {
-    let nanosleep = wait.syscalls.iter().any(|call| call == "nanosleep" || call == "clock_nanosleep");
+    let nanosleep = is_nanosleep(wait);
     // Behind the greeting it is no pause before it.
     let is_inside = wait.start_s <= command.start_s + command.elapsed_s;
+    // Postfix's smtpd sleeps only where it was told to; while it waits for a verification it asks `verify` in between.
+    if session.mta == "postfix" && nanosleep && !command.waits.iter().any(|wait| wait.target.as_deref() == Some("verify")) {
+        return TARPIT;
+    }
     match command.verb {
         Verb::Connect if !nanosleep && is_inside => GREET_PAUSE,
         Verb::Rcpt if nanosleep && was_refused_before(session, command) => RCPT_THROTTLE,
@@ -28,6 +32,10 @@ pub fn rule(session: &Session, command: &Command, wait: &Wait) -> &'static str {
         _ if is_inside && watches_client(session, wait) => TARPIT,
         _ => SLEEP,
     }
+}
+
+fn is_nanosleep(wait: &Wait) -> bool {
+    wait.syscalls.iter().any(|call| call == "nanosleep" || call == "clock_nanosleep")
 }
 
 /// What the load or an error makes a server sleep for, it sleeps for without looking at anybody.
@@ -46,6 +54,9 @@ pub fn explain(case: &Case) -> Text {
     let (summary, topic) = match case.rule {
         GREET_PAUSE => (format!("{opening} before the greeting: a configured pause"), Topic::GreetPause),
         RCPT_THROTTLE => (format!("{opening} asleep: recipients are throttled after too many bad ones"), Topic::RcptThrottle),
+        TARPIT if case.waits.iter().all(|wait| is_nanosleep(wait)) => {
+            (format!("{opening} asleep before its reply: a configured delay"), Topic::Tarpit)
+        }
         TARPIT => (format!("{opening} in a pause that watches whether the client hangs up: a configured delay"), Topic::Tarpit),
         AUTH_THROTTLE => (format!("{opening} asleep: authentication is throttled after failed attempts"), Topic::AuthThrottle),
         _ => (format!("{opening} asleep: it slept by itself, not for any other process or peer"), Topic::Sleep),

@@ -90,6 +90,7 @@ fn session(commands: Vec<Command>) -> Session {
         tls: None,
         queue_ids: Vec::new(),
         commands,
+        left_out: None,
         findings: Vec::new(),
         between: Vec::new(),
         before_accept_s: None,

@@ -92,4 +92,7 @@ pub struct SocketId {
     /// Peer (in a seed; an event carries it beside the socket).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Endpoint>,
+    /// Of a connected unix socket: inode of the socket at the other end, which tells who holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_inode: Option<u64>,
 }

@@ -201,6 +201,7 @@ pub struct Counters {
 }
 
 /// See [`Record::Sys`].
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, no states")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sys {
     /// When it returned.
@@ -252,6 +253,9 @@ pub struct Sys {
     /// The connection was recognised as a milter's; `data` is the 5-byte packet header.
     #[serde(default, skip_serializing_if = "is_false")]
     pub milter: bool,
+    /// The connection was recognised as one to a policy service.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub policy: bool,
 }
 
 impl Sys {

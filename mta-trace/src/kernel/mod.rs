@@ -17,7 +17,7 @@ mod target;
 pub use error::Error;
 pub use probe::{Probe, Programs, others, probe};
 pub use proc::{Sockets, is_initial_pid_namespace, pid_inside, socket_behind};
-pub use target::Target;
+pub use target::{Shape, Target};
 
 use crate::{
     event::{Daemon, Endpoint, Record},
@@ -26,7 +26,7 @@ use crate::{
 use aya::maps::{MapData, RingBuf};
 use diagnostics::Diagnostics;
 use mta_trace_common::{
-    config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_SESSION, Request, STATE_BLOCKED, Settings, Thread},
+    config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_SERVER, ROLE_SESSION, Request, STATE_BLOCKED, Settings, Thread},
     event::{Head, LOSSES},
     smtp::{MODE_UNKNOWN, Scanner},
 };
@@ -95,7 +95,10 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     if is_daemon {
         seeds.push(seed::process(target.pid, "daemon"));
         seeds.push(Record::Daemon(daemon::look(target.pid, target.mta)));
-        trace(&mut object, target.pid, ROLE_DAEMON, 0)?;
+        match target.shape {
+            Shape::ForkPerSession => trace(&mut object, target.pid, ROLE_DAEMON, 0)?,
+            Shape::PreForked => seeds.extend(servers(&mut object, target.pid)?),
+        }
     }
     let hooks = object.attach_calls(options.hooks)?;
     seeds.extend(seed::resolv_conf(target.pid));
@@ -108,6 +111,28 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
         return Err(Error::Vanished(target.pid));
     }
     Ok(Trace { object, diagnostics, ring, ring_bytes, target, hooks, seeds, attach_ns: [began, now_ns()] })
+}
+
+/// Takes in a server and its descendants, whichever of them accept. Forks are told already, so that whoever is made meanwhile is followed, if
+/// its parent was in; who was not comes up in one of the next looks.
+fn servers(object: &mut Object, root: u32) -> Result<Vec<Record>, Error> {
+    let (mut seeds, mut seen) = (Vec::new(), HashSet::new());
+    loop {
+        let new: Vec<u32> = proc::tree(root).into_iter().filter(|pid| seen.insert(*pid)).collect();
+        if new.is_empty() {
+            return Ok(seeds);
+        }
+        for pid in new {
+            // A thread that its parent brought in must not begin anew.
+            if !object.is_traced(pid) {
+                trace(object, pid, ROLE_SERVER, 0)?;
+            }
+            if pid != root {
+                seeds.push(seed::process(pid, "server"));
+            }
+            seeds.extend(seed::descriptors(pid, None));
+        }
+    }
 }
 
 /// Takes in the descendants of a daemon that serve sessions already. Every hook is in place, so whoever is accepted from now on is
@@ -207,10 +232,16 @@ impl Trace {
     pub fn blocked(&self, at_least_ns: u64) -> Vec<(u32, Thread, [u64; 6])> {
         let now = now_ns();
         let is_blocked = |thread: &Thread| {
-            thread.state == STATE_BLOCKED && thread.role == ROLE_SESSION && thread.since != 0 && now.saturating_sub(thread.since) >= at_least_ns
+            thread.state == STATE_BLOCKED && thread.is_serving() && thread.since != 0 && now.saturating_sub(thread.since) >= at_least_ns
         };
         let threads = self.object.threads();
         threads.into_iter().filter(|(_, thread)| is_blocked(thread)).map(|(tid, thread)| (tid, thread, self.object.arguments(&thread))).collect()
+    }
+
+    /// The path of a unix socket, for the sockets at their other ends that were connected before they were seen. Only servers whose processes
+    /// live longer than a session have such.
+    pub fn unix_path(&self, inode: u64) -> Option<String> {
+        (self.target.shape == Shape::PreForked).then(|| proc::unix_path(self.target.pid, inode)).flatten()
     }
 
     /// The daemon as it is now, if the target is one.
@@ -221,7 +252,7 @@ impl Trace {
     /// Whether the target still exists, or sessions that it began.
     pub fn is_target_alive(&self) -> bool {
         // /proc forgets the program of a process before the hook at the end of each of its threads has told that.
-        let is_ours = |thread: &Thread| thread.role == ROLE_SESSION || thread.tgid == self.target.pid;
+        let is_ours = |thread: &Thread| thread.is_serving() || thread.tgid == self.target.pid;
         proc::exe(self.target.pid).is_some() || self.object.threads().iter().any(|(_, thread)| is_ours(thread))
     }
 }

@@ -190,7 +190,15 @@ fn socket(line: &str, proto: Proto) -> Option<(u64, (SocketId, State))> {
     };
     let inode = fields.get(9)?.parse().ok()?;
     let peer = (peer.port() != 0).then_some(Endpoint::Inet(peer));
-    Some((inode, (SocketId { inode, proto, local: Some(Endpoint::Inet(local)), peer }, state)))
+    Some((inode, (SocketId { inode, proto, local: Some(Endpoint::Inet(local)), peer, peer_inode: None }, state)))
+}
+
+/// The name of a unix socket; one that was accepted has that of the socket that listened.
+pub fn unix_path(pid: u32, inode: u64) -> Option<String> {
+    let text = fs::read_to_string(path(pid, "net/unix")).ok()?;
+    let sockets = text.lines().skip(1).filter_map(unix_socket);
+    let (_, (id, _)) = sockets.into_iter().find(|(found, _)| *found == inode)?;
+    id.local.map(|path| path.to_string())
 }
 
 /// `0000000000000000: 00000003 00000000 00000000 0001 03 20401 /run/x`; the peer's path is not there.
@@ -198,7 +206,7 @@ fn unix_socket(line: &str) -> Option<(u64, (SocketId, State))> {
     let mut fields = line.split_whitespace().skip(6);
     let inode = fields.next()?.parse().ok()?;
     let local = fields.next().map(|path| Endpoint::Unix(path.to_owned()));
-    Some((inode, (SocketId { inode, proto: Proto::Unix, local, peer: None }, State::Other)))
+    Some((inode, (SocketId { inode, proto: Proto::Unix, local, peer: None, peer_inode: None }, State::Other)))
 }
 
 /// `0100007F:0019`: 32-bit words of the address in the machine's order, port as a number.

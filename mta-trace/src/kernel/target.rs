@@ -13,12 +13,36 @@ use std::fs;
 /// SMTP (RFC 5321, 4.5.4.2).
 const SMTP_PORT: u16 = 25;
 
-/// Mail servers by the file names of their programs.
-const MTAS: &[(&str, &[&str])] = &[
-    ("sendmail", &["sendmail", "sendmail-mta", "sendmail.sendmail"]),
-    ("postfix", &["master", "smtpd", "postscreen"]),
-    ("exim", &["exim", "exim4"]),
-    ("opensmtpd", &["smtpd", "opensmtpd"]),
+/// How the processes of a mail server share its sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The daemon accepts, and forks a process for each session.
+    ForkPerSession,
+    /// Processes that were forked before accept by themselves, and serve one session after another.
+    PreForked,
+}
+
+/// A mail server that is known.
+struct Known {
+    name: &'static str,
+    /// File names of its programs.
+    programs: &'static [&'static str],
+    shape: Shape,
+    /// Finds its version in its program; none: it is not there, or not to be told from other strings.
+    version: fn(&[u8]) -> Option<String>,
+}
+
+const MTAS: &[Known] = &[
+    Known {
+        name: "sendmail",
+        programs: &["sendmail", "sendmail-mta", "sendmail.sendmail"],
+        shape: Shape::ForkPerSession,
+        version: |program| only_version(program, is_version_of_sendmail),
+    },
+    // Every program of Postfix has its default parameters in it (src/global/mail_version.h).
+    Known { name: "postfix", programs: &["master", "smtpd", "postscreen"], shape: Shape::PreForked, version: version_of_postfix },
+    Known { name: "exim", programs: &["exim", "exim4"], shape: Shape::ForkPerSession, version: |program| only_version(program, is_version_of_exim) },
+    Known { name: "opensmtpd", programs: &["smtpd", "opensmtpd"], shape: Shape::ForkPerSession, version: |_| None },
 ];
 
 /// What is going to be traced.
@@ -32,6 +56,8 @@ pub struct Target {
     pub mta: &'static str,
     /// Its version, where it is known.
     pub version: Option<String>,
+    /// How its processes share its sessions.
+    pub shape: Shape,
     /// Where it listens; empty for a child that serves a session.
     pub listening: Vec<Endpoint>,
 }
@@ -72,23 +98,24 @@ fn look_at(pid: u32) -> Result<Target, Error> {
     if proc::is_32_bit(pid) {
         return Err(Error::Bits32(pid));
     }
-    let mta = mta_of(&exe);
-    let version = match mta {
-        "sendmail" => version_in(pid, is_version_of_sendmail),
-        "exim" => version_in(pid, is_version_of_exim),
-        _ => None,
-    };
-    Ok(Target { pid, exe, mta, version, listening })
+    let known = known(&exe);
+    let version = known.and_then(|known| (known.version)(&fs::read(proc::path(pid, "exe")).ok()?));
+    let (mta, shape) = known.map_or(("unknown", Shape::ForkPerSession), |known| (known.name, known.shape));
+    Ok(Target { pid, exe, mta, version, shape, listening })
 }
 
 fn file_name(exe: &str) -> &str {
     exe.rsplit('/').next().unwrap_or(exe)
 }
 
-fn mta_of(exe: &str) -> &'static str {
+fn known(exe: &str) -> Option<&'static Known> {
     // Postfix and OpenSMTPD both have an `smtpd`; Postfix's lies in its own folder.
     let is_postfix = exe.contains("/postfix/");
-    MTAS.iter().find(|(mta, names)| names.contains(&file_name(exe)) && (*mta != "postfix" || is_postfix)).map_or("unknown", |(mta, _)| mta)
+    MTAS.iter().find(|known| known.programs.contains(&file_name(exe)) && (known.name != "postfix" || is_postfix))
+}
+
+fn mta_of(exe: &str) -> &'static str {
+    known(exe).map_or("unknown", |known| known.name)
 }
 
 /// Whether a program is a mail server that is known by its name.
@@ -133,8 +160,8 @@ fn holds(pid: u32, inodes: &[u64]) -> bool {
 }
 
 fn by_name(name: &str, port: Option<u16>) -> Result<u32, Error> {
-    let Some((mta, _)) = MTAS.iter().find(|(mta, _)| *mta == name) else {
-        let known: Vec<&str> = MTAS.iter().map(|(mta, _)| *mta).collect();
+    let Some(Known { name: mta, .. }) = MTAS.iter().find(|known| known.name == name) else {
+        let known: Vec<&str> = MTAS.iter().map(|known| known.name).collect();
         return Err(Error::UnknownMta(name.to_owned(), known.join(", ")));
     };
     let is_meant = |pid: &u32| {
@@ -163,10 +190,6 @@ fn choose(port: u16, holders: &[u32], none: Error) -> Result<u32, Error> {
 }
 
 /// The version that stands in a program as a string of its own; none: there is no such string, or several that differ.
-fn version_in(pid: u32, is_version: fn(&[&str]) -> bool) -> Option<String> {
-    only_version(&fs::read(proc::path(pid, "exe")).ok()?, is_version)
-}
-
 fn only_version(program: &[u8], is_version: fn(&[&str]) -> bool) -> Option<String> {
     let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let strings = program.split(|byte| *byte == 0).filter(|text| (4..16).contains(&text.len())).filter_map(|text| std::str::from_utf8(text).ok());
@@ -188,6 +211,12 @@ fn is_version_of_exim(parts: &[&str]) -> bool {
     matches!(parts, ["4", release] | ["4", release, _] if release.len() == 2)
 }
 
+/// `mail_version` among the default parameters (`DEF_MAIL_VERSION` in `src/global/mail_version.h`): `3.7.11`.
+fn version_of_postfix(program: &[u8]) -> Option<String> {
+    let text = program.split(|byte| *byte == 0).find_map(|text| text.strip_prefix(b"mail_version="))?;
+    std::str::from_utf8(text).ok().filter(|text| text.len() < 32 && text.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +229,8 @@ mod tests {
         let of_exim = |program: &[u8]| only_version(program, is_version_of_exim);
         assert_eq!(of_exim(b"4.0.0\x004.96\0Exim 4.95\0").as_deref(), Some("4.96"));
         assert_eq!(of_exim(b"\x004.94.2\x004.94.2\0").as_deref(), Some("4.94.2"));
+        assert_eq!(version_of_postfix(b"x\0mail_version=3.7.11\0").as_deref(), Some("3.7.11"));
+        assert_eq!(version_of_postfix(b"mail_version\0"), None);
         // Which one it is nobody knows.
         assert_eq!(of_exim(b"\x004.96\x004.98\0"), None);
     }

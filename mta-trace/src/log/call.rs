@@ -12,7 +12,7 @@ pub fn write(line: &mut Vec<u8>, sys: &Sys) {
     #[rustfmt::skip]
     let Sys {
         t, pid, tid, call, args: of_call, ret, start, cpu_ns, blocked_ns, rq_ns, at_start, socket: behind, peer, data, cut, fault, smtp: dialogue,
-        matched, milter,
+        matched, milter, policy,
     } = sys;
     let mut object = Object::open(line);
     object.text("k", "sys");
@@ -43,6 +43,7 @@ pub fn write(line: &mut Vec<u8>, sys: &Sys) {
         object.truth("matched", *is_matched);
     }
     object.flag("milter", *milter);
+    object.flag("policy", *policy);
     object.close();
 }
 
@@ -81,7 +82,7 @@ fn counters(line: &mut Vec<u8>, Counters { cpu_ns, blocked_ns, rq_ns }: &Counter
     object.close();
 }
 
-fn socket(line: &mut Vec<u8>, SocketId { inode, proto, local, peer }: &SocketId) {
+fn socket(line: &mut Vec<u8>, SocketId { inode, proto, local, peer, peer_inode }: &SocketId) {
     let name = match proto {
         Proto::Tcp => "tcp",
         Proto::Udp => "udp",
@@ -93,6 +94,7 @@ fn socket(line: &mut Vec<u8>, SocketId { inode, proto, local, peer }: &SocketId)
     object.text("proto", name);
     object.maybe_endpoint("local", local.as_ref());
     object.maybe_endpoint("peer", peer.as_ref());
+    object.maybe_number("peer_inode", *peer_inode);
     object.close();
 }
 

@@ -175,11 +175,13 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 
 fn socket() -> impl Strategy<Value = SocketId> {
     let protos = prop_oneof![Just(Proto::Tcp), Just(Proto::Udp), Just(Proto::Unix), Just(Proto::Other)];
-    (any::<u64>(), protos, proptest::option::of(endpoint()), proptest::option::of(endpoint())).prop_map(|(inode, proto, local, peer)| SocketId {
+    let ends = (proptest::option::of(endpoint()), proptest::option::of(endpoint()));
+    (any::<u64>(), protos, ends, any::<Option<u64>>()).prop_map(|(inode, proto, (local, peer), peer_inode)| SocketId {
         inode,
         proto,
         local,
         peer,
+        peer_inode,
     })
 }
 
@@ -213,8 +215,8 @@ fn sys() -> impl Strategy<Value = Record> {
     let smtp = (modes, any::<bool>(), proptest::option::of(bytes())).prop_map(|(mode, dot, carry)| Smtp { mode, dot, carry });
     let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<i64>(), any::<Option<u64>>(), 0..Call::ALL.len());
     let more = (proptest::option::of(socket()), proptest::option::of(endpoint()), proptest::option::of(bytes()), proptest::option::of(smtp));
-    (numbers, args(), counters(), proptest::option::of(counters()), more, any::<[bool; 3]>(), any::<Option<bool>>()).prop_map(
-        |((t, pid, tid, ret, start, call), args, at, at_start, (socket, peer, data, smtp), [cut, fault, milter], matched)| {
+    (numbers, args(), counters(), proptest::option::of(counters()), more, any::<[bool; 4]>(), any::<Option<bool>>()).prop_map(
+        |((t, pid, tid, ret, start, call), args, at, at_start, (socket, peer, data, smtp), [cut, fault, milter, policy], matched)| {
             Record::Sys(Box::new(Sys {
                 t,
                 pid,
@@ -235,6 +237,7 @@ fn sys() -> impl Strategy<Value = Record> {
                 smtp,
                 matched,
                 milter,
+                policy,
             }))
         },
     )

@@ -22,7 +22,8 @@ impl Named {
         self.wait.cause == Cause::Client
     }
 
-    fn passed(&self) -> Passed {
+    /// What passed in it.
+    pub fn passed(&self) -> Passed {
         let mut passed = self.to.since(&self.from);
         passed += self.more;
         passed
@@ -76,6 +77,32 @@ pub struct Exchange {
     pub seen: Seen,
 }
 
+/// A command's time, ns, and the parts of it outside waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// All of it.
+    pub elapsed: i64,
+    /// In short waits.
+    pub short: i64,
+    /// On a CPU.
+    pub cpu: i64,
+    /// Runnable.
+    pub rq: i64,
+    /// Unexplained.
+    pub rest: i64,
+}
+
+impl std::ops::AddAssign for Split {
+    fn add_assign(&mut self, other: Self) {
+        let Self { elapsed, short, cpu, rq, rest } = other;
+        self.elapsed = self.elapsed.saturating_add(elapsed);
+        self.short = self.short.saturating_add(short);
+        self.cpu = self.cpu.saturating_add(cpu);
+        self.rq = self.rq.saturating_add(rq);
+        self.rest = self.rest.saturating_add(rest);
+    }
+}
+
 impl Exchange {
     /// A command that begins.
     pub fn new(verb: Verb, from: Mark) -> Self {
@@ -106,6 +133,8 @@ impl Exchange {
     /// It ends: its time is one piece up to here.
     pub fn end(&mut self, to: Mark) {
         self.pieces = vec![(self.from, to)];
+        // A session keeps thousands: of a list of one wait three quarters would be room for more.
+        self.waits.shrink_to_fit();
     }
 
     /// What passed in it.
@@ -117,9 +146,8 @@ impl Exchange {
         sum
     }
 
-    /// Its account. `start` is the session's accept; `is_proven`: what was not seen did not happen; `has_gap`: events were
-    /// lost, so that time blocked without an event may have been one wait of any length.
-    pub fn account(&self, index: usize, start: &Mark, is_proven: bool, has_gap: bool) -> Command {
+    /// Where its time outside waits went.
+    pub fn split(&self, has_gap: bool) -> Split {
         let passed = self.passed();
         let mut outside = passed;
         for wait in &self.waits {
@@ -127,7 +155,16 @@ impl Exchange {
         }
         let rest = outside.elapsed.saturating_sub(outside.cpu).saturating_sub(outside.rq).saturating_sub(outside.blocked);
         let (short, rest) = if has_gap { (0, rest.saturating_add(outside.blocked)) } else { (outside.blocked, rest) };
-        let is_long = passed.elapsed >= 1_000_000_000;
+        // Below a microsecond it is the clocks' own noise.
+        let rest = if (-1000..0).contains(&rest) { 0 } else { rest };
+        Split { elapsed: passed.elapsed.max(0), short, cpu: outside.cpu, rq: outside.rq, rest }
+    }
+
+    /// Its account. `start` is the session's accept; `is_proven`: what was not seen did not happen; `has_gap`: events were
+    /// lost, so that time blocked without an event may have been one wait of any length.
+    pub fn account(&self, index: usize, start: &Mark, is_proven: bool, has_gap: bool) -> Command {
+        let Split { elapsed, short, cpu, rq, rest } = self.split(has_gap);
+        let is_long = elapsed >= 1_000_000_000;
         Command {
             index,
             verb: self.verb,
@@ -136,12 +173,11 @@ impl Exchange {
             reply_code: self.reply_code,
             reply: self.reply.clone(),
             start_s: seconds(self.from.since(start).elapsed),
-            elapsed_s: seconds(passed.elapsed.max(0)),
+            elapsed_s: seconds(elapsed),
             short_waits_s: seconds(short),
-            cpu_s: seconds(outside.cpu),
-            runqueue_s: seconds(outside.rq),
-            // Below a microsecond it is the clocks' own noise.
-            unexplained_s: seconds(if (-1000..0).contains(&rest) { 0 } else { rest }),
+            cpu_s: seconds(cpu),
+            runqueue_s: seconds(rq),
+            unexplained_s: seconds(rest),
             waits: self.waits().collect(),
             queue_id: self.queue_id.clone(),
             boundary: self.is_inferred.then_some(Boundary::Inferred),
@@ -151,6 +187,11 @@ impl Exchange {
 }
 
 impl Exchange {
+    /// Waits of the client's own inside it, ns.
+    pub fn client_ns(&self) -> i64 {
+        self.waits.iter().filter(|wait| wait.is_of_client()).map(|wait| wait.passed().elapsed).fold(0, i64::saturating_add)
+    }
+
     /// The waits as they are reported. What a SASL service answered is not recorded, but a 535 (RFC 4954, 6) says that it refused.
     fn waits(&self) -> impl Iterator<Item = Wait> {
         let last_sasl = self.waits.iter().rposition(|named| named.wait.cause == Cause::Sasl);

@@ -5,19 +5,24 @@
 //! Invariant: commands follow each other without overlap, whatever the bytes are.
 
 mod batch;
+mod commands;
 mod exchange;
 mod mark;
 mod reply;
 mod start;
+mod sums;
 
 pub use batch::explains;
+pub use commands::{Commands, MAX_COMMANDS};
 pub use exchange::{Exchange, Named, Seen};
 pub use mark::{Chain, Mark, Passed, seconds};
 pub use start::Start;
+pub use sums::add;
 
 use crate::event::{Smtp, SmtpMode};
 use crate::proto::smtp::{Line, Lines, Replies};
 use crate::report::{SessionEnd, Verb};
+use commands::Between;
 use std::collections::VecDeque;
 
 /// What the bytes on the socket are.
@@ -62,7 +67,7 @@ struct Pending {
 /// One SMTP dialogue.
 #[derive(Clone, Debug)]
 pub struct Dialogue {
-    commands: Vec<Exchange>,
+    commands: Commands,
     /// Index of the command that has begun and not ended: always the last one.
     open: Option<usize>,
     /// Lines that have arrived behind it.
@@ -72,7 +77,7 @@ pub struct Dialogue {
     phase: Phase,
     told: Vec<Told>,
     /// What the server waited for by itself while no command was open and the client's next line had come.
-    between: Vec<Named>,
+    between: Vec<Between>,
     /// What was waited for and seen since the last command, while it is not known to what it belongs.
     pending: Pending,
     /// The last read in BODY: where the message ends if no final dot was seen.
@@ -92,14 +97,24 @@ pub struct Dialogue {
 }
 
 impl Dialogue {
-    /// All commands so far.
-    pub fn commands(&self) -> &[Exchange] {
+    /// The commands so far.
+    pub fn commands(&self) -> &Commands {
         &self.commands
     }
 
     /// What the server waited for by itself between commands, so that the client's next line had to wait.
-    pub fn between(&self) -> &[Named] {
-        &self.between
+    pub fn between(&self) -> impl Iterator<Item = &Named> {
+        self.between.iter().map(|it| &it.named)
+    }
+
+    /// One of these.
+    pub fn delayed(&self, index: usize) -> Option<&Named> {
+        self.between.get(index).map(|it| &it.named)
+    }
+
+    /// Leaves out commands that cost least, where there are too many; all that was told must have been asked for. `is_last`: it is over.
+    pub fn leave_out(&mut self, is_last: bool) {
+        self.commands.leave_out(&mut self.between, is_last);
     }
 
     /// The command that has begun and not ended.
@@ -194,7 +209,7 @@ impl Dialogue {
     fn delay(&mut self) {
         for named in std::mem::take(&mut self.pending).waits {
             self.told.push(Told::Delayed(self.between.len()));
-            self.between.push(named);
+            self.between.push(Between { after: self.commands.next(), named });
         }
     }
 
@@ -250,7 +265,7 @@ impl Dialogue {
 
     fn begin(&mut self, verb: Verb, mark: Mark) {
         let behind = self.end_open(mark);
-        let index = self.commands.len();
+        let index = self.commands.next();
         let mut command = Exchange::new(verb, mark);
         self.open = Some(index);
         self.told.push(Told::Began(index));

@@ -51,7 +51,7 @@ impl Dialogue {
 
     fn wrote_replies(&mut self, mark: Mark, data: &[u8], cut: bool) {
         let told_before = self.told.len();
-        let first = self.open.unwrap_or(self.commands.len());
+        let first = self.open.unwrap_or(self.commands.next());
         let replies = if self.is_in_auth() { self.replies.push_code_only(data).into_iter().collect() } else { self.replies.push(data, cut) };
         for reply in replies {
             self.reply(&reply, mark);
@@ -204,14 +204,14 @@ impl Dialogue {
     /// Several commands that one write has answered share the time since the first of them.
     fn settle_batch(&mut self, first: usize, told_before: usize, mark: Mark) {
         let ended = self.told.iter().skip(told_before).filter(|told| matches!(told, Told::Ended(_))).count();
-        let end = first.saturating_add(ended).min(self.commands.len());
-        let Some(batch) = self.commands.get_mut(first..end) else { return };
-        // An inferred end of the message is a boundary of its own: BODY and EOM are no batch.
-        let is_body_first = batch.first().is_some_and(|command| command.verb == Verb::Body);
-        let (_, batch) = batch.split_at_mut(usize::from(is_body_first));
-        if batch.len() > 1 {
-            batch::distribute(batch, mark);
-        }
+        self.commands.change(first..first.saturating_add(ended), |batch| {
+            // An inferred end of the message is a boundary of its own: BODY and EOM are no batch.
+            let is_body_first = batch.first().is_some_and(|command| command.verb == Verb::Body);
+            let (_, batch) = batch.split_at_mut(usize::from(is_body_first));
+            if batch.len() > 1 {
+                batch::distribute(batch, mark);
+            }
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a dialogue begins: with its accept, or in the middle.
 
-use super::{Dialogue, Exchange, Mark, Pending, Phase, Told};
+use super::{Commands, Dialogue, Exchange, Mark, Pending, Phase, Told};
 use crate::proto::smtp::{Lines, Replies};
 use crate::report::Verb;
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ impl Dialogue {
     /// A dialogue that begins at this mark.
     pub fn new(start: Start, mark: Mark) -> Self {
         let mut dialogue = Self {
-            commands: Vec::new(),
+            commands: Commands::default(),
             open: None,
             queue: VecDeque::new(),
             lines: Lines::default(),

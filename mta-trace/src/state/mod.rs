@@ -63,6 +63,8 @@ pub struct State {
     procs: BTreeMap<u32, Proc>,
     /// Endpoints that have spoken the milter protocol.
     milters: HashSet<Endpoint>,
+    /// Endpoints that were asked for a policy.
+    policies: HashSet<Endpoint>,
 }
 
 impl State {
@@ -74,6 +76,11 @@ impl State {
     /// Whether a milter listens there.
     pub fn is_milter(&self, endpoint: &Endpoint) -> bool {
         self.milters.contains(endpoint)
+    }
+
+    /// Whether a policy service listens there.
+    pub fn is_policy(&self, endpoint: &Endpoint) -> bool {
+        self.policies.contains(endpoint)
     }
 
     /// Whether the process has a descriptor of this socket.
@@ -90,7 +97,7 @@ impl State {
     /// A process that existed before the trace.
     pub fn seed_process(&mut self, seed: &SeedProc) {
         let role = match seed.role.as_deref() {
-            Some("daemon") => Role::Daemon,
+            Some("daemon" | "server") => Role::Daemon,
             Some("session") => Role::Traced,
             _ => Role::Known,
         };
@@ -171,6 +178,9 @@ impl State {
         if let (true, Some(peer)) = (sys.milter, &sys.peer) {
             self.milters.insert(peer.clone());
         }
+        if let (true, Some(peer)) = (sys.policy, &sys.peer) {
+            self.policies.insert(peer.clone());
+        }
         let process = self.entry(sys.pid);
         match sys.call {
             Call::Accept | Call::Accept4 => {}
@@ -198,8 +208,16 @@ impl State {
 impl Proc {
     fn learn_socket(&mut self, sys: &Sys) {
         if let (Some(fd), Some(id), true) = (sys.args.fd, &sys.socket, sys.call.row().fd0) {
-            let peer = sys.peer.as_ref().or(sys.args.addr.as_ref());
-            self.fds.set(fd, Object::Socket(Socket::new(id, peer)));
+            let peer = sys.peer.as_ref().or(sys.args.addr.as_ref()).map(|peer| self.absolute_peer(peer));
+            self.fds.set(fd, Object::Socket(Socket::new(id, peer.as_ref())));
+        }
+    }
+
+    /// A unix path may be relative, as Postfix has them.
+    fn absolute_peer(&self, peer: &Endpoint) -> Endpoint {
+        match peer {
+            Endpoint::Unix(path) if !path.starts_with('@') => Endpoint::Unix(self.absolute(path).unwrap_or_else(|| path.clone())),
+            _ => peer.clone(),
         }
     }
 

@@ -22,6 +22,7 @@ fn sys(call: Call, ret: i64, args: Args) -> Sys {
         smtp: None,
         matched: None,
         milter: false,
+        policy: false,
     }
 }
 
@@ -48,7 +49,7 @@ fn relative_paths_follow_the_working_directory() {
 #[test]
 fn the_last_descriptor_of_a_socket_counts() {
     let mut state = State::default();
-    let id = SocketId { inode: 77, proto: Proto::Tcp, local: None, peer: None };
+    let id = SocketId { inode: 77, proto: Proto::Tcp, local: None, peer: None, peer_inode: None };
     let mut accept = sys(Call::Accept, 5, fd(3));
     accept.socket = Some(id);
     state.apply(&accept);

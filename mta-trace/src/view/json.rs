@@ -82,7 +82,15 @@ mod tests {
 
     fn report(text: &str) -> Report {
         let tool = Tool { version: text.to_owned(), kernel: "6.1.0".to_owned(), hooks: "tracepoint".to_owned() };
-        Report { schema: REPORT_SCHEMA.to_owned(), tool, log: LogSummary::default(), daemon: None, sessions: Vec::new(), left_out: None }
+        Report {
+            schema: REPORT_SCHEMA.to_owned(),
+            tool,
+            log: LogSummary::default(),
+            daemon: None,
+            findings: Vec::new(),
+            sessions: Vec::new(),
+            left_out: None,
+        }
     }
 
     fn json(report: &Report) -> String {

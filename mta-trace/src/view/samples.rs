@@ -18,6 +18,7 @@ pub fn report(sessions: Vec<Session>) -> Report {
         tool: Tool { version: "0.1.0".to_owned(), kernel: "6.1.0".to_owned(), hooks: "tracepoint".to_owned() },
         log: LogSummary { events: 812, ..LogSummary::default() },
         daemon: None,
+        findings: Vec::new(),
         sessions,
         left_out: None,
     }
@@ -93,6 +94,7 @@ fn session(commands: Vec<Command>) -> Session {
         tls: None,
         queue_ids: vec!["6AO4hfnA018762".to_owned()],
         commands,
+        left_out: None,
         findings: Vec::new(),
         between: Vec::new(),
         before_accept_s: None,

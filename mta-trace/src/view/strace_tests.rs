@@ -24,6 +24,7 @@ fn sys(call: Call, args: Args, ret: i64) -> Sys {
         smtp: None,
         matched: None,
         milter: false,
+        policy: false,
     }
 }
 
@@ -42,7 +43,7 @@ fn with_fd(fd: i32) -> Args {
 
 fn socket_id(proto: Proto, local: &str) -> SocketId {
     let Ok(local) = local.parse();
-    SocketId { inode: 99, proto, local: Some(local), peer: None }
+    SocketId { inode: 99, proto, local: Some(local), peer: None, peer_inode: None }
 }
 
 fn endpoint(text: &str) -> Endpoint {

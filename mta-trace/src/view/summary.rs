@@ -9,8 +9,14 @@ use super::{
     layout::{Row, WIDTH},
     words::{answer_row, between_row, ended, said, wait_row},
 };
-use crate::report::{Began, Boundary, Cause, Command, DaemonFinding, DaemonReport, Finding, LogSummary, Report, Session, Severity, Verb, Wait};
+use crate::report::{
+    Began, Boundary, Cause, Command, CommonFinding, DaemonFinding, DaemonReport, Finding, LeftOutCommands, LogSummary, Report, Session, Severity,
+    Verb, VerbSum, Wait,
+};
 use std::fmt::Write;
+
+/// So many findings of all sessions are shown; the rest are counted.
+const COMMON: usize = 20;
 
 /// A row over the whole width.
 fn row(it: &Row) -> Vec<String> {
@@ -30,9 +36,13 @@ pub fn text(report: &Report, accepted: &Accepted) -> String {
     for line in report.daemon.iter().flat_map(daemon_lines) {
         push(&mut out, &line);
     }
+    let common = report.findings.get(..COMMON).unwrap_or(&report.findings);
+    for line in common_lines(common, report.findings.len()) {
+        push(&mut out, &line);
+    }
     for session in &report.sessions {
         push(&mut out, "");
-        for line in session_lines(session) {
+        for line in session_lines(session, common) {
             push(&mut out, &line);
         }
     }
@@ -121,7 +131,7 @@ fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
     lines
 }
 
-fn session_lines(session: &Session) -> Vec<String> {
+fn session_lines(session: &Session, common: &[CommonFinding]) -> Vec<String> {
     let mut lines = session_head(session);
     let mut between = session.between.iter().peekable();
     for command in &session.commands {
@@ -133,7 +143,7 @@ fn session_lines(session: &Session) -> Vec<String> {
     for (index, finding) in session.findings.iter().enumerate() {
         lines.push(String::new());
         let earlier = session.findings.get(..index).unwrap_or_default();
-        lines.extend(finding_lines(session, finding, earlier));
+        lines.extend(finding_lines(session, finding, earlier, common));
     }
     if session.findings.is_empty() {
         lines.push(String::new());
@@ -171,11 +181,24 @@ fn session_head(session: &Session) -> Vec<String> {
     if let Some(s) = session.before_accept_s.filter(|s| *s >= 0.001) {
         notes.push(format!("before that the connection waited {s:.3} s to be accepted"));
     }
+    if let Some(left_out) = &session.left_out {
+        notes.push(commands_left_out(session, left_out));
+    }
     if let Some(tls) = &session.tls {
         notes.push(format!("TLS from {:.3} s on", tls.start_s));
     }
     lines.extend(notes.iter().flat_map(|note| labelled(2, "", note)));
     lines
+}
+
+/// How many commands are not shown, what they were and what they took.
+fn commands_left_out(session: &Session, left_out: &LeftOutCommands) -> String {
+    let mut verbs: Vec<&VerbSum> = left_out.verbs.iter().collect();
+    verbs.sort_by_key(|sum| std::cmp::Reverse(sum.commands));
+    let verbs: Vec<String> = verbs.iter().map(|sum| format!("{} {}", sum.commands, sum.verb.name())).collect();
+    let (all, kept) = (session.command_count(), session.commands.len());
+    let others = verbs.join(", ");
+    format!("of {all} commands {kept} are shown; the others, which cost least, took {:.3} s of the server's time: {others}", left_out.server_s())
 }
 
 fn command_lines(command: &Command) -> Vec<String> {
@@ -201,29 +224,61 @@ fn wait_lines(wait: &Wait, level: usize) -> Vec<String> {
     lines
 }
 
-/// One finding; a remedy that stands above already is pointed to, not said again.
-fn finding_lines(session: &Session, finding: &Finding, earlier: &[Finding]) -> Vec<String> {
+/// One finding; a remedy or a check that stands above already is pointed to, not said again.
+fn finding_lines(session: &Session, finding: &Finding, earlier: &[Finding], common: &[CommonFinding]) -> Vec<String> {
     let severity = severity(finding.severity);
     let mut lines = labelled(2, &format!("{severity}  "), &escape(&finding.summary));
-    let verb_of = |finding: &Finding| {
-        let of = session.commands.iter().find(|command| command.index == finding.command);
-        of.map_or(Verb::Invalid, |command| command.verb).name()
-    };
+    let verb_of = |finding: &Finding| session.command(finding.command).map_or(Verb::Invalid, |command| command.verb).name();
     let verb = verb_of(finding);
     // As in the head: without the client's time inside commands, which the JSON's `share` counts.
     let share = (finding.elapsed_s / session.server_s().max(f64::MIN_POSITIVE)).min(1.0);
     let share = format!("{verb} ({:.0} % of the server's time), rule {}", share * 100.0, escape(&finding.rule));
     lines.extend(labelled(4, "where     ", &share));
     lines.extend(labelled(4, "evidence  ", &escape(&finding.evidence)));
-    let remedy = match earlier.iter().find(|it| it.remedy == finding.remedy) {
-        Some(above) => format!("as for {} above", verb_of(above)),
-        None => escape(&finding.remedy).into_owned(),
+    let of_all = common.iter().find(|it| it.remedy == finding.remedy);
+    let remedy = match (of_all, earlier.iter().find(|it| it.remedy == finding.remedy)) {
+        (Some(above), _) => format!("as for {} at {} above", escape(&above.rule), above.verb.name()),
+        (None, Some(above)) => format!("as for {} above", verb_of(above)),
+        (None, None) => escape(&finding.remedy).into_owned(),
     };
     lines.extend(labelled(4, "remedy    ", &remedy));
-    if let Some(check) = &finding.check {
+    if let Some(check) = finding.check.as_ref().filter(|check| !common.iter().any(|it| it.check.as_ref() == Some(check))) {
         // Whole, however long: it is there to be copied.
         lines.push(format!("    check     {}", escape(check)));
     }
+    lines
+}
+
+/// What the sessions have in common.
+fn common_lines(common: &[CommonFinding], all: usize) -> Vec<String> {
+    let mut lines: Vec<String> =
+        common.iter().enumerate().flat_map(|(index, finding)| common_finding_lines(finding, common.get(..index).unwrap_or_default())).collect();
+    let more = all.saturating_sub(common.len());
+    if more > 0 {
+        let findings = if more == 1 { "finding" } else { "findings" };
+        lines.push(String::new());
+        lines.extend(labelled(0, "", &format!("and {more} smaller {findings}; `report --format json` of a log has all")));
+    }
+    lines
+}
+
+fn common_finding_lines(finding: &CommonFinding, earlier: &[CommonFinding]) -> Vec<String> {
+    let CommonFinding { rule: _, severity: grave, verb, cause, target, targets, total_s, summary, evidence, remedy, check, .. } = finding;
+    let mut lines = vec![String::new()];
+    lines.extend(labelled(0, &format!("{}  ", severity(*grave)), &escape(summary)));
+    let of = match (target, targets) {
+        (Some(target), _) => format!(" {}", escape(target)),
+        (None, Some(targets)) => format!(" of {}", counted(*targets, "target", "targets")),
+        (None, None) => String::new(),
+    };
+    lines.extend(labelled(2, "where     ", &format!("{}, {}{of}; {total_s:.2} s in all", verb.name(), cause.name())));
+    lines.extend(labelled(2, "evidence  ", &escape(evidence)));
+    let remedy = match earlier.iter().find(|it| it.remedy == *remedy) {
+        Some(above) => format!("as for {} at {} above", escape(&above.rule), above.verb.name()),
+        None => escape(remedy).into_owned(),
+    };
+    lines.extend(labelled(2, "remedy    ", &remedy));
+    lines.extend(check.iter().map(|check| format!("  check     {}", escape(check))));
     lines
 }
 
@@ -255,7 +310,7 @@ pub(super) fn severity(severity: Severity) -> &'static str {
 /// Several sessions: what they waited for in all.
 fn overview(report: &Report) -> Vec<String> {
     let mut sums: Vec<(Cause, Option<&str>, f64, u64)> = Vec::new();
-    let kept = report.sessions.iter().flat_map(Session::waits).map(|wait| (wait.cause, wait.target.as_deref(), wait.elapsed_s, 1));
+    let kept = report.sessions.iter().flat_map(Session::wait_sums);
     let left_out = report.left_out.iter().flat_map(|it| &it.waits).map(|sum| (sum.cause, sum.target.as_deref(), sum.elapsed_s, sum.waits));
     for (cause, target, elapsed_s, number) in kept.chain(left_out).filter(|sum| sum.0 != Cause::Client) {
         match sums.iter_mut().find(|sum| sum.0 == cause && sum.1 == target) {

@@ -12,9 +12,72 @@ fn the_whole_report() {
     samples::check("summary", &shown(&samples::report(vec![samples::slow_session()])));
 }
 
+/// As the analysis does it.
+fn report_of(sessions: Vec<Session>) -> Report {
+    let mut tallies = crate::diagnosis::Tallies::default();
+    for session in &sessions {
+        tallies.add(session);
+    }
+    Report { findings: tallies.conclude(), ..samples::report(sessions) }
+}
+
+#[test]
+fn what_several_sessions_have_in_common_stands_first() {
+    let mut second = samples::slow_session();
+    second.id = "14812-2".to_owned();
+    second.client = "10.99.0.1:54713".to_owned();
+    // Here one look-up only: its check is another one.
+    second.commands[2].waits.remove(0);
+    second.commands[2].elapsed_s -= 10.01;
+    second.findings = crate::diagnosis::findings(&second);
+    let report = report_of(vec![samples::slow_session(), second]);
+    samples::check("summary-common", &shown(&report));
+    assert_eq!(shown(&Report { findings: Vec::new(), ..report.clone() }).matches("nc -vz").count(), 2);
+    assert_eq!(shown(&report).matches("nc -vz").count(), 1, "a check that stands above is not said again");
+}
+
+#[test]
+fn one_session_has_nothing_in_common_with_another() {
+    let session = samples::slow_session();
+    assert_eq!(shown(&report_of(vec![session.clone()])), shown(&samples::report(vec![session])));
+}
+
+#[test]
+fn commands_that_are_left_out_are_counted() {
+    use crate::report::{CauseSum, LeftOutCommands, VerbSum};
+    let mut session = samples::slow_session();
+    let sum = |verb, commands, server_s| VerbSum { verb, commands, server_s };
+    let lock = CauseSum { cause: Cause::FileLock, target: Some("/x".to_owned()), verb: Some(Verb::Mail), elapsed_s: 7.0, waits: 9 };
+    session.left_out = Some(LeftOutCommands {
+        commands: 30,
+        elapsed_s: 9.0,
+        verbs: vec![sum(Verb::Mail, 10, 8.0), sum(Verb::Rset, 20, 1.0)],
+        waits: vec![lock],
+        ..LeftOutCommands::default()
+    });
+    let before_s = samples::slow_session().server_s();
+    let text = shown(&samples::report(vec![session.clone(), session]));
+    let expected = "  of 34 commands 4 are shown; the others, which cost least, took 9.000 s of the\n  server's time: 20 RSET, 10 MAIL\n";
+    assert!(text.contains(expected), "{text}");
+    assert!(text.contains(&format!("the server's time {:.3}", before_s + 9.0)), "{text}");
+    let rows = text.split_once("where it went").map_or("", |(_, rows)| rows);
+    assert!(rows.contains("file-lock /x") && rows.contains("14.000 s  18 waits"), "{text}");
+}
+
+#[test]
+fn many_findings_of_all_sessions_are_counted() {
+    let mut report = report_of(vec![samples::slow_session(), samples::slow_session()]);
+    let one = report.findings[0].clone();
+    report.findings = (0..COMMON + 2).map(|n| crate::report::CommonFinding { remedy: format!("remedy {n}"), ..one.clone() }).collect();
+    report.findings[3].remedy = "remedy 0".to_owned();
+    let text = shown(&report);
+    assert!(text.contains("\nand 2 smaller findings;") && text.contains("remedy 19") && !text.contains("remedy 20"), "{text}");
+    assert_eq!(text.matches("remedy 0").count(), 1, "{text}");
+}
+
 #[test]
 fn eighty_columns_but_for_checks() {
-    let text = shown(&samples::report(vec![samples::slow_session(), samples::hostile_session()]));
+    let text = shown(&report_of(vec![samples::slow_session(), samples::hostile_session()]));
     for line in text.lines().filter(|line| !line.trim_start().starts_with("check ")) {
         assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
@@ -22,7 +85,7 @@ fn eighty_columns_but_for_checks() {
 
 #[test]
 fn hostile_text_is_escaped() {
-    let text = shown(&samples::report(vec![samples::hostile_session()]));
+    let text = shown(&report_of(vec![samples::hostile_session(), samples::hostile_session()]));
     assert!(!text.chars().any(|c| c != '\n' && crate::view::escape::is_hostile(c)), "{text}");
     assert!(text.contains("\\x1b") && text.contains("\\u{202e}"), "{text}");
 }
@@ -119,7 +182,8 @@ fn regress_a_long_kernel_release_is_wrapped() {
 #[test]
 fn regress_sessions_that_are_left_out_are_counted() {
     let mut report = samples::report(vec![samples::slow_session()]);
-    let sum = crate::report::CauseSum { cause: Cause::FileLock, target: Some("/etc/mail/access.db".to_owned()), elapsed_s: 9.5, waits: 7 };
+    let sum =
+        crate::report::CauseSum { cause: Cause::FileLock, target: Some("/etc/mail/access.db".to_owned()), verb: None, elapsed_s: 9.5, waits: 7 };
     report.left_out = Some(crate::report::LeftOut { sessions: 99, server_s: 12.0, waits: vec![sum] });
     let text = shown(&report);
     assert!(text.starts_with("note: of 100 sessions the worst 1 is shown"), "{text}");

@@ -4,6 +4,9 @@
 //! behind its descriptors, which timer ended it. Not here: the name of the cause (`cause/`).
 
 mod other_calls;
+mod service;
+
+pub use service::Service;
 
 use crate::event::{Args, Block, Bytes, PollFd, Proto, Sys};
 use crate::proto::dns::{self, Message};
@@ -73,6 +76,10 @@ pub struct Step {
     pub is_milter: bool,
     /// The endpoint has spoken milter before.
     pub is_known_milter: bool,
+    /// The peer is a policy service: it was asked, or its endpoint has been before.
+    pub is_policy: bool,
+    /// What the peer is by the mail server's own conventions.
+    pub service: Option<Service>,
     /// The process's own timer that ended it.
     pub timer_ns: Option<u64>,
     /// How it touches the client's socket.
@@ -109,6 +116,8 @@ pub struct Place<'a> {
     pub awaits_client: bool,
     /// The server owes the greeting; the client must not speak before.
     pub owes_greeting: bool,
+    /// Name of the mail server.
+    pub mta: &'a str,
     /// The client has said QUIT.
     pub has_quit: bool,
     /// The command is about an address, before the message.
@@ -129,6 +138,7 @@ impl Step {
         step.object = Self::object_of(sys, process);
         step.data.clone_from(&sys.data);
         step.is_milter = sys.milter;
+        step.is_policy = sys.policy;
         step.is_fast_open = sys.args.flags.iter().any(|flag| flag == "MSG_FASTOPEN");
         step.timer_ns = process.and_then(|process| timer_that_ended(sys, process));
         step.child = child_of(sys, place.state);
@@ -189,6 +199,8 @@ impl Step {
             dns: None,
             is_milter: false,
             is_known_milter: false,
+            is_policy: false,
+            service: None,
             timer_ns: None,
             client: None,
             awaits_client: false,
@@ -225,19 +237,8 @@ impl Step {
         self.has_child = place.state.had_child(pid, self.from.t);
         self.client = self.touch_of(place.client_inode);
         self.is_known_milter = self.socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));
-        if let Some(path) = self.unix_path() {
-            let absolute = place.state.process(pid).and_then(|process| process.absolute(path));
-            if let (Some(absolute), Some(Object::Socket(socket))) = (absolute, &mut self.object) {
-                socket.peer = Some(crate::event::Endpoint::Unix(absolute));
-            }
-        }
-    }
-
-    fn unix_path(&self) -> Option<&str> {
-        match self.object.as_ref()?.socket()?.peer.as_ref()? {
-            crate::event::Endpoint::Unix(path) if !path.starts_with(['/', '@']) => Some(path),
-            _ => None,
-        }
+        self.is_policy |= self.any_socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_policy(peer));
+        self.service = self.any_socket().and_then(|socket| service::service_of(place.mta, socket.peer.as_ref()?));
     }
 
     fn touch_of(&self, inode: u64) -> Option<Touch> {

@@ -7,6 +7,7 @@
 mod daemon;
 mod etc;
 mod exim;
+mod postfix;
 mod sendmail;
 
 use std::path::Path;
@@ -81,12 +82,13 @@ pub struct Account {
 }
 
 /// All of them.
-pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &exim::Exim];
+pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &postfix::Postfix, &exim::Exim];
 
 /// The one that a scenario names.
 pub fn of(kind: MtaKind) -> &'static dyn Mta {
     match kind {
         MtaKind::Sendmail => &sendmail::Sendmail,
+        MtaKind::Postfix => &postfix::Postfix,
         MtaKind::Exim => &exim::Exim,
     }
 }

@@ -118,7 +118,7 @@ impl Builder {
     pub fn accept(&mut self, inode: u64, peer: &str) {
         let connection = Connection { inode, peer: endpoint(peer) };
         let sys = self.call(DAEMON, Call::Accept, 6, true);
-        sys.socket = Some(SocketId { inode, proto: Proto::Tcp, local: Some(endpoint("192.0.2.25:25")), peer: None });
+        sys.socket = Some(SocketId { inode, proto: Proto::Tcp, local: Some(endpoint("192.0.2.25:25")), peer: None, peer_inode: None });
         sys.peer = Some(connection.peer.clone());
         sys.matched = Some(true);
         sys.args.fd = Some(3);
@@ -194,7 +194,8 @@ impl Builder {
     fn on_socket(&mut self, pid: u32, call: Call, ret: i64, is_wait: bool) -> &mut Sys {
         let connection = self.connections.get(&pid).cloned().expect("a process that serves");
         let sys = self.call(pid, call, ret, is_wait);
-        sys.socket = Some(SocketId { inode: connection.inode, proto: Proto::Tcp, local: Some(endpoint("192.0.2.25:25")), peer: None });
+        sys.socket =
+            Some(SocketId { inode: connection.inode, proto: Proto::Tcp, local: Some(endpoint("192.0.2.25:25")), peer: None, peer_inode: None });
         sys.peer = Some(connection.peer);
         sys
     }
@@ -223,6 +224,7 @@ impl Builder {
             smtp: None,
             matched: None,
             milter: false,
+            policy: false,
         };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {

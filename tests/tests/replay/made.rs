@@ -137,6 +137,24 @@ fn pid_reused() -> Vec<u8> {
     log.end()
 }
 
+/// 3,000 times RSET, MAIL, RCPT and NOOP, of which each MAIL waits for 2 ms. Not written into a file.
+pub fn very_many_commands() -> Vec<u8> {
+    let mut log = Builder::new();
+    greet(&mut log, 201, 7001, "192.0.2.7:40000");
+    for _ in 0..3_000 {
+        exchange(&mut log, 201, "RSET", "250 2.0.0 Reset state");
+        log.pass(10 * MS);
+        log.line(201, "MAIL FROM:<a@example.com>");
+        log.pass(2 * MS);
+        log.locked(201);
+        log.reply(201, "250 2.1.0 <a@example.com>... Sender ok");
+        exchange(&mut log, 201, "RCPT TO:<b@example.com>", "250 2.1.5 <b@example.com>... Recipient ok");
+        exchange(&mut log, 201, "NOOP", "250 2.0.0 OK");
+    }
+    log.exit(201);
+    log.end()
+}
+
 /// The end of a session is lost, and its process id serves another one: the first is over when the second begins, and has none of its time.
 fn pid_reused_behind_loss() -> Vec<u8> {
     let mut log = Builder::new();

@@ -47,9 +47,23 @@ fn main() -> ExitCode {
         let test = move || is_made(name, &make()).map_err(|error| Failed::from(format!("{error:#}")));
         trials.push(Trial::test(format!("{name}: made"), test).with_kind("replay-handmade"));
     }
+    let long = || long_session_is_bounded().map_err(|error| Failed::from(format!("{error:#}")));
+    trials.push(Trial::test("a session of very many commands", long).with_kind("replay-handmade"));
     let recorded = || every_scenario_is_recorded().map_err(|error| Failed::from(format!("{error:#}")));
     trials.push(Trial::test("every scenario is recorded", recorded).with_kind("replay"));
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A log that is too long to be kept: its report has a bound, obeys the schema, and its sums close.
+fn long_session_is_bounded() -> Result<()> {
+    let (report, text) = analyse(made::very_many_commands())?;
+    let session = report.sessions.first().context("no session")?;
+    let left_out = session.left_out.as_ref().context("nothing is left out")?;
+    ensure!(session.commands.len() == 10_000, "{} commands are kept", session.commands.len());
+    ensure!(text.contains("of 12002 commands 10000 are shown;"), "the text does not say it");
+    ensure!(left_out.waits.iter().all(|sum| sum.verb.is_some()), "{left_out:#?}");
+    report_obeys_schema(&report)?;
+    none(session_problems(session, true).into_iter())
 }
 
 /// A scenario without a golden log is not replayed, and a log without a scenario cannot be made again. One that is skipped has none.
@@ -144,8 +158,12 @@ fn has_expected_text(log: &Path) -> Result<()> {
 
 fn obeys_schema(log: &Path) -> Result<()> {
     let (report, _) = analyse(bytes(log)?)?;
+    report_obeys_schema(&report)
+}
+
+fn report_obeys_schema(report: &Report) -> Result<()> {
     let mut text = Vec::new();
-    json::write(&mut text, &report)?;
+    json::write(&mut text, report)?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mta-trace/schema/report.schema.json");
     let schema = serde_json::from_slice(&bytes(&path)?).context("parse the schema")?;
     let validator = jsonschema::validator_for(&schema).context("compile the schema")?;
@@ -178,7 +196,8 @@ fn session_problems(session: &Session, is_whole: bool) -> Vec<String> {
             command_problems(command, is_whole).into_iter().map(named)
         })
         .collect();
-    let sum = session.commands.iter().map(|command| command.elapsed_s).sum::<f64>() + session.client_s;
+    let left_out_s = session.left_out.as_ref().map_or(0.0, |left_out| left_out.elapsed_s);
+    let sum = session.commands.iter().map(|command| command.elapsed_s).sum::<f64>() + left_out_s + session.client_s;
     if !is_close(session.elapsed_s, sum) {
         problems.push(format!("{}: took {:.6} s, commands and client sum up to {sum:.6}", session.id, session.elapsed_s));
     }

@@ -312,6 +312,7 @@ impl Live {
             client_inode: self.inode,
             awaits_client: self.dialogue.awaits_client(),
             owes_greeting: self.dialogue.is_before_greeting() && !self.is_tls_first,
+            mta: context.header.map_or("", |header| &header.target.mta),
             has_quit: self.dialogue.has_quit(),
             verifies: self.dialogue.is_about_address() && is_verifying_itself(context),
             arch: context.header.map_or("", |header| &header.arch),

@@ -11,9 +11,11 @@ impl Live {
         self.tell(context);
         self.is_identified = true;
         self.release(updates);
-        let commands: Vec<_> = self.dialogue.commands().iter().enumerate().map(|(index, command)| self.account(index, command, context)).collect();
+        self.dialogue.leave_out(true);
+        let commands: Vec<_> = self.dialogue.commands().iter().map(|(index, command)| self.account(index, command, context)).collect();
         let complete = self.is_proven(context);
-        let served = self.dialogue.commands().iter().map(|command| command.passed().elapsed).fold(0, i64::saturating_add);
+        let served = self.dialogue.commands().elapsed();
+        let left_out = self.dialogue.commands().left_out(self.has_gap(context));
         let elapsed = self.last.since(&self.start).elapsed;
         let end = self.dialogue.end();
         let is_regular = !matches!(end, SessionEnd::Killed | SessionEnd::Detached);
@@ -34,10 +36,11 @@ impl Live {
             began: self.began,
             end,
             tls,
-            queue_ids: commands.iter().filter_map(|command| command.queue_id.clone()).collect(),
+            queue_ids: self.dialogue.commands().queue_ids(),
             commands,
+            left_out,
             findings: Vec::new(),
-            between: self.dialogue.between().iter().map(|named| named.wait.clone()).collect(),
+            between: self.dialogue.between().map(|named| named.wait.clone()).collect(),
             before_accept_s: self.before_accept_ns.map(|ns| seconds(ns.cast_signed())),
             inherited_by: self.inherited_by,
         }
@@ -48,7 +51,7 @@ impl Live {
         for told in self.dialogue.take_told() {
             let update = match told {
                 Told::Began(index) => self.command_began(index),
-                Told::Delayed(index) => self.dialogue.between().get(index).map(|named| self.wait_ended(None, named)),
+                Told::Delayed(index) => self.dialogue.delayed(index).map(|named| self.wait_ended(None, named)),
                 Told::Waited(index, wait) => {
                     self.dialogue.commands().get(index).and_then(|command| command.waits.get(wait)).map(|named| self.wait_ended(Some(index), named))
                 }
@@ -60,6 +63,7 @@ impl Live {
             };
             self.held.extend(update);
         }
+        self.dialogue.leave_out(false);
     }
 
     fn wait_ended(&self, command: Option<usize>, named: &Named) -> Update {

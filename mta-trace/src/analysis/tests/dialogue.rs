@@ -697,6 +697,8 @@ fn regress_memory_is_bounded_in_a_long_trace() {
     let left_out = report.left_out.expect("some are left out");
     assert_eq!((left_out.sessions, left_out.waits.len(), left_out.waits[0].waits), (100, 1, 100));
     near(left_out.waits[0].elapsed_s, 0.2);
+    let [common] = report.findings.as_slice() else { panic!("{:#?}", report.findings) };
+    assert_eq!(common.summary, "file-lock: 1 of 1100 sessions, 1.00 s");
     // Whoever asks for the JSON of a log gets all.
     let mut all = crate::analysis::Analysis::keeping_all();
     let mut updates = Vec::new();
@@ -706,6 +708,29 @@ fn regress_memory_is_bounded_in_a_long_trace() {
     assert_eq!(all.ended_sessions(), 1100);
     let report = all.finish(&mut updates);
     assert_eq!((report.sessions.len(), report.left_out), (1100, None));
+}
+
+#[test]
+fn findings_of_sessions_that_are_left_out_count() {
+    let mut trace = Trace::empty();
+    for n in 0..1_100 {
+        trace.pid = DAEMON;
+        trace.accept(CLIENT_INODE + u64::from(n), "10.99.0.1:1");
+        trace.fork(1000 + n, true);
+        trace.close(5);
+        trace.pid = 1000 + n;
+        trace.blocked(Call::Flock, 0, u64::from(n) * MS).args.fd = Some(9);
+        trace.reply("220 hi\r\n").socket = Some(socket(CLIENT_INODE + u64::from(n), Proto::Tcp));
+        trace.exit(None);
+    }
+    trace.end();
+    let (report, _) = analyse(&trace.records);
+    assert_eq!(report.sessions.len(), 1_000);
+    let [common] = report.findings.as_slice() else { panic!("{:#?}", report.findings) };
+    // Below 0.1 s there is no finding: of 0.100 to 1.099 s the middle is 0.599, and 950 are no longer than 1.049.
+    assert_eq!((common.sessions, common.of), (1_000, 1_100));
+    assert!((common.median_s - 0.599).abs() < 0.012 && (common.p95_s - 1.049).abs() < 0.021, "{common:#?}");
+    near(common.max_s, 1.099);
 }
 
 #[test]

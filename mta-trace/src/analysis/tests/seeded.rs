@@ -11,7 +11,13 @@ fn seeded(verb: Option<&str>) -> Trace {
     process.verb = verb.map(str::to_owned);
     trace.records.push(Record::SeedProc(process));
     for fd in [3, 5] {
-        let id = SocketId { inode: CLIENT_INODE, proto: Proto::Tcp, local: Some(endpoint("10.99.0.2:25")), peer: Some(endpoint("10.99.0.1:54712")) };
+        let id = SocketId {
+            inode: CLIENT_INODE,
+            proto: Proto::Tcp,
+            local: Some(endpoint("10.99.0.2:25")),
+            peer: Some(endpoint("10.99.0.1:54712")),
+            peer_inode: None,
+        };
         trace.records.push(Record::SeedFd(SeedFd { pid: CHILD, fd, path: None, socket: Some(id), client: true }));
     }
     // Traced half a second before it was ready.
@@ -54,7 +60,7 @@ fn inside_a_command() {
 
 fn seeded_lookup() -> Trace {
     let mut trace = seeded(Some("MAIL"));
-    let id = SocketId { inode: 41, proto: Proto::Udp, local: None, peer: Some(endpoint("192.0.2.53:53")) };
+    let id = SocketId { inode: 41, proto: Proto::Udp, local: None, peer: Some(endpoint("192.0.2.53:53")), peer_inode: None };
     trace.records.push(Record::SeedFd(SeedFd { pid: CHILD, fd: 4, path: None, socket: Some(id), client: false }));
     trace
 }

@@ -29,7 +29,7 @@ pub fn endpoint(text: &str) -> Endpoint {
 }
 
 pub fn socket(inode: u64, proto: Proto) -> SocketId {
-    SocketId { inode, proto, local: None, peer: None }
+    SocketId { inode, proto, local: None, peer: None, peer_inode: None }
 }
 
 pub fn header() -> Header {
@@ -161,6 +161,7 @@ impl Trace {
             smtp: None,
             matched: None,
             milter: false,
+            policy: false,
         };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {
@@ -338,7 +339,13 @@ pub fn check_identity(session: &Session) {
         assert!((sum - command.elapsed_s).abs() < 1e-6, "{command:#?}");
     }
     let commands: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
-    assert!((commands + session.client_s - session.elapsed_s).abs() < 1e-6, "{session:#?}");
+    let left_out_s = session.left_out.as_ref().map_or(0.0, |left_out| {
+        let waits: f64 = left_out.waits.iter().map(|sum| sum.elapsed_s).sum();
+        let sum = waits + left_out.short_waits_s + left_out.cpu_s + left_out.runqueue_s + left_out.unexplained_s;
+        assert!((sum - left_out.elapsed_s).abs() < 1e-6, "{left_out:#?}");
+        left_out.elapsed_s
+    });
+    assert!((commands + left_out_s + session.client_s - session.elapsed_s).abs() < 1e-6, "{session:#?}");
     let mut waits: Vec<_> = session.commands.iter().flat_map(|command| &command.waits).collect();
     waits.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
     for pair in waits.windows(2) {

@@ -181,13 +181,13 @@ fn a_child_that_is_awaited() {
 #[test]
 fn what_nothing_names() {
     let waits = waits(|trace| {
-        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 60, Proto::Tcp, "10.99.0.3:389");
-        of_socket(trace.blocked(Call::Read, 5, 5 * MS), 4, 60, Proto::Tcp, "10.99.0.3:389");
+        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 60, Proto::Tcp, "10.99.0.3:3899");
+        of_socket(trace.blocked(Call::Read, 5, 5 * MS), 4, 60, Proto::Tcp, "10.99.0.3:3899");
         trace.blocked(Call::Read, 5, 5 * MS).args.fd = Some(44);
     });
     assert_eq!(waits.len(), 2);
-    assert_eq!((waits[0].cause, waits[0].target.as_deref()), (Cause::Network, Some("10.99.0.3:389")));
-    assert_eq!(waits[0].descriptor.as_deref(), Some("fd 4: tcp 10.99.0.3:389"));
+    assert_eq!((waits[0].cause, waits[0].target.as_deref()), (Cause::Network, Some("10.99.0.3:3899")));
+    assert_eq!(waits[0].descriptor.as_deref(), Some("fd 4: tcp 10.99.0.3:3899"));
     assert_eq!((waits[1].cause, waits[1].descriptor.as_deref()), (Cause::Unknown, Some("fd 44")));
 }
 
@@ -205,7 +205,7 @@ fn a_restarted_call_is_one_wait() {
 fn a_signal_that_is_not_our_alarm_interrupts() {
     let waits = waits(|trace| {
         alarm(trace, 600);
-        of_socket(trace.blocked(Call::Read, -4, 5 * MS), 4, 60, Proto::Tcp, "10.99.0.3:389");
+        of_socket(trace.blocked(Call::Read, -4, 5 * MS), 4, 60, Proto::Tcp, "10.99.0.3:3899");
     });
     assert_eq!((waits[0].outcome, waits[0].timer_s), (Outcome::Interrupted, None));
 }
@@ -415,18 +415,18 @@ fn regress_a_connection_that_came_about_is_told_apart() {
     assert_eq!((dropped[0].outcome, dropped[0].connected), (Outcome::Timeout, Some(false)));
     // A non-blocking connection, of which a poll tells that it never came about.
     let polled = waits(|trace| {
-        of_socket(trace.call(Call::Connect, -115), 4, 40, Proto::Tcp, "10.99.0.3:389");
+        of_socket(trace.call(Call::Connect, -115), 4, 40, Proto::Tcp, "10.99.0.3:3899");
         let poll = trace.blocked(Call::Poll, 0, 5 * SECOND);
         poll.args.fds = vec![PollFd { fd: 4, events: vec!["POLLOUT".into()], revents: vec![] }];
         poll.args.timeout_ns = Some(5 * SECOND);
     });
     assert_eq!((polled[0].cause, polled[0].outcome, polled[0].connected), (Cause::Network, Outcome::Timeout, Some(false)));
     let later = waits(|trace| {
-        of_socket(trace.call(Call::Connect, -115), 4, 40, Proto::Tcp, "10.99.0.3:389");
+        of_socket(trace.call(Call::Connect, -115), 4, 40, Proto::Tcp, "10.99.0.3:3899");
         let poll = trace.blocked(Call::Poll, 1, 20 * MS);
         poll.args.fds = vec![PollFd { fd: 4, events: vec!["POLLOUT".into()], revents: vec![] }];
-        of_socket(trace.blocked(Call::Write, 10, 10 * MS), 4, 40, Proto::Tcp, "10.99.0.3:389");
-        of_socket(trace.blocked(Call::Read, -110, SECOND), 4, 40, Proto::Tcp, "10.99.0.3:389");
+        of_socket(trace.blocked(Call::Write, 10, 10 * MS), 4, 40, Proto::Tcp, "10.99.0.3:3899");
+        of_socket(trace.blocked(Call::Read, -110, SECOND), 4, 40, Proto::Tcp, "10.99.0.3:3899");
     });
     assert_eq!((later[0].outcome, later[0].connected), (Outcome::Timeout, Some(true)));
 }
@@ -576,6 +576,70 @@ fn macros_that_a_milter_does_not_take_are_no_negotiation() {
         sys.data = Some(Bytes(vec![0, 0, 0, 9, b'D']));
     });
     assert_eq!(waits[0].milter.as_ref().map(|milter| milter.stage.as_str()), Some("macros"));
+}
+
+/// Services that are known by where they listen, and one that is known by what it is asked.
+#[test]
+fn services_are_known_by_their_addresses() {
+    let cause_of = |proto, peer: &str| {
+        let waits = waits(|trace| {
+            of_socket(trace.call(Call::Connect, 0), 4, 60, proto, peer);
+            of_socket(trace.call(Call::Write, 100), 4, 60, proto, peer);
+            of_socket(trace.blocked(Call::Read, 50, 50 * MS), 4, 60, proto, peer);
+        });
+        assert_eq!(waits.len(), 1, "{peer}: {waits:?}");
+        assert_eq!(waits[0].target.as_deref(), Some(peer));
+        waits[0].cause
+    };
+    for (peer, cause) in [
+        ("10.99.0.3:389", Cause::Ldap),
+        ("10.99.0.3:636", Cause::Ldap),
+        ("10.99.0.3:3306", Cause::Sql),
+        ("10.99.0.3:5432", Cause::Sql),
+        ("10.99.0.3:783", Cause::ContentFilter),
+        ("10.99.0.3:3310", Cause::ContentFilter),
+        ("10.99.0.3:11211", Cause::Map),
+        ("10.99.0.3:12345", Cause::Network),
+    ] {
+        assert_eq!(cause_of(Proto::Tcp, peer), cause, "{peer}");
+    }
+    for (path, cause) in [
+        ("/run/mysqld/mysqld.sock", Cause::Sql),
+        ("/var/run/postgresql/.s.PGSQL.5432", Cause::Sql),
+        ("/run/slapd/ldapi", Cause::Ldap),
+        ("/var/run/clamav/clamd.ctl", Cause::ContentFilter),
+        ("/var/run/nscd/socket", Cause::NameService),
+        ("/var/lib/sss/pipes/nss", Cause::NameService),
+        ("/run/systemd/resolve/io.systemd.Resolve", Cause::NameService),
+        ("/var/run/saslauthd/mux", Cause::Sasl),
+        // Only Postfix names its services so.
+        ("/var/spool/postfix/private/anvil", Cause::Network),
+    ] {
+        assert_eq!(cause_of(Proto::Unix, path), cause, "{path}");
+    }
+}
+
+/// A request of Postfix's policy protocol is evidence, also for the connection that was made for it, and for the next one to that endpoint.
+#[test]
+fn a_policy_service_is_known_by_what_it_is_asked() {
+    const PEER: &str = "10.99.0.3:10031";
+    let waits = waits(|trace| {
+        of_socket(trace.blocked(Call::Connect, 0, 5 * MS), 4, 60, Proto::Tcp, PEER);
+        let asked = trace.call(Call::Write, 300);
+        asked.policy = true;
+        of_socket(asked, 4, 60, Proto::Tcp, PEER);
+        let poll = trace.blocked(Call::Poll, 1, 2 * SECOND);
+        poll.args.fds = vec![PollFd { fd: 4, events: vec!["POLLIN".into()], revents: vec!["POLLIN".into()] }];
+        let asked = trace.call(Call::Read, 14);
+        asked.policy = true;
+        of_socket(asked, 4, 60, Proto::Tcp, PEER);
+        trace.close(4);
+        trace.cpu(MS);
+        of_socket(trace.blocked(Call::Connect, -110, SECOND), 5, 61, Proto::Tcp, PEER);
+    });
+    let told: Vec<_> = waits.iter().map(|wait| (wait.cause, wait.target.as_deref(), wait.outcome)).collect();
+    assert_eq!(told, [(Cause::Policy, Some(PEER), Outcome::Ok), (Cause::Policy, Some(PEER), Outcome::Timeout)]);
+    near(waits[0].elapsed_s, 2.005);
 }
 
 fn poll_of(trace: &mut Trace, fd: i32, event: &str, ret: i64, ns: u64, timeout_ns: u64) {

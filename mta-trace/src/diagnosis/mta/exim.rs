@@ -80,7 +80,12 @@ pub fn advice(topic: Topic) -> &'static str {
             "find out which part of Exim's configuration talks to this peer: grep for its address, port or name in the ACLs, routers and \
              look-ups (`${readsocket`, `av_scanner`, `spamd_address`, `ldap_default_servers`, `mysql_servers`)"
         }
-        Topic::OtherService => "the service itself: its log and its load; grep for its address or path in Exim's configuration",
+        Topic::Service(Cause::ContentFilter) => {
+            "the scanner that `spamd_address` or `av_scanner` names: its log, its load, and what it asks (DNS, a database). A condition before \
+             `spam =` or `malware =` in the ACL of `acl_smtp_data` (`condition = ${if < {$message_size}{250K}}`) spares big messages; \
+             `/defer_ok` accepts what could not be scanned: that weakens the defence"
+        }
+        Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load; grep for its address or path in Exim's configuration",
         // Exim has no milters, and its daemon does not say in its title what it refuses.
         Topic::AuthThrottle
         | Topic::MilterSlow
@@ -122,6 +127,7 @@ pub fn check(topic: Topic) -> Option<&'static str> {
         | Topic::Daemon(DaemonTopic::RefuseLoad | DaemonTopic::DelayLoad | DaemonTopic::MaxChildren | DaemonTopic::ConnectionRate)
         | Topic::Network
         | Topic::OtherService
+        | Topic::Service(_)
         | Topic::Unknown => None,
     }
 }

@@ -40,7 +40,7 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::Daemon(DaemonTopic::ConnectionRate) => "how many connections the mail server accepts in a second",
         Topic::Daemon(DaemonTopic::ListenQueue) => "the length of the mail server's listen queue, net.core.somaxconn, and the load of the machine",
         Topic::Network => "find out which part of the mail server's configuration names this peer",
-        Topic::OtherService => "the service itself: its log and its load",
+        Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load",
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o)",
     }
 }

@@ -5,6 +5,7 @@
 
 mod exim;
 mod generic;
+mod postfix;
 mod sendmail;
 
 use super::daemon::Refusal;
@@ -65,6 +66,8 @@ pub enum Topic {
     Daemon(DaemonTopic),
     /// A peer without a name.
     Network,
+    /// A service that is known by its address or by what it was asked, by the cause of waits for it.
+    Service(Cause),
     /// A service with a name, but without rules yet.
     OtherService,
     /// Nothing is known.
@@ -96,6 +99,7 @@ pub type Check = fn(Topic) -> Option<&'static str>;
 pub fn timer_setting(mta: &str, cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
     match mta {
         "sendmail" => sendmail::timer_setting(cause, stage, timer_s),
+        "postfix" => postfix::timer_setting(cause, stage, timer_s),
         "exim" => exim::timer_setting(cause, timer_s),
         _ => None,
     }
@@ -113,6 +117,7 @@ pub fn refusal_in(mta: &str, state: &str) -> Option<Refusal> {
 pub fn advice_for(mta: &str) -> (Advice, Check) {
     match mta {
         "sendmail" => (sendmail::advice, sendmail::check),
+        "postfix" => (postfix::advice, postfix::check),
         "exim" => (exim::advice, exim::check),
         _ => (generic::advice, generic::check),
     }

@@ -104,7 +104,7 @@ pub fn advice(topic: Topic) -> &'static str {
             "find out which part of sendmail talks to this peer (a map, a milter, a mailer in sendmail.cf: grep for its \
              address, port or name)"
         }
-        Topic::OtherService => "the service itself: its log and its load; grep for its address or path in sendmail.cf",
+        Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load; grep for its address or path in sendmail.cf",
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o), and report it together with the log",
     }
 }
@@ -172,6 +172,7 @@ pub fn check(topic: Topic) -> Option<&'static str> {
         | Topic::Child
         | Topic::Network
         | Topic::OtherService
+        | Topic::Service(_)
         | Topic::Unknown => None,
     }
 }

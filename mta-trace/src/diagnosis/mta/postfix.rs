@@ -1,0 +1,92 @@
+//! Postfix's settings, as `main.cf` and `master.cf` call them (postconf(5), master(5)).
+//!
+//! In: a [`Topic`]. Out: the setting and what it costs to change it. After a change: `postfix reload`. What weakens security says so.
+
+use super::{DaemonTopic, Topic, generic};
+use crate::report::Cause;
+
+/// What to look at.
+pub fn advice(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Resolver => {
+            "to bound the damage: `options timeout:1 attempts:1` in the resolv.conf that the process sees: for chrooted services a copy, such as \
+             /var/spool/postfix/etc/resolv.conf, which may be older than /etc/resolv.conf"
+        }
+        Topic::ClientPtr | Topic::ForwardOfClient => {
+            "smtpd looks up the name of each client's address, and that name again: the clients need a reverse zone on a server that answers, or \
+             a line in /etc/hosts. smtpd_peername_lookup = no turns it off, and with it all restrictions by the client's name"
+        }
+        Topic::Blocklist => {
+            "reject_rbl_client (and the like) in smtpd_client_restrictions or smtpd_recipient_restrictions, or postscreen_dnsbl_sites: take out \
+             the list that does not answer quickly; without any blocklist more spam comes in: it weakens the defence"
+        }
+        Topic::Canonify | Topic::MailExchanger => {
+            "reject_unknown_sender_domain and reject_unknown_recipient_domain look up the domains of MAIL and RCPT: repair the look-up; without \
+             them forged senders are accepted: it weakens the defence"
+        }
+        Topic::MilterSlow | Topic::MilterTimeout => {
+            "the milter itself (its log, what it asks); Postfix's limits are milter_connect_timeout, milter_command_timeout and \
+             milter_content_timeout. milter_default_action = accept lets mail pass unfiltered when it fails: that weakens the defence"
+        }
+        Topic::MilterUnreachable => "start the milter, or correct its address in smtpd_milters; milter_connect_timeout limits the attempt",
+        Topic::MilterNagle => "let the milter listen on a unix socket and name it so in smtpd_milters (unix:PATH)",
+        Topic::Callback => {
+            "reject_unverified_sender and reject_unverified_recipient ask another mail server before they answer; address_verify_poll_delay and \
+             address_verify_poll_count are how long smtpd waits, address_verify_map keeps what was learnt"
+        }
+        Topic::Sasl => "the service behind smtpd_sasl_path (dovecot's auth, or saslauthd) and what it asks; its own log has the time of each request",
+        Topic::Lock => "whoever holds the lock: postmap and postalias lock a table while they rebuild it: rebuild less often, or use lmdb or cdb",
+        Topic::Spool => "queue_directory lies on a slow disk: use a fast local one, no network share; each message is synced once before its reply",
+        Topic::GreetPause => "postscreen_greet_wait (a defence against spam: without it more comes in)",
+        Topic::Tarpit | Topic::RcptThrottle | Topic::AuthThrottle | Topic::Sleep => {
+            "smtpd sleeps smtpd_error_sleep_time before each reply once a client has made smtpd_soft_error_limit errors, and for as long as a \
+             `sleep N` in a restriction list says: both are defences, and configured"
+        }
+        Topic::AcceptLate => {
+            "all smtpd processes were busy, or had to be made first: default_process_limit and the maxproc column of master.cf; smtpd's own waits \
+             (find out what they are) keep its processes busy"
+        }
+        Topic::Daemon(DaemonTopic::ListenQueue) => {
+            "nobody came to accept: the maxproc column of master.cf and default_process_limit, net.core.somaxconn, and the load of the machine"
+        }
+        Topic::Service(Cause::Policy) => {
+            "the policy service itself (check_policy_service): its log, its database; smtpd_policy_service_timeout is the limit, \
+             smtpd_policy_service_default_action what happens then"
+        }
+        Topic::Service(Cause::Map) => {
+            "the table that proxymap looks up (proxy: in main.cf): its database or directory; `postmap -q KEY TABLE` by hand"
+        }
+        Topic::Service(Cause::Mta) => {
+            "what this service of Postfix does and waits for itself: cleanup the milters' end of message, the queue's disk; rewrite and verify \
+             their tables; or its process limit (maxproc in master.cf) is reached. Its lines in the mail log have the same time"
+        }
+        other => generic::advice(other),
+    }
+}
+
+/// A command that shows the setting.
+pub fn check(topic: Topic) -> Option<&'static str> {
+    Some(match topic {
+        Topic::Tarpit | Topic::Sleep | Topic::RcptThrottle | Topic::AuthThrottle => {
+            "postconf smtpd_error_sleep_time smtpd_soft_error_limit; postconf -n | grep sleep"
+        }
+        Topic::GreetPause => "postconf postscreen_greet_wait",
+        Topic::AcceptLate => "postconf default_process_limit; postconf -M smtp/inet; ss -ltn",
+        Topic::Service(Cause::Mta) => "postconf -M; grep -E 'cleanup|qmgr|verify|trivial-rewrite' /var/log/mail.log | tail",
+        other => return generic::check(other),
+    })
+}
+
+/// The timer that has this value (postconf(5)).
+pub fn timer_setting(cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
+    let name = match (cause, stage) {
+        (Cause::Policy, _) => "smtpd_policy_service_timeout",
+        (Cause::Milter, None) => "milter_connect_timeout",
+        (Cause::Milter, Some("header" | "eoh" | "body" | "eom")) => "milter_content_timeout",
+        (Cause::Milter, Some(_)) => "milter_command_timeout",
+        (Cause::Dns, _) => return Some(format!("`timeout:{timer_s}` of resolv.conf")),
+        (Cause::Mta | Cause::Map, _) => "ipc_timeout",
+        _ => return None,
+    };
+    Some(format!("{name}={timer_s}s"))
+}
