@@ -66,6 +66,10 @@ pub enum What {
     MapQuery { request: String },
     /// It answered.
     MapReply,
+    /// spamd accepted a connection.
+    FilterAccept,
+    /// It has read the message and answered.
+    FilterReply,
     /// The policy service was asked.
     PolicyRequest,
     /// It answered.

@@ -25,7 +25,7 @@ use crate::packages::{Packages, target_dir};
 use crate::scenario::{Scenario, Step};
 use crate::sink::Sink;
 use crate::stop::Stop;
-use crate::{ident, load_average, lock, mailer, policy, saslauthd, sink, socket_map, unix};
+use crate::{ident, load_average, lock, mailer, policy, saslauthd, sink, socket_map, spamd, unix};
 
 /// Everything of one scenario. Processes die with the thread that called `up`, so keep it there.
 pub struct Lab {
@@ -95,6 +95,9 @@ impl Lab {
         }
         if let Some(settings) = &scenario.socket_map {
             socket_map::serve(&pair.client, "10.99.0.1", settings, &journal, &stop)?;
+        }
+        if let Some(settings) = &scenario.spamd {
+            spamd::serve(&pair.client, "10.99.0.1", settings, &journal, &stop)?;
         }
         let disk = scenario.disk.as_ref().map(|_| Disk::new(&dir.join("disk"), &journal, &stop)).transpose()?;
         let sink = sink::serve(&pair.client, "10.99.0.1", &journal, &stop)?;

@@ -29,6 +29,7 @@ mod policy;
 mod saslauthd;
 mod sink;
 mod socket_map;
+mod spamd;
 mod stop;
 mod unix;
 mod zone;

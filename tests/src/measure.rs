@@ -41,6 +41,7 @@ pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measu
         "client" => nth(&inside, wait, |what, is_end| *what == if is_end { What::ClientGoesOn } else { What::ClientPause }),
         "child" => between(&inside, "the mailer", |what| *what == What::MailerBegan, |what| *what == What::MailerMayEnd),
         "network" => between(&inside, "the socket map", |what| matches!(what, What::MapQuery { .. }), |what| *what == What::MapReply),
+        "content-filter" => between(&inside, "spamd", |what| *what == What::FilterAccept, |what| *what == What::FilterReply),
         "policy" => between(&inside, "the policy service", |what| *what == What::PolicyRequest, |what| *what == What::PolicyReply),
         "callback" => callback(&inside),
         "file-lock" => inside
@@ -130,6 +131,7 @@ fn is_progress(what: &What) -> bool {
         | What::DiskBegin { .. }
         | What::MailerBegan
         | What::MapQuery { .. }
+        | What::FilterAccept
         | What::PolicyRequest
         | What::ClientReply { .. }
         | What::Killed { .. } => true,
@@ -140,6 +142,7 @@ fn is_progress(what: &What) -> bool {
         | What::DiskEnd { .. }
         | What::MailerMayEnd
         | What::MapReply
+        | What::FilterReply
         | What::PolicyReply
         | What::Locked { .. }
         | What::Unlocked { .. }

@@ -47,6 +47,8 @@ pub struct Scenario {
     pub mailer: Option<Mailer>,
     /// The server of a socket map, if any.
     pub socket_map: Option<SocketMap>,
+    /// spamd, if any.
+    pub spamd: Option<Spamd>,
     /// The policy service, if any.
     pub policy: Option<Policy>,
     /// A second client that talks first, from another address; its session must not be reported.
@@ -333,6 +335,14 @@ pub struct Mailer {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SocketMap {
+    /// How late it answers.
+    pub delay_s: f64,
+}
+
+/// spamd, on 10.99.0.1:783.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spamd {
     /// How late it answers.
     pub delay_s: f64,
 }

@@ -47,8 +47,8 @@ pub fn advice(topic: Topic) -> &'static str {
              exim_tidydb makes them smaller; the spool belongs on a local disk"
         }
         Topic::Spool => {
-            "`spool_directory` lies on a slow disk: use a fast local one, no network share; each message costs three syncs, and Exim has no \
-             setting that saves them"
+            "`spool_directory` lies on a slow disk: use a fast local one, no network share; each message costs three syncs. \
+             `disable_fsync` saves them only where Exim was compiled with it, and weakens the promise that an accepted message survives a crash"
         }
         Topic::FileIo => "the disk or network share on which this file lies; the spool, `log_file_path` and look-up files belong on a local disk",
         Topic::Child => "what the child does: a `${run` of the configuration, a transport filter, or a delivery in the foreground (-odf)",
@@ -79,6 +79,11 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::Network => {
             "find out which part of Exim's configuration talks to this peer: grep for its address, port or name in the ACLs, routers and \
              look-ups (`${readsocket`, `av_scanner`, `spamd_address`, `ldap_default_servers`, `mysql_servers`)"
+        }
+        Topic::Service(Cause::ContentFilter) => {
+            "the scanner that `spamd_address` or `av_scanner` names: its log, its load, and what it asks (DNS, a database). A condition before \
+             `spam =` or `malware =` in the ACL of `acl_smtp_data` (`condition = ${if < {$message_size}{250K}}`) spares big messages; \
+             `/defer_ok` accepts what could not be scanned: that weakens the defence"
         }
         Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load; grep for its address or path in Exim's configuration",
         // Exim has no milters, and its daemon does not say in its title what it refuses.
