@@ -6,6 +6,7 @@
 pub mod dns;
 pub mod log;
 pub mod milter;
+pub mod probe;
 pub mod ring;
 pub mod scanner;
 pub mod seeds;

@@ -4,11 +4,12 @@
 //! for one test session: it does not deliver mail, retry, look up MX records, or verify certificates unless it is told to.
 //! One thread and blocking calls; nothing here needs a privilege.
 
-mod dialogue;
+pub mod dialogue;
+pub mod reply;
+
 mod join;
 mod message;
 mod plan;
-mod reply;
 mod tls;
 mod wire;
 
