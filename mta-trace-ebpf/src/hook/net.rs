@@ -144,7 +144,7 @@ fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     if budget == 0 {
         let flags = if peer == PEER_POLICY { FLAG_POLICY } else { 0 };
         // Of ident (RFC 1413) and a policy service it matters whether they answered, not what.
-        if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH || flags != 0 {
+        if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH || flags != 0 || connects(thread, which) {
             emit::bare(thread, which, flags, 0);
         }
         return;
@@ -160,6 +160,15 @@ fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
         bytes::<128>(thread, which, &pieces, budget, is_milter);
     }
 }
+
+/// Whether this `sendto` begins a connection (tcp(7), `MSG_FASTOPEN`), which is told as a `connect` is.
+#[inline(always)]
+fn connects(thread: &Thread, which: &Which) -> bool {
+    which.word.captures(Capture::BufferTo) && task::argument!(thread, 3) & MSG_FASTOPEN != 0
+}
+
+/// include/linux/socket.h.
+const MSG_FASTOPEN: u64 = 0x2000_0000;
 
 /// Who is at the other end, as far as its first bytes have told: `PEER_*`, 0: not known.
 #[inline(always)]
