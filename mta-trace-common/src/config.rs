@@ -152,6 +152,8 @@ pub const ROLE_OTHER: u8 = 3;
 /// Accepts by itself and serves in the same process, one session after another (a pre-forked server such as Postfix's `smtpd`), or makes such
 /// processes: reported from an accept that matches until the accepted descriptor is closed. Its children are the same.
 pub const ROLE_SERVER: u8 = 4;
+/// Somebody for whom a session waits: everything in the table is reported, until it is released. No connection that it accepts is a session.
+pub const ROLE_HELPER: u8 = 5;
 
 /// `Thread::accepted`: somebody else than whose sessions are wanted.
 pub const ACCEPTED_OTHER: u8 = 1;
@@ -230,8 +232,10 @@ pub struct Thread {
     pub is_new: u32,
     /// Server: the client's descriptor.
     pub client_fd: i32,
+    /// Helper: the role that it had before, and has again when it is released; 0: it was not traced.
+    pub earlier: u8,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: [u8; 3],
 }
 
 impl Thread {
@@ -285,7 +289,8 @@ impl Thread {
             waited_fd: -1,
             is_new: 1,
             client_fd: -1,
-            reserved: 0,
+            earlier: 0,
+            reserved: [0; 3],
         }
     }
 }
@@ -300,6 +305,11 @@ impl Request {
     pub const FORGET: u64 = 2;
     /// A thread that was just taken into the trace is blocked: tid, nr, six arguments. Ignored where it was seen to do something since.
     pub const BLOCKED: u64 = 3;
+    /// Take a thread for whose process a session waits into the trace as a helper, whatever of it was reported before: tid, tgid. One that serves
+    /// a session, or accepts connections and forks for each, stays what it is.
+    pub const HELP: u64 = 4;
+    /// A helper is one no longer: tid.
+    pub const RELEASE: u64 = 5;
 }
 
 /// What is known of a TCP connection of the server to a helper: value of the map `PEERS`, key socket inode.

@@ -12,7 +12,7 @@ use crate::{
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use mta_trace_common::{
-    config::{ACCEPTED_MATCHED, ROLE_DAEMON, ROLE_OTHER, ROLE_SERVER, ROLE_SESSION, STATE_RUNNABLE, Thread},
+    config::{ACCEPTED_MATCHED, ROLE_DAEMON, ROLE_HELPER, ROLE_OTHER, ROLE_SERVER, ROLE_SESSION, STATE_RUNNABLE, Thread},
     event::{Exec, Exit, FLAG_TRACED, Fork, KIND_EXEC, KIND_EXIT, KIND_FORK, Loss},
 };
 
@@ -42,6 +42,9 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         ROLE_OTHER
     };
     let mut thread = Thread::new(t, child_tgid, role, STATE_RUNNABLE, parent.session);
+    if role == ROLE_HELPER {
+        thread.earlier = parent.earlier;
+    }
     thread.sockets = parent.sockets;
     if THREADS.insert(child_tid, thread, 0).is_err() {
         count(Loss::Tables);

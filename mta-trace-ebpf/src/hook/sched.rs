@@ -13,7 +13,7 @@ use crate::{
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use mta_trace_common::{
-    config::{STATE_BLOCKED, STATE_CPU, STATE_RUNNABLE, Thread},
+    config::{ROLE_HELPER, STATE_BLOCKED, STATE_CPU, STATE_RUNNABLE, Thread},
     event::{Block, KIND_BLOCK, Loss},
 };
 
@@ -106,7 +106,7 @@ fn arrive(thread: &mut Thread, t: u64) {
 /// Reports a block that no hooked call tells of.
 #[inline(always)]
 pub fn report_outside(thread: &Thread, tid: u32) {
-    if thread.blocked_in >= setting!(min_wait_ns) && thread.is_serving() {
+    if thread.blocked_in >= setting!(min_wait_ns) && (thread.is_serving() || thread.role == ROLE_HELPER) {
         report(thread, now(), tid);
     }
 }
