@@ -23,6 +23,9 @@ pub struct Scenario {
     /// When the whole run counts as hung.
     #[serde(default = "default_limit")]
     pub time_limit_s: u64,
+    /// Whether processes are looked at for which the session waits; not where those are the lab's own threads.
+    #[serde(default = "default_chains")]
+    pub chains: bool,
     /// Which MTA.
     pub mta: MtaKind,
     /// sendmail's settings.
@@ -61,6 +64,10 @@ pub struct Scenario {
 
 fn default_client() -> String {
     "10.99.0.1".to_owned()
+}
+
+fn default_chains() -> bool {
+    true
 }
 
 fn default_limit() -> u64 {
@@ -225,6 +232,8 @@ pub enum IdentMode {
 pub struct Milter {
     /// On a unix socket; otherwise TCP 10.99.0.1:8891.
     pub is_unix: bool,
+    /// It is `opendkim`, a process of its own, on a unix socket; the stages do not count then.
+    pub is_opendkim: bool,
     /// Time-outs as in `INPUT_MAIL_FILTER`, such as `R:10s`.
     pub timeouts: String,
     /// By stage: connect, helo, envfrom, envrcpt, data, header, eoh, body, eom.
@@ -503,6 +512,12 @@ pub struct ExpectWait {
     pub timer_s: Option<f64>,
     /// How long, as configured, where no neighbour can measure it.
     pub elapsed_s: Option<f64>,
+    /// Name of the process at its far end.
+    pub peer: Option<String>,
+    /// What that was waiting for; each gives its `elapsed_s`.
+    pub inner: Vec<ExpectWait>,
+    /// Of an inner wait: how much of its beginning may be missing, since the process was not traced yet.
+    pub late_s: Option<f64>,
 }
 
 impl Scenario {

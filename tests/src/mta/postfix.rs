@@ -140,7 +140,8 @@ fn main_cf(scenario: &Scenario, packages: &Packages) -> String {
         }
     }
     if let Some(milter) = &scenario.milter {
-        let socket = if milter.is_unix { "unix:/run/milter".to_owned() } else { format!("inet:10.99.0.1:{}", crate::milter::PORT) };
+        let socket =
+            if milter.is_unix || milter.is_opendkim { "unix:/run/milter".to_owned() } else { format!("inet:10.99.0.1:{}", crate::milter::PORT) };
         set("smtpd_milters", &socket);
     }
     for (name, value) in &scenario.postfix.main {
