@@ -6,6 +6,7 @@
 
 mod backlog;
 mod callback;
+mod chain;
 mod child;
 mod daemon;
 mod dns;
@@ -33,6 +34,7 @@ use crate::report::{Cause, Command, Finding, Outcome, Session, Severity, Wait};
 use mta::{Advice, Check};
 
 /// Waits of one command with the same rule and target.
+#[derive(Clone, Copy)]
 struct Case<'a> {
     session: &'a Session,
     command: &'a Command,
@@ -111,7 +113,7 @@ pub fn findings(session: &Session) -> Vec<Finding> {
             }
             let Group { rule, ref target, ref waits, .. } = group;
             let case = Case { session, command, rule, target: target.as_deref(), waits, elapsed_s, is_behind, advice, check };
-            let mut text = (group.family.explain)(&case);
+            let mut text = chain::explain(&case, (group.family.explain)(&case));
             text.check = text.check.or_else(|| Some(case.look()));
             found.push(finding(command.index, group.rule, group.cause, group.target.clone(), elapsed_s, server_s, text));
         }
