@@ -3,7 +3,8 @@
 //! In: what a rule says about its case. Out: the same, with the chain in its summary, and remedy and check of its last link, since that is what
 //! has to be repaired. Not here: how chains are found (`analysis/chains`).
 
-use super::{Case, FAMILIES, OTHER, Text, mta, text};
+use super::{Case, FAMILIES, OTHER, Text, text};
+use crate::mta;
 use crate::report::{Cause, Outcome, Wait};
 
 /// A far end's wait explains one of which it is at least this part.
@@ -44,11 +45,11 @@ fn unclear(wait: &Wait, said: Text) -> Text {
 fn of_last(case: &Case<'_>, last: &Wait) -> Text {
     let family = FAMILIES.iter().find(|family| family.cause == last.cause).unwrap_or(&OTHER);
     let is_own = case.waits.iter().any(|wait| matches!(wait.cause, Cause::Mta | Cause::Map)) && last.cause != Cause::Dns;
-    let (advice, check) = mta::advice_for(if is_own { &case.session.mta } else { "unknown" });
+    let mta = if is_own { case.mta } else { mta::by_name("unknown") };
     let rule = (family.rule)(case.session, case.command, last);
     let target = (family.target)(case.command, last);
     let waits = [last];
-    (family.explain)(&Case { rule, target: target.as_deref(), waits: &waits, elapsed_s: last.elapsed_s, advice, check, ..*case })
+    (family.explain)(&Case { rule, target: target.as_deref(), waits: &waits, elapsed_s: last.elapsed_s, mta, ..*case })
 }
 
 /// `dns TXT s1._domainkey.example.com of 192.0.2.53:53 (not answered)`, `milter /run/milter`.
