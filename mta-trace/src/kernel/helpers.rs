@@ -94,12 +94,13 @@ impl Helpers {
             if !is_patient(thread, now) || !self.is_due(*tid, thread, now) {
                 continue;
             }
-            for link in links(object, thread, &self.ends) {
-                if self.follow(object, thread.tgid, &link, depth + 1, &sessions, &mut records)?
-                    && let Some(look) = self.looks.get_mut(tid)
-                {
-                    look.tries = TRIES;
-                }
+            let (links, is_final) = links(object, thread, &self.ends);
+            let mut is_found = is_final;
+            for link in links {
+                is_found |= self.follow(object, thread.tgid, &link, depth + 1, &sessions, &mut records)?;
+            }
+            if is_found && let Some(look) = self.looks.get_mut(tid) {
+                look.tries = TRIES;
             }
         }
         if now.saturating_sub(self.released) >= RELEASE_NS {
@@ -139,7 +140,7 @@ impl Helpers {
     ) -> Result<bool, Error> {
         let key = (link.inode, link.peer_inode);
         if !self.known.contains_key(&key) {
-            let holders = proc::holders(&format!("socket:[{}]", link.peer_inode));
+            let holders = proc::holders(&format!("socket:[{}]", link.peer_inode), waiter);
             for pid in holders {
                 if pid == waiter || !may_be_followed(object, pid) || self.wanted.len() >= MAX_HELPERS && !self.has(pid) {
                     continue;
@@ -231,15 +232,20 @@ fn may_be_followed(object: &Object, pid: u32) -> bool {
     pid != std::process::id() && !role.is_some_and(|(role, is_serving)| role == ROLE_DAEMON || is_serving) && !target::is_mail_listener(pid)
 }
 
-/// Where the descriptors lead on which a thread waits.
-fn links(object: &Object, thread: &Thread, ends: &HashSet<u64>) -> Vec<Link> {
-    let fds = waited_for(object, thread);
-    if fds.is_empty() {
-        return Vec::new();
+/// Where the descriptors lead on which a thread waits; true: more will not come up, so that nobody needs to look again.
+fn links(object: &Object, thread: &Thread, ends: &HashSet<u64>) -> (Vec<Link>, bool) {
+    let inodes: Vec<u64> = waited_for(object, thread).into_iter().filter_map(|fd| proc::inode_behind(thread.tgid, fd)).collect();
+    if inodes.iter().all(|inode| *inode == thread.session || ends.contains(inode)) {
+        return (Vec::new(), true);
     }
     let sockets = Sockets::of(thread.tgid);
-    let all = fds.into_iter().filter_map(|fd| proc::socket_behind(&sockets, thread.tgid, fd));
-    all.filter(|id| id.inode != thread.session && !ends.contains(&id.inode)).filter_map(|id| link(&sockets, thread.tgid, &id)).collect()
+    let all = inodes.iter().filter(|inode| **inode != thread.session && !ends.contains(inode));
+    let known: Vec<&SocketId> = all.filter_map(|inode| sockets.get(*inode).map(|(id, _)| id)).collect();
+    let links: Vec<Link> = known.iter().filter_map(|id| link(&sockets, thread.tgid, id)).collect();
+    // Who has not been accepted yet may be later.
+    let may_come = |id: &&SocketId| id.proto == Proto::Unix || id.proto == Proto::Tcp && id.peer.as_ref().and_then(Endpoint::ip) == id.local.as_ref().and_then(Endpoint::ip);
+    let is_final = links.is_empty() && !known.iter().any(may_come);
+    (links, is_final)
 }
 
 /// Descriptors on which a blocked thread waits, as far as registers and memory tell.

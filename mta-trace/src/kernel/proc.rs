@@ -106,9 +106,13 @@ pub fn descriptors(pid: u32) -> Vec<(i32, String)> {
     all
 }
 
-/// Processes that have a descriptor with this link.
-pub fn holders(link: &str) -> Vec<u32> {
-    all().into_iter().filter(|pid| descriptors(*pid).iter().any(|(_, found)| found == link)).collect()
+/// Processes that have a descriptor with this link, in the network namespace of `near`; only where there is none, those of others.
+pub fn holders(link: &str, near: u32) -> Vec<u32> {
+    let own = network(&near.to_string());
+    let (near, far): (Vec<u32>, Vec<u32>) = all().into_iter().partition(|pid| network(&pid.to_string()) == own);
+    let holding = |pids: Vec<u32>| -> Vec<u32> { pids.into_iter().filter(|pid| descriptors(*pid).iter().any(|(_, found)| found == link)).collect() };
+    let holders = holding(near);
+    if holders.is_empty() { holding(far) } else { holders }
 }
 
 /// Memory of a process (`/proc/PID/mem`); none: it is not there, or may not be read.
@@ -126,8 +130,12 @@ pub fn descriptor_of(pid: u32, inode: u64) -> Option<i32> {
 
 /// The socket behind a descriptor, among those of the process's network namespace.
 pub fn socket_behind(sockets: &Sockets, pid: u32, fd: i32) -> Option<SocketId> {
-    let inode = socket_inode(&link(pid, &format!("fd/{fd}"))?)?;
-    sockets.get(inode).map(|(id, _)| id.clone())
+    sockets.get(inode_behind(pid, fd)?).map(|(id, _)| id.clone())
+}
+
+/// The inode of the socket behind a descriptor.
+pub fn inode_behind(pid: u32, fd: i32) -> Option<u64> {
+    socket_inode(&link(pid, &format!("fd/{fd}"))?)
 }
 
 /// Inode of a descriptor's link, if it is a socket.
