@@ -12,9 +12,9 @@ use crate::small::Small;
 /// Which one it is.
 pub enum World {
     /// The lab as the tests use it.
-    Sendmail(Lab),
+    Sendmail(Box<Lab>),
     /// Only for showing.
-    Small(Small),
+    Small(Box<Small>),
 }
 
 impl World {
@@ -23,12 +23,12 @@ impl World {
         match sendmail() {
             Ok(()) => {
                 eprintln!("demo: a real sendmail (Debian's packages, unpacked, not installed)");
-                Lab::up_in(scenario, dir).map(Self::Sendmail)
+                Lab::up_in(scenario, dir).map(|lab| Self::Sendmail(Box::new(lab)))
             }
             Err(error) => {
                 eprintln!("demo: no sendmail can be had here ({error:#})");
                 eprintln!("demo: instead a small forking server of the lab, with the real resolver");
-                Small::up(scenario, dir).map(Self::Small)
+                Small::up(scenario, dir).map(|small| Self::Small(Box::new(small)))
             }
         }
     }
