@@ -11,6 +11,7 @@ pub(super) use report::wall;
 use super::chains::Chains;
 use crate::cause::Namer;
 use crate::event::{Block, Clock, Counters, Endpoint, Exit, Fork, Header, SeedProc, SocketId, Sys};
+use crate::mta;
 use crate::report::{Began, Cause, Command, Verb};
 use crate::session::{Chain, Dialogue, Exchange, Mark, Named, Start};
 use crate::state::State;
@@ -448,8 +449,7 @@ fn verb_by_name(name: &str) -> Option<Verb> {
     Some(line.verb).filter(|&verb| verb != Verb::Invalid)
 }
 
-/// Whether a connection to port 25 from a process that serves is a question about an address. Postfix's `smtpd` leaves those to
-/// other processes: one of its own leads to a proxy in front of the queue (`smtpd_proxy_filter`), which takes the message.
+/// Whether a connection to port 25 from a process that serves is a question about an address.
 fn is_verifying_itself(context: &Context<'_>) -> bool {
-    context.header.is_none_or(|header| header.target.mta != "postfix")
+    context.header.is_none_or(|header| mta::by_name(&header.target.mta).verifies_itself())
 }
