@@ -140,7 +140,10 @@ fn problems(causes: &[String], cells: &Cells) -> Vec<String> {
         let cell = cells.get(&(row, column)).cloned().unwrap_or_default();
         match (cell.scenarios.is_empty() && cell.inner.is_empty(), cell.reason) {
             (true, None) => Some(format!("{pair}: no scenario shows it, and no reason is given")),
-            (false, Some(_)) => Some(format!("{pair}: a reason is given, but {:?} show it", cell.scenarios.union(&cell.inner))),
+            (false, Some(_)) => {
+                let shown: Vec<&str> = cell.scenarios.union(&cell.inner).map(String::as_str).collect();
+                Some(format!("{pair}: a reason is given, but it is shown by {}", shown.join(", ")))
+            }
             (true, Some(Empty { reason, .. })) => reason.trim().is_empty().then(|| format!("{pair}: an empty reason")),
             (false, None) => None,
         }
@@ -228,7 +231,7 @@ mod tests {
         let (causes, cells) = made(&REASONS.replace(r#"["exim", "#, "[")).expect("cells");
         assert_eq!(problems(&causes, &cells), ["dns with exim: no scenario shows it, and no reason is given"]);
         let (causes, cells) = made(&REASONS.replace(r#"["exim", "#, r#"["exim", "postfix", "#)).expect("cells");
-        assert_eq!(problems(&causes, &cells), ["dns with postfix: a reason is given, but {\"b\"} show it"]);
+        assert_eq!(problems(&causes, &cells), ["dns with postfix: a reason is given, but it is shown by b"]);
     }
 
     #[test]

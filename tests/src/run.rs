@@ -158,9 +158,13 @@ pub fn record(scenario: &Scenario) -> Result<PathBuf> {
     let log = std::fs::read_to_string(traced.dir.join(LOG)).context("read the log")?;
     // The log names the MTA by where it was unpacked, which is nobody's business and different everywhere.
     let unpacked = Packages::unpack(mta::of(scenario.mta))?;
-    let log = unpacked.folders().fold(log, |log, folder| log.replace(&*folder.to_string_lossy(), "/"));
+    let log = unpacked.folders()?.iter().fold(log, |log, folder| log.replace(&*folder.to_string_lossy(), "/"));
     let log = log.replace(&*traced.dir.to_string_lossy(), "");
     let log = without_kernel_flavour(&log)?;
+    let target = target_dir().canonicalize().context("resolve the target folder")?;
+    if let Some(line) = log.lines().find(|line| line.contains(&*target.to_string_lossy())) {
+        bail!("the log names {}: {line}\nWhere a thread of the lab is what the session waits for, the scenario says `chains = false`", target.display());
+    }
     std::fs::write(&to, log).with_context(|| format!("write {}", to.display()))?;
     Truth::of(scenario, &traced.played, &traced.events).save(&to.with_extension("truth.json"))?;
     Ok(to)
