@@ -25,11 +25,11 @@ const HEAD: &str = "\
 # Which cause was shown on which mail server
 
 Made by `cargo xtask matrix` from the scenarios in [tests/lab](../tests/lab) and the reasons in [tests/matrix.toml](../tests/matrix.toml); a test holds
-it against them. A number counts the scenarios in which a real fault on a real server gave a wait of this cause, at the expected target and for
-as long as the faulty neighbour noted; each has its golden log in [tests/replay](../tests/replay). `-` is a pair that cannot be, `open` one that
-was not made yet; the reasons stand below. Scenarios in parentheses show the cause as what another process waited for (`inner`).
+it against them. A number counts the scenarios in which a real fault on a real server gave a wait of this cause; each has its golden log in
+[tests/replay](../tests/replay). `-` is a pair that cannot be, `open` one that was not made yet; the reasons stand below. Scenarios in parentheses
+show the cause as what another process waited for (`inner`).
 
-`cargo xtask matrix --score` says how right the reports of these scenarios are.
+`cargo xtask matrix --score` says how right the reports of these scenarios are (cause, target, time), and where a scenario expects less than that.
 ";
 
 /// Why pairs are not shown.
