@@ -489,63 +489,52 @@ impl Command {
     }
 }
 
-/// Causes of the vocabulary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "report-schema describes each; so does its file in cause/")]
-pub enum Cause {
-    Dns,
-    Ident,
-    Callback,
-    Relay,
-    Milter,
-    Sasl,
-    Ldap,
-    Sql,
-    Map,
-    Policy,
-    ContentFilter,
-    NameService,
-    Mta,
-    SpoolSync,
-    FileLock,
-    FileIo,
-    Child,
-    Sleep,
-    Tls,
-    Client,
-    Network,
-    Unknown,
+macro_rules! causes {
+    ($($variant:ident $name:literal;)*) => {
+        /// Causes of the vocabulary.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[allow(missing_docs, reason = "report-schema describes each; so does its file in cause/")]
+        pub enum Cause {
+            $(#[serde(rename = $name)] $variant),*
+        }
+
+        impl Cause {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// As in the report.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name),*
+                }
+            }
+        }
+    };
 }
 
-impl Cause {
-    /// As in the report.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Ident => "ident",
-            Self::Callback => "callback",
-            Self::Relay => "relay",
-            Self::Milter => "milter",
-            Self::Sasl => "sasl",
-            Self::Ldap => "ldap",
-            Self::Sql => "sql",
-            Self::Map => "map",
-            Self::Policy => "policy",
-            Self::ContentFilter => "content-filter",
-            Self::NameService => "name-service",
-            Self::Mta => "mta",
-            Self::SpoolSync => "spool-sync",
-            Self::FileLock => "file-lock",
-            Self::FileIo => "file-io",
-            Self::Child => "child",
-            Self::Sleep => "sleep",
-            Self::Tls => "tls",
-            Self::Client => "client",
-            Self::Network => "network",
-            Self::Unknown => "unknown",
-        }
-    }
+causes! {
+    Dns "dns";
+    Ident "ident";
+    Callback "callback";
+    Relay "relay";
+    Milter "milter";
+    Sasl "sasl";
+    Ldap "ldap";
+    Sql "sql";
+    Map "map";
+    Policy "policy";
+    ContentFilter "content-filter";
+    NameService "name-service";
+    Mta "mta";
+    SpoolSync "spool-sync";
+    FileLock "file-lock";
+    FileIo "file-io";
+    Child "child";
+    Sleep "sleep";
+    Tls "tls";
+    Client "client";
+    Network "network";
+    Unknown "unknown";
 }
 
 /// How a wait ended.
