@@ -669,6 +669,20 @@ pub enum Severity {
     High,
 }
 
+/// The present value of a setting that a remedy names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// As its file calls it, behind the service for which alone it holds.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Where it is set, or would be.
+    pub file: String,
+    /// On this line; absent where it is the default, or the whole file says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+}
+
 /// What to look at, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
@@ -695,6 +709,9 @@ pub struct Finding {
     /// A command to confirm it by hand.
     #[serde(default)]
     pub check: Option<String>,
+    /// What is set now of what the remedy names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
 }
 
 /// What a client measured without a trace: `mta-trace probe --no-trace --format json`.

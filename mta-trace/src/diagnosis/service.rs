@@ -71,7 +71,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for {what} {target}, {how}", case.opening()),
         evidence: format!("{}, {}{}{}", count(number, "wait"), ended(outcome), case.timer(), case.traces()),
-        remedy: case.mta.advice(Topic::Service(cause)).to_owned(),
+        remedy: case.advice(Topic::Service(cause)),
         check: case.mta.check(Topic::Service(cause)).map(str::to_owned).or_else(|| case.target.and_then(connect)),
     }
 }

@@ -273,6 +273,9 @@ fn record() -> impl Strategy<Value = Record> {
             |((pid, fd, client), path, socket)| Record::SeedFd(SeedFd { pid, fd, path, socket, client })
         ),
         1 => (text(), text()).prop_map(|(path, text)| Record::SeedFile(SeedFile { path, text })),
+        1 => (text(), text(), proptest::option::of(text()), any::<(bool, bool, u32)>()).prop_map(|(file, name, value, (whole, newer, line))| {
+            Record::SeedSettings(SeedSettings { file, whole, newer, settings: vec![SeedSetting { name, value, line }] })
+        }),
         1 => (any::<(u64, u32)>(), text()).prop_map(|((t, pid), comm)| Record::Exec(Exec { t, pid, comm })),
     ]
 }
