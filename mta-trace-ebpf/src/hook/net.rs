@@ -13,7 +13,7 @@ use crate::{
 };
 use aya_ebpf::helpers::bpf_probe_read_user;
 use mta_trace_common::{
-    config::{ACCEPTED_MATCHED, ACCEPTED_OTHER, PEER_MILTER, PEER_POLICY, ROLE_DAEMON, ROLE_SERVER, Thread},
+    config::{ACCEPTED_MATCHED, ACCEPTED_OTHER, PEER_MILTER, PEER_POLICY, ROLE_DAEMON, ROLE_HELPER, ROLE_SERVER, Thread},
     event::{FLAG_MATCHED, FLAG_MILTER, FLAG_POLICY, Loss},
     smtp::{MODE_COMMAND, Scanner},
     syscalls::Capture,
@@ -144,7 +144,9 @@ fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     if budget == 0 {
         let flags = if peer == PEER_POLICY { FLAG_POLICY } else { 0 };
         // Of ident (RFC 1413) and a policy service it matters whether they answered, not what.
-        if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH || flags != 0 || connects(thread, which) {
+        // Of a helper each request and answer tells for whom it works.
+        let is_asked = thread.role == ROLE_HELPER && thread.socket.kind == SOCK_STREAM;
+        if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH || flags != 0 || is_asked || connects(thread, which) {
             emit::bare(thread, which, flags, 0);
         }
         return;

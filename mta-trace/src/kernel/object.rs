@@ -256,7 +256,13 @@ impl Object {
 
     /// Whether a thread is in the trace.
     pub fn is_traced(&self, tid: u32) -> bool {
-        self.ebpf.map("THREADS").and_then(|map| HashMap::<_, u32, Plain<Thread>>::try_from(map).ok()).is_some_and(|map| map.get(&tid, 0).is_ok())
+        self.thread(tid).is_some()
+    }
+
+    /// The present state of a thread, if it is in the trace.
+    pub fn thread(&self, tid: u32) -> Option<Thread> {
+        let map = HashMap::<_, u32, Plain<Thread>>::try_from(self.ebpf.map("THREADS")?).ok()?;
+        map.get(&tid, 0).ok().map(|Plain(thread)| thread)
     }
 
     /// Whether a session is known, by the inode of the client's socket.
