@@ -21,6 +21,7 @@ mod outcome;
 mod outstanding;
 mod peer;
 mod policy;
+mod relay;
 mod sasl;
 mod sleep;
 mod spool_sync;
@@ -63,6 +64,7 @@ static TABLE: &[Row] = &[
     Row { cause: Cause::Dns, recognise: dns::recognise, explain: dns::explain },
     Row { cause: Cause::Ident, recognise: ident::recognise, explain: ident::explain },
     Row { cause: Cause::Callback, recognise: callback::recognise, explain: callback::explain },
+    Row { cause: Cause::Relay, recognise: relay::recognise, explain: relay::explain },
     Row { cause: Cause::Milter, recognise: milter::recognise, explain: milter::explain },
     Row { cause: Cause::Sasl, recognise: sasl::recognise, explain: peer::explain },
     Row { cause: Cause::Policy, recognise: policy::recognise, explain: peer::explain },

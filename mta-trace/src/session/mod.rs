@@ -162,6 +162,11 @@ impl Dialogue {
         matches!(self.open_verb(), Some(Verb::Mail | Verb::Rcpt | Verb::Vrfy))
     }
 
+    /// Whether a message is complete and has no reply yet.
+    pub fn is_at_end_of_message(&self) -> bool {
+        self.open_verb() == Some(Verb::Eom)
+    }
+
     /// A wait ended; true: it stands in the open command, false: it lies between commands.
     pub fn attach(&mut self, named: Named, is_client: bool) -> Option<usize> {
         if is_client && self.awaits_client() {

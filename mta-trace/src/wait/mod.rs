@@ -92,6 +92,8 @@ pub struct Step {
     pub has_quit: bool,
     /// The command is about an address, and the message is still to come: another mail server is asked about it, nothing is handed on.
     pub verifies: bool,
+    /// The message has come, and the process that serves hands it on by itself before it replies.
+    pub relays: bool,
     /// It begins a connection with its first bytes (`MSG_FASTOPEN`): there is no connect.
     pub is_fast_open: bool,
     /// `PID COMM` of the child that it waited for.
@@ -122,6 +124,8 @@ pub struct Place<'a> {
     pub has_quit: bool,
     /// The command is about an address, before the message.
     pub verifies: bool,
+    /// The message has come, and this mail server delivers before it replies, if it is told to.
+    pub relays: bool,
     /// The machine's architecture: numbers of calls depend on it.
     pub arch: &'a str,
 }
@@ -207,6 +211,7 @@ impl Step {
             owes_greeting: false,
             has_quit: false,
             verifies: false,
+            relays: false,
             is_fast_open: false,
             child: None,
             parent: None,
@@ -234,6 +239,7 @@ impl Step {
         self.owes_greeting = place.owes_greeting;
         self.has_quit = place.has_quit;
         self.verifies = place.verifies;
+        self.relays = place.relays;
         self.has_child = place.state.had_child(pid, self.from.t);
         self.client = self.touch_of(place.client_inode);
         self.is_known_milter = self.socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));

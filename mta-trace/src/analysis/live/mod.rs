@@ -319,6 +319,7 @@ impl Live {
             mta: context.header.map_or("", |header| &header.target.mta),
             has_quit: self.dialogue.has_quit(),
             verifies: self.dialogue.is_about_address() && is_verifying_itself(context),
+            relays: self.dialogue.is_at_end_of_message() && is_delivering_itself(context),
             arch: context.header.map_or("", |header| &header.arch),
         }
     }
@@ -452,4 +453,10 @@ fn verb_by_name(name: &str) -> Option<Verb> {
 /// other processes: one of its own leads to a proxy in front of the queue (`smtpd_proxy_filter`), which takes the message.
 fn is_verifying_itself(context: &Context<'_>) -> bool {
     context.header.is_none_or(|header| header.target.mta != "postfix")
+}
+
+/// Whether the process that serves is the one that delivers, where it is to be done before the reply: sendmail's is. Exim forks another
+/// for that, and Postfix has others.
+fn is_delivering_itself(context: &Context<'_>) -> bool {
+    context.header.is_some_and(|header| header.target.mta == "sendmail")
 }

@@ -86,8 +86,9 @@ pub fn advice(topic: Topic) -> &'static str {
              `/defer_ok` accepts what could not be scanned: that weakens the defence"
         }
         Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load; grep for its address or path in Exim's configuration",
-        // Exim has no milters, and its daemon does not say in its title what it refuses.
+        // Exim delivers behind its reply, has no milters, and its daemon does not say in its title what it refuses.
         Topic::AuthThrottle
+        | Topic::Relay
         | Topic::MilterSlow
         | Topic::MilterTimeout
         | Topic::MilterUnreachable
@@ -114,6 +115,7 @@ pub fn check(topic: Topic) -> Option<&'static str> {
         | Topic::MailExchanger
         | Topic::Ident
         | Topic::Callback
+        | Topic::Relay
         | Topic::MilterSlow
         | Topic::MilterTimeout
         | Topic::MilterUnreachable

@@ -21,6 +21,9 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::Callback => {
             "the mail server asks others whether an address exists (a call-out): how long it waits for them, and for which addresses it asks"
         }
+        Topic::Relay => {
+            "the mail server delivers before it answers: let it queue the message and deliver in the background, or see why the next hop is slow"
+        }
         Topic::MilterSlow | Topic::MilterTimeout | Topic::MilterUnreachable => "the milter itself: its log, and the mail server's time limits for it",
         Topic::MilterNagle => "let the milter listen on a unix socket",
         Topic::Sasl => "the service that checks passwords and what stands behind it",

@@ -45,6 +45,10 @@ pub fn advice(topic: Topic) -> &'static str {
             "sendmail itself asks no other server about an address: find out which of its maps or mailers leads there (grep for the \
              address or name in sendmail.cf)"
         }
+        Topic::Relay => {
+            "`DeliveryMode=interactive` (confDELIVERY_MODE in sendmail.mc, or a `d=i` in DAEMON_OPTIONS) makes the client wait for the next hop: \
+             `background` or `queueonly` answer when the message is in the queue; the next hop's own log says why it is slow"
+        }
         Topic::MilterSlow => {
             "the milter itself is slow at this stage: its own log and what it asks (DNS, a scanner, a database); its limits \
              are T=C:, S:, R:, E: of INPUT_MAIL_FILTER in sendmail.mc"
@@ -160,6 +164,7 @@ pub fn check(topic: Topic) -> Option<&'static str> {
         | Topic::MailExchanger
         | Topic::Ident
         | Topic::Callback
+        | Topic::Relay
         | Topic::Tarpit
         | Topic::MilterSlow
         | Topic::MilterTimeout
