@@ -29,6 +29,8 @@ pub fn wait_problems(expected: &ExpectWait, measured: Result<Measured, String>, 
     {
         differ("timer_s", Some(timer_s.to_string()), wait.timer_s.map(|found| found.to_string()));
     }
+    differ("peer", expected.peer.clone(), wait.peer.as_ref().map(|peer| peer.comm.clone()));
+    problems.extend(inner_problems(expected, wait));
     match measured {
         Err(error) => problems.push(format!("{}: {error}", expected.cause)),
         Ok(Measured { elapsed_s, attempts }) => {
@@ -39,6 +41,32 @@ pub fn wait_problems(expected: &ExpectWait, measured: Result<Measured, String>, 
                 problems.push(format!("{}: the name servers saw {attempts:?} questions, found {:?}", expected.cause, wait.attempts));
             }
         }
+    }
+    problems
+}
+
+/// A process is looked for after so long, and found at the next look.
+const FOUND_S: f64 = 0.15;
+
+/// What the process at the far end waited for, one after another.
+fn inner_problems(expected: &ExpectWait, wait: &Wait) -> Vec<String> {
+    if !expected.inner.is_empty() && expected.inner.len() != wait.inner.len() {
+        let found: Vec<&str> = wait.inner.iter().map(|inner| inner.cause.as_str()).collect();
+        return vec![format!("{}: expected {} waits at its far end, found {}", expected.cause, expected.inner.len(), found.join(", "))];
+    }
+    let mut problems = Vec::new();
+    for (wanted, found) in expected.inner.iter().zip(&wait.inner) {
+        let question = found.dns.as_ref().map(|dns| format!("{} {}", dns.qtype, dns.qname));
+        if found.cause != wanted.cause || wanted.question.is_some() && wanted.question != question {
+            problems.push(format!("inner: expected {} {:?}, found {} {question:?}", wanted.cause, wanted.question, found.cause));
+        }
+        let elapsed_s = wanted.elapsed_s.unwrap_or(0.0);
+        let late_s = wanted.late_s.unwrap_or(FOUND_S) + slack_s(elapsed_s);
+        if found.elapsed_s > elapsed_s + slack_s(elapsed_s) || found.elapsed_s < elapsed_s - late_s {
+            problems.push(format!("inner: {} of {elapsed_s} s, at most {late_s:.3} s shorter, lasted {:.6} s", wanted.cause, found.elapsed_s));
+        }
+        // Its length is compared above, so that only the words are here.
+        problems.extend(wait_problems(wanted, Ok(Measured { elapsed_s: found.elapsed_s, attempts: None }), found));
     }
     problems
 }

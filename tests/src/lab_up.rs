@@ -7,7 +7,7 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -26,7 +26,7 @@ use crate::packages::{Packages, target_dir};
 use crate::scenario::{Scenario, Step};
 use crate::sink::Sink;
 use crate::stop::Stop;
-use crate::{ident, load_average, lock, mailer, policy, saslauthd, sink, socket_map, spamd, unix};
+use crate::{ident, load_average, lock, mailer, opendkim, policy, saslauthd, sink, socket_map, spamd, unix};
 
 /// Everything of one scenario. Processes die with the thread that called `up`, so keep it there.
 pub struct Lab {
@@ -43,6 +43,8 @@ pub struct Lab {
     sink: Sink,
     late: Late,
     packages: Packages,
+    /// Neighbours that are processes of their own; they die with the thread that made them.
+    neighbours: Vec<Child>,
     _claim: File,
 }
 
@@ -51,6 +53,15 @@ struct EndOnDrop(Stop);
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.stop();
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for neighbour in &mut self.neighbours {
+            // One that has ended already is only waited for.
+            let _ = neighbour.kill().and_then(|()| neighbour.wait());
+        }
     }
 }
 
@@ -78,7 +89,9 @@ impl Lab {
         std::fs::create_dir_all(&run).context("create run")?;
         let milter = scenario.milter.as_ref().map(|_| Milter::new(&journal, &stop));
         if let (Some(milter), Some(settings)) = (&milter, &scenario.milter) {
-            if settings.is_unix {
+            if settings.is_opendkim {
+                // It is started beside the mail server, when there is an `/etc`.
+            } else if settings.is_unix {
                 milter.serve_unix(unix::bind_stream(&run, "milter")?);
             } else {
                 milter.serve_tcp(&pair.client, "10.99.0.1")?;
@@ -108,7 +121,11 @@ impl Lab {
         let disk = scenario.disk.as_ref().map(|_| Disk::new(&dir.join("disk"), &journal, &stop)).transpose()?;
         let sink = sink::serve(&pair.client, "10.99.0.1", &journal, &stop)?;
         let daemon = Daemon::start(mta, &dir, &pair.mta, scenario, &packages, disk.as_ref(), &stop)?;
-        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, disk, sink, late, packages, _claim: claim })
+        let mut neighbours = Vec::new();
+        if scenario.milter.as_ref().is_some_and(|milter| milter.is_opendkim) {
+            neighbours.push(opendkim::start(&dir, &pair.mta, &stop)?);
+        }
+        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, disk, sink, late, packages, neighbours, _claim: claim })
     }
 
     /// Pid of the daemon, to be given to `attach -p`.

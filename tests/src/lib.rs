@@ -25,6 +25,7 @@ mod mailer;
 mod milter;
 pub mod mta;
 pub mod netns;
+pub mod opendkim;
 pub mod packages;
 mod policy;
 mod saslauthd;

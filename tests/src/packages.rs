@@ -52,12 +52,17 @@ pub fn target_dir() -> PathBuf {
 impl Packages {
     /// Unpacks what is missing for an MTA; downloads at most once, also when several labs start together.
     pub fn unpack(mta: &dyn Mta) -> Result<Self> {
+        Self::of(mta.sets(), mta.libraries())
+    }
+
+    /// The same of any packages; `libraries`: the folder for what they need and the machine lacks.
+    pub fn of(sets: &'static [Set], libraries: &'static str) -> Result<Self> {
         static ONCE: Mutex<()> = Mutex::new(());
         let _guard = ONCE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let root = std::env::var_os("MTA_TRACE_LAB_CACHE").map_or_else(|| target_dir().join("lab-cache"), PathBuf::from);
         std::fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
         let root = root.canonicalize().with_context(|| format!("resolve {}", root.display()))?;
-        let packages = Self { root, sets: mta.sets(), libraries: mta.libraries() };
+        let packages = Self { root, sets, libraries };
         for Set { name, packages: wanted, programs: _ } in packages.sets {
             fetch(&packages.root, name, wanted)?;
         }

@@ -73,6 +73,15 @@ pub struct Wait {
     pub timer_s: Option<f64>,
     pub dns: Option<Dns>,
     pub milter: Option<Milter>,
+    pub peer: Option<Peer>,
+    #[serde(default)]
+    pub inner: Vec<Wait>,
+}
+
+/// The process at the far end.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Peer {
+    pub comm: String,
 }
 
 /// What a DNS wait tells.

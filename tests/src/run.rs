@@ -66,6 +66,9 @@ fn attach(lab: &Lab, scenario: &Scenario) -> Result<Tracer> {
     // Which back end is tested. Not `auto`, which may be `fentry`: with scenarios side by side each tracer that comes or goes makes the
     // kernel skip the others' exits of the calls that are under way (bpf_tramp_image_put, kernel/bpf/trampoline.c).
     command.arg("--hooks").arg(std::env::var_os("MTA_TRACE_HOOKS").unwrap_or_else(|| "tracepoint".into()));
+    if !scenario.chains {
+        command.arg("--no-chains");
+    }
     crate::netns::die_with_parent(&mut command);
     let tracer = Tracer::start_in(&mut command, lab.dir())?;
     tracer.wait_for(READY, READY_LIMIT).context("attach")?;

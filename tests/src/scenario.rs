@@ -23,6 +23,9 @@ pub struct Scenario {
     /// When the whole run counts as hung.
     #[serde(default = "default_limit")]
     pub time_limit_s: u64,
+    /// Whether processes are looked at for which the session waits; not where those are the lab's own threads.
+    #[serde(default = "default_chains")]
+    pub chains: bool,
     /// Which MTA.
     pub mta: MtaKind,
     /// sendmail's settings.
@@ -63,6 +66,10 @@ pub struct Scenario {
 
 fn default_client() -> String {
     "10.99.0.1".to_owned()
+}
+
+fn default_chains() -> bool {
+    true
 }
 
 fn default_limit() -> u64 {
@@ -114,6 +121,8 @@ pub struct Postfix {
     pub main: BTreeMap<String, String>,
     /// Lines of `master.cf` in the place of the one of port 25.
     pub master: Vec<String>,
+    /// Lines of the table `hash:/etc/postfix/access`.
+    pub access: Vec<String>,
     /// Whether a certificate is made and STARTTLS offered.
     pub tls: bool,
 }
@@ -132,6 +141,8 @@ pub struct Exim {
     pub transport: Vec<String>,
     /// Whether a message is delivered as soon as it is accepted; otherwise it stays in the queue.
     pub is_delivering: bool,
+    /// Whether a certificate is made and STARTTLS offered.
+    pub tls: bool,
 }
 
 /// The name servers and their rules.
@@ -227,6 +238,8 @@ pub enum IdentMode {
 pub struct Milter {
     /// On a unix socket; otherwise TCP 10.99.0.1:8891.
     pub is_unix: bool,
+    /// It is `opendkim`, a process of its own, on a unix socket; the stages do not count then.
+    pub is_opendkim: bool,
     /// Time-outs as in `INPUT_MAIL_FILTER`, such as `R:10s`.
     pub timeouts: String,
     /// By stage: connect, helo, envfrom, envrcpt, data, header, eoh, body, eom.
@@ -541,6 +554,12 @@ pub struct ExpectWait {
     pub timer_s: Option<f64>,
     /// How long, as configured, where no neighbour can measure it.
     pub elapsed_s: Option<f64>,
+    /// Name of the process at its far end.
+    pub peer: Option<String>,
+    /// What that was waiting for; each gives its `elapsed_s`.
+    pub inner: Vec<ExpectWait>,
+    /// Of an inner wait: how much of its beginning may be missing, since the process was not traced yet.
+    pub late_s: Option<f64>,
 }
 
 impl Scenario {

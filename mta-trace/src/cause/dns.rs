@@ -3,7 +3,7 @@
 //! One wait is one look-up: from its first query over every repetition (same question, same id), of any server, over UDP and,
 //! after TC, over TCP, until the answer or the last time-out. A and AAAA asked at once for one name are one look-up.
 
-use super::{Explained, Match, Present};
+use super::{Explained, Match, Present, outstanding::is_outstanding};
 use crate::event::Proto;
 use crate::proto::dns::{Message, PORT, Question, is_answer, rcode_name, type_name};
 use crate::report::{Cause, Dns, DnsServer, Outcome};
@@ -59,7 +59,7 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
         return if is_final(answer) { Match::Completes } else { Match::Continues };
     }
     if let Some(query) = asked(step) {
-        let is_same = lookup.is_some_and(|lookup| repeats(&lookup.steps, query) || joins(&lookup.steps, query.1));
+        let is_same = lookup.is_some_and(|lookup| repeats(lookup, query) || joins(&lookup.steps, query.1));
         return if is_same { Match::Continues } else { Match::Begins };
     }
     let Some(lookup) = lookup else { return Match::No };
@@ -72,9 +72,11 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     if answered(step).is_some() && is_complete(&lookup.steps, step) { Match::Completes } else { Match::Continues }
 }
 
-/// The same question with the same id: the next try of the look-up (glibc keeps the id, also for the next server).
-fn repeats(steps: &[Step], (id, question): (u16, &Question)) -> bool {
-    steps.iter().filter_map(asked).any(|(known_id, known)| known_id == id && known.is_same(question))
+/// The same question with the same id: the next try of the look-up (glibc keeps the id, also for the next server); or with another one while the
+/// answer is still to come (libunbound, which waits for several in an event loop).
+fn repeats(lookup: &Present, (id, question): (u16, &Question)) -> bool {
+    let is_open = is_outstanding(lookup);
+    lookup.steps.iter().filter_map(asked).any(|(known_id, known)| (known_id == id || is_open) && known.is_same(question))
 }
 
 /// The other address type of the same name, asked before anything was waited for: one look-up (`getaddrinfo`).
@@ -111,10 +113,13 @@ fn is_final(message: &Message) -> bool {
 }
 
 fn distinct_questions(steps: &[Step]) -> usize {
-    let mut ids: Vec<u16> = steps.iter().filter_map(asked).map(|(id, _)| id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids.len().max(hidden_questions(steps).saturating_add(1))
+    let mut distinct: Vec<&Question> = Vec::new();
+    for (_, question) in steps.iter().filter_map(asked) {
+        if !distinct.iter().any(|known| known.is_same(question)) {
+            distinct.push(question);
+        }
+    }
+    distinct.len().max(hidden_questions(steps).saturating_add(1))
 }
 
 /// The further messages of the first `sendmmsg` are questions that were not copied.

@@ -16,6 +16,9 @@ const HEAD_BYTES: i64 = 5;
 /// Of the length in a packet's head, which does not count itself.
 const LENGTH_BYTES: i64 = 4;
 
+/// The stage of a request that was not seen.
+const UNSEEN: &str = "unknown";
+
 /// `SMFIC_MACRO`.
 const MACROS: u8 = b'D';
 
@@ -57,7 +60,8 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
         return Match::Begins;
     }
     let Some(present) = present.filter(|present| present.is(Cause::Milter) && present.is_touched_by(step)) else {
-        return if step.is_blocked && step.is_milter { Match::Begins } else { Match::No };
+        // The connection may be older than what was seen of it, or come from another process.
+        return if step.is_blocked && (step.is_milter || step.is_known_milter) { Match::Begins } else { Match::No };
     };
     match answered(step) {
         Some(Reply::Final { .. }) if present.steps.iter().any(|step| asked(step).is_some()) => Match::Completes,
@@ -76,7 +80,12 @@ pub(super) fn explain(steps: &[Step]) -> Explained {
     if answer.is_some_and(|(_, denied)| denied) {
         explained.outcome = Outcome::Denied;
     }
-    let first = if steps.iter().any(is_macros) { "macros" } else { "negotiate" };
+    // What it was asked before it was seen is not known.
+    let first = match steps {
+        _ if steps.iter().any(is_macros) => "macros",
+        _ if steps.iter().any(Step::is_connect) => "negotiate",
+        _ => UNSEEN,
+    };
     let asked_stage = steps.iter().find_map(asked).unwrap_or(first);
     explained.milter = Some(Milter { stage: asked_stage.to_owned(), reply: answer.map(|(name, _)| name.to_owned()), writes: writes(steps) });
     explained.attempts = outcome::connects(steps);

@@ -170,6 +170,9 @@ impl Namer {
             self.aside.push(step);
             return Vec::new();
         }
+        if let Some(present) = self.present.as_mut().filter(|present| callback::asks_again(&step, present)) {
+            self.aside.drain(..).for_each(|pause| present.push(pause));
+        }
         let Some((row, matched)) = classify(&step, self.present.as_ref()) else { return Vec::new() };
         let mut ended = Vec::new();
         if matched == Match::Begins {

@@ -1,18 +1,16 @@
 //! Who is at the other end of what a session waits for, on this machine: found while it waits, taken into the trace, and released.
 //!
-//! In: the threads' state in the kernel side's table, /proc, sock_diag. Out: records `helper`, `release` and seeds. Looked at from outside, so the mail
+//! In: the threads' state in the kernel side's table, /proc, `sock_diag`. Out: records `helper`, `release` and seeds. Looked at from outside, so the mail
 //! server pays nothing for being looked at; a helper pays as a session does, as long as a session lives that waited for it.
 //! Not here: what a helper's calls mean (`analysis/`).
 
+use super::Error;
 use super::{
     object::Object,
     proc::{self, Sockets},
     seed, sock_diag, target,
 };
-use super::Error;
-use crate::{
-    event::{Endpoint, Helper, Proto, Record, Release, SocketId},
-};
+use crate::event::{Endpoint, Helper, Proto, Record, Release, SocketId};
 use mta_trace_common::{
     config::{ROLE_DAEMON, ROLE_HELPER, Request, STATE_BLOCKED, Thread},
     syscalls::Call,
@@ -249,7 +247,9 @@ fn waited_for(object: &Object, thread: &Thread) -> Vec<i32> {
     let args = object.arguments(thread);
     let [first, second, ..] = args;
     match Call::by_number(thread.nr) {
-        Some(Call::Poll | Call::Ppoll) => polled(thread.tgid, first, second).iter().map(|[a, b, c, d, ..]| i32::from_ne_bytes([*a, *b, *c, *d])).collect(),
+        Some(Call::Poll | Call::Ppoll) => {
+            polled(thread.tgid, first, second).iter().map(|[a, b, c, d, ..]| i32::from_ne_bytes([*a, *b, *c, *d])).collect()
+        }
         Some(Call::Select | Call::Pselect6) if thread.selects_valid == 1 => {
             let [read, write, _] = thread.selects.sets;
             let is_in = |fd: &i32| [read, write].iter().any(|set| set.get(usize::from(*fd >= 64)).is_some_and(|word| word >> (fd % 64) & 1 == 1));

@@ -255,13 +255,18 @@ impl Trace {
 
     /// The same of helpers.
     pub fn helpers_blocked(&self, at_least_ns: u64) -> Vec<(u32, Thread, [u64; 6])> {
-        if self.helpers.as_ref().is_none_or(Helpers::is_empty) { Vec::new() } else { self.blocked_among(at_least_ns, |thread| thread.role == ROLE_HELPER) }
+        if self.helpers.as_ref().is_none_or(Helpers::is_empty) {
+            Vec::new()
+        } else {
+            self.blocked_among(at_least_ns, |thread| thread.role == ROLE_HELPER)
+        }
     }
 
     fn blocked_among(&self, at_least_ns: u64, is_meant: impl Fn(&Thread) -> bool) -> Vec<(u32, Thread, [u64; 6])> {
         let now = now_ns();
-        let is_blocked =
-            |thread: &Thread| thread.state == STATE_BLOCKED && is_meant(thread) && thread.since != 0 && now.saturating_sub(thread.since) >= at_least_ns;
+        let is_blocked = |thread: &Thread| {
+            thread.state == STATE_BLOCKED && is_meant(thread) && thread.since != 0 && now.saturating_sub(thread.since) >= at_least_ns
+        };
         let threads = self.object.threads();
         threads.into_iter().filter(|(_, thread)| is_blocked(thread)).map(|(tid, thread)| (tid, thread, self.object.arguments(&thread))).collect()
     }

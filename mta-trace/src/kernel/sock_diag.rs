@@ -1,4 +1,4 @@
-//! Which unix socket is at the other end of one: asked of the kernel (sock_diag(7)), since /proc/net/unix does not say it.
+//! Which unix socket is at the other end of one: asked of the kernel (`sock_diag(7)`), since /proc/net/unix does not say it.
 //!
 //! In: a process, whose network namespace counts, and an inode. Out: the inode at the other end. Not here: who holds that.
 
@@ -10,7 +10,7 @@ use rustix::net::{
 use std::{fs::File, os::fd::AsFd as _};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// `struct nlmsghdr` and `struct unix_diag_req` (linux/unix_diag.h).
+/// `struct nlmsghdr` and `struct unix_diag_req` (`linux/unix_diag.h`).
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
 struct Request {

@@ -149,7 +149,9 @@ pub fn serving(pid: u32) -> Option<SocketId> {
         .iter()
         .filter_map(|(_, link)| sockets.get(proc::socket_inode(link)?))
         .find(|(id, state)| {
-            id.proto == Proto::Tcp && *state == State::Established && id.local.as_ref().and_then(Endpoint::port).is_some_and(|port| !sockets.listening_on(port).is_empty())
+            id.proto == Proto::Tcp
+                && *state == State::Established
+                && id.local.as_ref().and_then(Endpoint::port).is_some_and(|port| !sockets.listening_on(port).is_empty())
         })
         .map(|(id, _)| id.clone())
 }

@@ -80,7 +80,14 @@ impl<W: Write> Strace<W> {
             Record::Helper(helper) => {
                 let at = self.time(helper.t);
                 let of = helper.endpoint.as_ref().map(|endpoint| format!(" at {}", escape(&endpoint.to_string()))).unwrap_or_default();
-                writeln!(self.out, "{} {at} +++ process {} ({}){of}: process {} waits for it +++", helper.pid, helper.pid, escape(&helper.comm), helper.waiter)
+                writeln!(
+                    self.out,
+                    "{} {at} +++ process {} ({}){of}: process {} waits for it +++",
+                    helper.pid,
+                    helper.pid,
+                    escape(&helper.comm),
+                    helper.waiter
+                )
             }
             Record::Release(release) => {
                 let at = self.time(release.t);

@@ -36,7 +36,8 @@ pub fn wait_text(wait: &Wait) -> String {
         let server = wait.target.as_deref().map(|target| format!(" @{}", escape(without_dns_port(target)))).unwrap_or_default();
         return format!("{name} {} {}{server}", escape(&dns.qtype), escape(qname));
     }
-    let stage = wait.milter.as_ref().map(|milter| format!(" {}", escape(&milter.stage))).unwrap_or_default();
+    let stage = wait.milter.as_ref().map(|milter| milter.stage.as_str()).filter(|&stage| stage != "unknown");
+    let stage = stage.map(|stage| format!(" {}", escape(stage))).unwrap_or_default();
     let target = wait.target.as_deref().map(|target| format!(" {}", escape(target))).unwrap_or_default();
     let calls = match wait.cause {
         Cause::Sleep | Cause::Unknown if !wait.syscalls.is_empty() => format!(" in {}", escape(&wait.syscalls.join(", "))),

@@ -242,7 +242,7 @@ impl Step {
         self.relays = place.relays;
         self.has_child = place.state.had_child(pid, self.from.t);
         self.client = self.touch_of(place.client_inode);
-        self.is_known_milter = self.socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));
+        self.is_known_milter = self.any_socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));
         self.is_policy |= self.any_socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_policy(peer));
         self.service = self.any_socket().and_then(|socket| service::service_of(place.mta, socket.peer.as_ref()?));
     }

@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use super::etc::{HOSTNAME, make_certificate, write};
 use super::{Account, Mta, children};
-use crate::packages::{POSTFIX, Packages, Set};
+use crate::packages::{POSTFIX, Packages, Set, run};
 use crate::scenario::Scenario;
 
 /// Postfix.
@@ -69,6 +69,12 @@ impl Mta for Postfix {
         write(&dir.join("master.cf"), &(smtp.join("\n") + "\n" + SERVICES))?;
         if scenario.postfix.tls {
             make_certificate(&dir)?;
+        }
+        if !scenario.postfix.access.is_empty() {
+            let source = dir.join("access");
+            write(&source, &(scenario.postfix.access.join("\n") + "\n"))?;
+            let mut command = packages.command(&file(packages, "usr/sbin/postmap"));
+            run(command.arg("-c").arg(&dir).arg(format!("hash:{}", source.display())))?;
         }
         Ok(())
     }
@@ -140,7 +146,8 @@ fn main_cf(scenario: &Scenario, packages: &Packages) -> String {
         }
     }
     if let Some(milter) = &scenario.milter {
-        let socket = if milter.is_unix { "unix:/run/milter".to_owned() } else { format!("inet:10.99.0.1:{}", crate::milter::PORT) };
+        let socket =
+            if milter.is_unix || milter.is_opendkim { "unix:/run/milter".to_owned() } else { format!("inet:10.99.0.1:{}", crate::milter::PORT) };
         set("smtpd_milters", &socket);
     }
     for (name, value) in &scenario.postfix.main {

@@ -160,7 +160,8 @@ fn mc_text(scenario: &Scenario) -> String {
         let _ = writeln!(text, "DAEMON_OPTIONS(`Name=MTA{index}, Family={family}, Addr={address}, Port=smtp{queue}')dnl");
     }
     if let Some(milter) = &scenario.milter {
-        let socket = if milter.is_unix { "local:/run/milter".to_owned() } else { format!("inet:{}@10.99.0.1", crate::milter::PORT) };
+        let socket =
+            if milter.is_unix || milter.is_opendkim { "local:/run/milter".to_owned() } else { format!("inet:{}@10.99.0.1", crate::milter::PORT) };
         let timeouts = if milter.timeouts.is_empty() { String::new() } else { format!(", T={}", milter.timeouts) };
         let _ = writeln!(text, "INPUT_MAIL_FILTER(`lab', `S={socket}, F=T{timeouts}')dnl");
     }

@@ -51,7 +51,11 @@ impl Thread {
         self.unfinished = None;
         let (from, to) = (begin(sys), Mark { t: sys.t, at: sys.at() });
         let end = ends.of_sys(sys, state);
-        let step = Step::of_call(sys, from, to, place(end, state, header));
+        let mut step = Step::of_call(sys, from, to, place(end, state, header));
+        if matches!(sys.call, Call::EpollWait | Call::EpollPwait) {
+            // An event loop: on what it waited is not told, and its time-out is the nearest of many. A question without an answer is what it waits for.
+            (step.ret, step.timeout_ns) = (None, None);
+        }
         let transfers = (step.is_receive() || step.is_send()) && sys.ret > 0;
         let is_answer = step.is_send();
         let named = self.namer.step(step);

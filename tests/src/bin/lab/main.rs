@@ -34,6 +34,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
             for mta in lab::mta::ALL {
                 lab::packages::Packages::unpack(*mta)?;
             }
+            lab::packages::Packages::of(lab::opendkim::SETS, lab::opendkim::LIBRARIES)?;
         }
         ["list"] => Scenario::all()?.iter().for_each(|scenario| println!("{:34} {}", scenario.name, scenario.title)),
         ["play", name] => play(&Scenario::named(name)?)?,
