@@ -88,6 +88,12 @@ struct Player<'a, 'l> {
 
 impl Player<'_, '_> {
     fn step(&mut self, step: &Step) -> Result<()> {
+        if let (true, Some(handshake)) = (step.greeting, self.played.exchanges.last().filter(|last| last.verbs == ["TLS"])) {
+            // TLS came first: of the greeting the tracer sees no more than of any other reply.
+            let sent_ns = handshake.replies.last().map_or(handshake.sent_ns, |reply| reply.1);
+            self.played.exchanges.push(Exchange { verbs: vec!["GREETING".into()], sent_ns, ..Exchange::default() });
+            return self.read(self.played.exchanges.len() - 1, 1, &step.codes);
+        }
         if step.greeting {
             self.played.exchanges.insert(0, Exchange { verbs: vec!["CONNECT".into()], sent_ns: self.begun_ns, ..Exchange::default() });
             return self.read(0, 1, &step.codes);

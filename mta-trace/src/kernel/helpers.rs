@@ -10,9 +10,9 @@ use super::{
     proc::{self, Sockets},
     seed, sock_diag, target,
 };
-use crate::event::{Endpoint, Helper, Proto, Record, Release, SocketId};
+use crate::event::{Endpoint, Helper, Proto, Record, Release, SeedFd, SocketId};
 use mta_trace_common::{
-    config::{ROLE_DAEMON, ROLE_HELPER, Request, STATE_BLOCKED, Thread},
+    config::{ROLE_DAEMON, ROLE_HELPER, ROLE_SERVER, Request, STATE_BLOCKED, Thread},
     syscalls::Call,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -94,7 +94,14 @@ impl Helpers {
             if !is_patient(thread, now) || !self.is_due(*tid, thread, now) {
                 continue;
             }
-            for link in links(object, thread, &self.ends) {
+            let sockets = Sockets::of(thread.tgid);
+            let waited_for = sockets_of(object, thread, &sockets);
+            if thread.role == ROLE_SERVER {
+                records.extend(waited_for.iter().filter_map(|(fd, id)| seed_of(&sockets, thread.tgid, *fd, id)));
+            }
+            let ends = self.ends.clone();
+            let others = waited_for.iter().filter(|(_, id)| !ends.contains(&id.inode));
+            for link in others.filter_map(|(_, id)| link(&sockets, thread.tgid, id)) {
                 if self.follow(object, thread.tgid, &link, depth + 1, &sessions, &mut records)?
                     && let Some(look) = self.looks.get_mut(tid)
                 {
@@ -231,15 +238,21 @@ fn may_be_followed(object: &Object, pid: u32) -> bool {
     pid != std::process::id() && !role.is_some_and(|(role, is_serving)| role == ROLE_DAEMON || is_serving) && !target::is_mail_listener(pid)
 }
 
-/// Where the descriptors lead on which a thread waits.
-fn links(object: &Object, thread: &Thread, ends: &HashSet<u64>) -> Vec<Link> {
-    let fds = waited_for(object, thread);
-    if fds.is_empty() {
-        return Vec::new();
-    }
-    let sockets = Sockets::of(thread.tgid);
-    let all = fds.into_iter().filter_map(|fd| proc::socket_behind(&sockets, thread.tgid, fd));
-    all.filter(|id| id.inode != thread.session && !ends.contains(&id.inode)).filter_map(|id| link(&sockets, thread.tgid, &id)).collect()
+/// The sockets on which a thread waits, its client's apart, by their descriptors.
+fn sockets_of(object: &Object, thread: &Thread, sockets: &Sockets) -> Vec<(i32, SocketId)> {
+    let all = waited_for(object, thread).into_iter().filter_map(|fd| Some((fd, proc::socket_behind(sockets, thread.tgid, fd)?)));
+    all.filter(|(_, id)| id.inode != thread.session).collect()
+}
+
+/// What is behind a descriptor of a server that serves many sessions, one after another: it was opened when nothing of it was told.
+fn seed_of(sockets: &Sockets, pid: u32, fd: i32, id: &SocketId) -> Option<Record> {
+    let peer = match id.proto {
+        Proto::Unix => sockets.get(sock_diag::unix_peer(pid, id.inode)?).and_then(|(peer, _)| peer.local.clone()),
+        Proto::Tcp => id.peer.clone(),
+        Proto::Udp | Proto::Other => None,
+    };
+    let socket = SocketId { peer: Some(peer?), ..id.clone() };
+    Some(Record::SeedFd(SeedFd { pid, fd, path: None, socket: Some(socket), client: false }))
 }
 
 /// Descriptors on which a blocked thread waits, as far as registers and memory tell.

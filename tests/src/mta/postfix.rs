@@ -73,8 +73,13 @@ impl Mta for Postfix {
         if !scenario.postfix.access.is_empty() {
             let source = dir.join("access");
             write(&source, &(scenario.postfix.access.join("\n") + "\n"))?;
+            // With a `main.cf` of its own: the lab's names users that only the lab's `/etc` has.
+            let own = dir.join("postmap");
+            let user = "root";
+            let text = ["mail_owner", "setgid_group", "default_privs"].map(|name| format!("{name} = {user}\n")).concat();
+            write(&own.join("main.cf"), &text)?;
             let mut command = packages.command(&file(packages, "usr/sbin/postmap"));
-            run(command.arg("-c").arg(&dir).arg(format!("hash:{}", source.display())))?;
+            run(command.arg("-c").arg(&own).arg(format!("hash:{}", source.display())))?;
         }
         Ok(())
     }

@@ -108,6 +108,11 @@ impl Live {
 
     fn new(number: usize, socket: &SocketId, pid: u32, start: Mark, kind: Start, context: &Context<'_>) -> Self {
         let min_wait_ns = context.header.map_or(1_000_000, |header| header.min_wait_ns);
+        let is_tls_first = socket.local.as_ref().and_then(Endpoint::port) == Some(TLS_FIRST);
+        let mut dialogue = Dialogue::new(kind, start);
+        if is_tls_first {
+            dialogue.expect_tls();
+        }
         Self {
             number,
             inode: socket.inode,
@@ -120,13 +125,13 @@ impl Live {
             client: String::new(),
             started: wall(start.t, context),
             server: socket.local.as_ref().map(Endpoint::to_string).unwrap_or_default(),
-            is_tls_first: socket.local.as_ref().and_then(Endpoint::port) == Some(TLS_FIRST),
+            is_tls_first,
             began: Began::Accept,
             seed: None,
             start,
             last: start,
             chain: Chain::default(),
-            dialogue: Dialogue::new(kind, start),
+            dialogue,
             namer: Namer::new(start, min_wait_ns),
             suspended: None,
             unfinished: None,
