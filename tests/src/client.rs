@@ -88,10 +88,9 @@ struct Player<'a, 'l> {
 
 impl Player<'_, '_> {
     fn step(&mut self, step: &Step) -> Result<()> {
-        if let (true, Some(handshake)) = (step.greeting, self.played.exchanges.last().filter(|last| last.verbs == ["TLS"])) {
+        if step.greeting && self.played.exchanges.last().is_some_and(|last| last.verbs == ["TLS"]) {
             // TLS came first: of the greeting the tracer sees no more than of any other reply.
-            let sent_ns = handshake.replies.last().map_or(handshake.sent_ns, |reply| reply.1);
-            self.played.exchanges.push(Exchange { verbs: vec!["GREETING".into()], sent_ns, ..Exchange::default() });
+            self.played.exchanges.push(Exchange { verbs: vec!["GREETING".into()], sent_ns: now_ns(), ..Exchange::default() });
             return self.read(self.played.exchanges.len() - 1, 1, &step.codes);
         }
         if step.greeting {
@@ -132,7 +131,9 @@ impl Player<'_, '_> {
         if step.tls {
             let sent_ns = now_ns();
             self.wire.start_tls()?;
-            self.played.exchanges.push(Exchange { verbs: vec!["TLS".into()], sent_ns, replies: vec![(0, now_ns())], late_ns: 0 });
+            // Where it comes first the client cannot see when the server came to it.
+            let replies = if self.played.exchanges.is_empty() { Vec::new() } else { vec![(0, now_ns())] };
+            self.played.exchanges.push(Exchange { verbs: vec!["TLS".into()], sent_ns, replies, late_ns: 0 });
             return Ok(());
         }
         if let Some(seconds) = step.sleep_s {

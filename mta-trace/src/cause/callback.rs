@@ -50,7 +50,7 @@ pub(super) fn asks_again(step: &Step, present: &Present) -> bool {
 
 /// Whether a sleep follows an answer of `verify`: whether it is a pause before the same question tells the next step.
 pub(super) fn may_be_pause(step: &Step, present: &Present) -> bool {
-    is_sleep(step) && present.steps.last().is_some_and(|last| is_verify(last) && last.is_receive())
+    is_sleep(step) && present.steps.last().is_some_and(|last| is_verify(last) && !last.is_send() && !last.is_connect())
 }
 
 pub(super) fn explain(steps: &[Step]) -> Explained {

@@ -75,9 +75,7 @@ impl Mta for Postfix {
             write(&source, &(scenario.postfix.access.join("\n") + "\n"))?;
             // With a `main.cf` of its own: the lab's names users that only the lab's `/etc` has.
             let own = dir.join("postmap");
-            let user = "root";
-            let text = ["mail_owner", "setgid_group", "default_privs"].map(|name| format!("{name} = {user}\n")).concat();
-            write(&own.join("main.cf"), &text)?;
+            write(&own.join("main.cf"), "mail_owner = daemon\nsetgid_group = mail\ndefault_privs = nobody\n")?;
             let mut command = packages.command(&file(packages, "usr/sbin/postmap"));
             run(command.arg("-c").arg(&own).arg(format!("hash:{}", source.display())))?;
         }

@@ -5,6 +5,7 @@ mod bounds;
 mod dialogue;
 mod hostile;
 mod lookups;
+mod other_servers;
 mod seeded;
 mod trace;
 mod waits;
