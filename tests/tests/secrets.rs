@@ -50,8 +50,7 @@ enum Server {
 }
 
 impl Server {
-    const ALL: [Self; 7] =
-        [Self::Refusing, Self::Accepting, Self::Slow, Self::Without, Self::Postfix, Self::PostfixAuth, Self::Exim];
+    const ALL: [Self; 7] = [Self::Refusing, Self::Accepting, Self::Slow, Self::Without, Self::Postfix, Self::PostfixAuth, Self::Exim];
 
     fn name(self) -> &'static str {
         match self {

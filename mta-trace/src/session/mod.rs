@@ -67,6 +67,7 @@ struct Pending {
 }
 
 /// One SMTP dialogue.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, no states")]
 #[derive(Clone, Debug)]
 pub struct Dialogue {
     commands: Commands,

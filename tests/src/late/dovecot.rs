@@ -5,7 +5,8 @@
 
 use super::Peer;
 
-const HELLO: &[u8] = b"VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00000000000000000000000000000001\nDONE\n";
+const HELLO: &[u8] =
+    b"VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00000000000000000000000000000001\nDONE\n";
 
 pub fn converse(peer: &mut Peer) -> std::io::Result<()> {
     peer.write(HELLO)?;

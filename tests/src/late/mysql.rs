@@ -1,4 +1,4 @@
-//! A database that speaks MySQL's protocol: it takes every user, and answers a query late, by an OK without rows.
+//! A database that speaks `MySQL`'s protocol: it takes every user, and answers a query late, by an OK without rows.
 //!
 //! ```text
 //! packet = length 3 (little endian) | number 1 | payload      payload of a command = 0x01 quit, 0x03 query, ...

@@ -1,4 +1,4 @@
-//! A database that speaks PostgreSQL's protocol 3.0: it takes every user, and answers a SELECT late, as a command without rows.
+//! A database that speaks `PostgreSQL`'s protocol 3.0: it takes every user, and answers a SELECT late, as a command without rows.
 //!
 //! ```text
 //! first message = length 4 | code 4 ...      others = type 1 | length 4 | ...

@@ -112,7 +112,7 @@ fn handshake_of(second_flight: &[usize], answer: usize) -> Session {
     trace.session()
 }
 
-/// Found by `exim-starttls`: GnuTLS sent no ticket, and the first EHLO was taken for a part of the handshake.
+/// Found by `exim-starttls`: its library sent no ticket, and the first EHLO was taken for a part of the handshake.
 #[test]
 fn regress_a_handshake_without_tickets_ends_with_the_clients_finished() {
     let expected = ["CONNECT", "STARTTLS", "TLS", "OPAQUE", "OPAQUE", "DISCONNECT"];
@@ -148,7 +148,8 @@ fn where_tls_comes_first_nothing_is_readable() {
     }
     let session = trace.session();
     assert_eq!(verbs(&session), ["CONNECT", "TLS", "OPAQUE", "OPAQUE", "DISCONNECT"]);
-    let causes = |index: usize| session.commands[index].waits.iter().filter(|wait| wait.cause != Cause::Client).map(|wait| wait.cause).collect::<Vec<_>>();
+    let causes =
+        |index: usize| session.commands[index].waits.iter().filter(|wait| wait.cause != Cause::Client).map(|wait| wait.cause).collect::<Vec<_>>();
     assert_eq!((causes(0), causes(2)), (vec![Cause::Dns], vec![Cause::Sleep]));
     assert!(session.tls.is_some());
 }

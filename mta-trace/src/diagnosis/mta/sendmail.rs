@@ -7,6 +7,9 @@ use super::{DaemonTopic, Topic};
 use crate::diagnosis::daemon::Refusal;
 use crate::report::Cause;
 
+const RELAY: &str = "`DeliveryMode=interactive` (confDELIVERY_MODE in sendmail.mc, or a `d=i` in DAEMON_OPTIONS) makes the client wait for the next hop: \
+     `background` or `queueonly` answer when the message is in the queue; the next hop's own log says why it is slow";
+
 /// What to look at.
 pub fn advice(topic: Topic) -> &'static str {
     match topic {
@@ -45,10 +48,7 @@ pub fn advice(topic: Topic) -> &'static str {
             "sendmail itself asks no other server about an address: find out which of its maps or mailers leads there (grep for the \
              address or name in sendmail.cf)"
         }
-        Topic::Relay => {
-            "`DeliveryMode=interactive` (confDELIVERY_MODE in sendmail.mc, or a `d=i` in DAEMON_OPTIONS) makes the client wait for the next hop: \
-             `background` or `queueonly` answer when the message is in the queue; the next hop's own log says why it is slow"
-        }
+        Topic::Relay => RELAY,
         Topic::MilterSlow => {
             "the milter itself is slow at this stage: its own log and what it asks (DNS, a scanner, a database); its limits \
              are T=C:, S:, R:, E: of INPUT_MAIL_FILTER in sendmail.mc"

@@ -12,7 +12,7 @@ use crate::small::Small;
 /// Which one it is.
 pub enum World {
     /// The lab as the tests use it.
-    Sendmail(Lab),
+    Sendmail(Box<Lab>),
     /// Only for showing.
     Small(Small),
 }
@@ -23,7 +23,7 @@ impl World {
         match sendmail() {
             Ok(()) => {
                 eprintln!("demo: a real sendmail (Debian's packages, unpacked, not installed)");
-                Lab::up_in(scenario, dir).map(Self::Sendmail)
+                Lab::up_in(scenario, dir).map(|lab| Self::Sendmail(Box::new(lab)))
             }
             Err(error) => {
                 eprintln!("demo: no sendmail can be had here ({error:#})");
