@@ -4,7 +4,8 @@ use crate::input::{Input, chunk};
 use crate::kernel::{Kernel, scan};
 use crate::{check, seeds};
 use mta_trace::event::{Record, Sys};
-use mta_trace::proto::smtp::{Line, Lines, Replies, domain_of, queue_id};
+use mta_trace::mta::queue_id;
+use mta_trace::proto::smtp::{Line, Lines, Replies, domain_of};
 use mta_trace::report::Verb;
 use mta_trace_common::smtp::{MODE_COMMAND, Scanner};
 

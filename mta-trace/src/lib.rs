@@ -12,6 +12,7 @@ pub mod event;
 pub mod kernel;
 pub mod live;
 pub mod log;
+pub mod mta;
 pub mod options;
 pub mod probe;
 pub mod proto;

@@ -11,6 +11,7 @@ const ORDER: &[&str] = &[
     "options",
     "report",
     "update",
+    "mta",
     "kernel",
     "decode",
     "source",

@@ -31,6 +31,11 @@ fn asked(step: &Step) -> Option<&'static str> {
     if head.command == MACROS && is_more { stage(*data.get(5)?) } else { stage(head.command) }
 }
 
+/// Whether an answer is to a question: one that was seen, or that was asked before anything was seen of it.
+fn was_asked(steps: &[Step]) -> bool {
+    steps.iter().any(|step| asked(step).is_some()) || !steps.iter().any(Step::is_connect)
+}
+
 /// It sends macros, to which there is no answer: the command follows at once, in a write of its own or not.
 fn is_macros(step: &Step) -> bool {
     step.is_milter && step.is_send() && step.data.as_ref().and_then(|data| parse(data)).is_some_and(|head| head.command == MACROS)
@@ -56,6 +61,10 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     if asked(step).is_some() || is_macros(step) {
         return if is_connected_here { Match::Continues } else { Match::Begins };
     }
+    // A wait whose request was not seen is told by its answer.
+    if step.is_milter && step.is_receive() && is_connected_here && present.is_some_and(|present| !present.is(Cause::Milter)) {
+        return if matches!(answered(step), Some(Reply::Final { .. })) { Match::Completes } else { Match::Continues };
+    }
     if step.call == Some(Call::Connect) && step.is_known_milter {
         return Match::Begins;
     }
@@ -64,7 +73,7 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
         return if step.is_blocked && (step.is_milter || step.is_known_milter) { Match::Begins } else { Match::No };
     };
     match answered(step) {
-        Some(Reply::Final { .. }) if present.steps.iter().any(|step| asked(step).is_some()) => Match::Completes,
+        Some(Reply::Final { .. }) if was_asked(&present.steps) => Match::Completes,
         _ => Match::Continues,
     }
 }

@@ -2,11 +2,8 @@
 //!
 //! In: a session. Out: its finding. What kept the daemon is not known here, only that it did not come to accept.
 
-use super::{
-    Text,
-    mta::{Advice, Check, Topic},
-    text::seconds,
-};
+use super::{Text, text::seconds};
+use crate::mta::{Mta, Topic};
 use crate::report::Session;
 
 pub const RULE: &str = "accept-late";
@@ -16,7 +13,7 @@ pub fn waited_s(session: &Session, floor_s: f64) -> Option<f64> {
     session.before_accept_s.filter(|s| *s >= floor_s)
 }
 
-pub fn explain(session: &Session, waited_s: f64, advice: Advice, check: Check) -> Text {
+pub fn explain(session: &Session, waited_s: f64, mta: &dyn Mta) -> Text {
     Text {
         summary: format!("the connection waited {} until the server accepted it, before anything else began", seconds(waited_s)),
         evidence: format!(
@@ -25,7 +22,7 @@ pub fn explain(session: &Session, waited_s: f64, advice: Advice, check: Check) -
             seconds(waited_s),
             session.daemon_pid
         ),
-        remedy: advice(Topic::AcceptLate).to_owned(),
-        check: check(Topic::AcceptLate).map(str::to_owned).or_else(|| Some("ss -ltn; nstat -az TcpExtListenOverflows".to_owned())),
+        remedy: mta.advice(Topic::AcceptLate).to_owned(),
+        check: mta.check(Topic::AcceptLate).map(str::to_owned).or_else(|| Some("ss -ltn; nstat -az TcpExtListenOverflows".to_owned())),
     }
 }

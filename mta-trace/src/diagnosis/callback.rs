@@ -5,9 +5,9 @@
 
 use super::{
     Case, Text,
-    mta::Topic,
     text::{connect, ended},
 };
+use crate::mta::Topic;
 use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "callback-timeout";
@@ -37,7 +37,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the mail server {target}, asked whether the address exists, {how}", case.opening()),
         evidence: format!("SMTP connection to {target}: {outcome}{}{}", case.timer(), case.traces()),
-        remedy: (case.advice)(Topic::Callback).to_owned(),
+        remedy: case.mta.advice(Topic::Callback).to_owned(),
         check: connect(target),
     }
 }

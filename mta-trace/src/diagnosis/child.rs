@@ -2,7 +2,8 @@
 //!
 //! In: the `child` waits of one command on one process. Out: one finding.
 
-use super::{Case, Text, mta::Topic};
+use super::{Case, Text};
+use crate::mta::Topic;
 use crate::report::{Command, Session, Wait};
 
 pub fn rule(_: &Session, _: &Command, _: &Wait) -> &'static str {
@@ -16,7 +17,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for {child}{inner}", case.opening()),
         evidence: format!("the server did nothing until the child had ended or written to its pipe{}", case.traces()),
-        remedy: (case.advice)(Topic::Child).to_owned(),
+        remedy: case.mta.advice(Topic::Child).to_owned(),
         check: Some(format!("ps -o pid,stat,wchan:32,args --ppid {}", case.session.pid)),
     }
 }

@@ -3,29 +3,18 @@
 //! In: what it said of itself and what the kernel counted. Out: findings that belong to no session. What a daemon's words mean is the
 //! mail server's own business (`mta/`).
 
-use super::mta::{self, DaemonTopic, Topic};
 use super::text::{count, seconds};
+use crate::mta::{self, DaemonTopic, Mta, Refusal, Topic};
 use crate::report::{DaemonFinding, DaemonReport, Severity};
 
 pub const OVERFLOW: &str = "listen-overflow";
 
-/// What a daemon does with new connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Name of the rule.
-    pub rule: &'static str,
-    /// `refused new connections`.
-    pub what: &'static str,
-    /// Which setting decides.
-    pub topic: DaemonTopic,
-}
-
 /// The findings, worst first.
 pub fn of_daemon(report: &DaemonReport, mta: &str) -> Vec<DaemonFinding> {
-    let (advice, check) = mta::advice_for(mta);
+    let mta = mta::by_name(mta);
     let mut found: Vec<DaemonFinding> = Vec::new();
     for state in &report.states {
-        let Some(Refusal { rule, what, topic }) = mta::refusal_in(mta, &state.state) else { continue };
+        let Some(Refusal { rule, what, topic }) = mta.refusal_in(&state.state) else { continue };
         let evidence = || format!("its title said `{}`", state.state);
         match found.iter_mut().find(|it| it.rule == rule) {
             Some(known) => known.elapsed_s += state.elapsed_s,
@@ -35,8 +24,8 @@ pub fn of_daemon(report: &DaemonReport, mta: &str) -> Vec<DaemonFinding> {
                 elapsed_s: state.elapsed_s,
                 summary: what.to_owned(),
                 evidence: evidence(),
-                remedy: advice(Topic::Daemon(topic)).to_owned(),
-                check: check(Topic::Daemon(topic)).map(str::to_owned),
+                remedy: mta.advice(Topic::Daemon(topic)).to_owned(),
+                check: mta.check(Topic::Daemon(topic)).map(str::to_owned),
             }),
         }
     }
@@ -45,13 +34,13 @@ pub fn of_daemon(report: &DaemonReport, mta: &str) -> Vec<DaemonFinding> {
         it.summary = format!("the daemon (pid {}) {} for {}", report.pid, it.summary, seconds(it.elapsed_s));
     }
     if report.listen_overflows > 0 {
-        found.push(overflow(report, advice(Topic::Daemon(DaemonTopic::ListenQueue)), check(Topic::Daemon(DaemonTopic::ListenQueue))));
+        found.push(overflow(report, mta));
     }
     found.sort_by(|a, b| b.severity.cmp(&a.severity).then(b.elapsed_s.total_cmp(&a.elapsed_s)));
     found
 }
 
-fn overflow(report: &DaemonReport, remedy: &str, check: Option<&str>) -> DaemonFinding {
+fn overflow(report: &DaemonReport, mta: &dyn Mta) -> DaemonFinding {
     let connections = count(report.listen_overflows, "connection");
     DaemonFinding {
         rule: OVERFLOW.to_owned(),
@@ -63,8 +52,11 @@ fn overflow(report: &DaemonReport, remedy: &str, check: Option<&str>) -> DaemonF
             "ListenOverflows of the network namespace of pid {} rose by {}, ListenDrops by {}; the counters are those of all listeners in it",
             report.pid, report.listen_overflows, report.listen_drops
         ),
-        remedy: remedy.to_owned(),
-        check: check.map(str::to_owned).or_else(|| Some("ss -ltn; nstat -az TcpExtListenOverflows".to_owned())),
+        remedy: mta.advice(Topic::Daemon(DaemonTopic::ListenQueue)).to_owned(),
+        check: mta
+            .check(Topic::Daemon(DaemonTopic::ListenQueue))
+            .map(str::to_owned)
+            .or_else(|| Some("ss -ltn; nstat -az TcpExtListenOverflows".to_owned())),
     }
 }
 

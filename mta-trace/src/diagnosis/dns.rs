@@ -5,9 +5,9 @@
 
 use super::{
     Case, Text,
-    mta::Topic,
     text::{count, ended, host_port, list, seconds, shell},
 };
+use crate::mta::Topic;
 use crate::report::{Command, Dns, DnsServer, Outcome, Session, Verb, Wait};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -227,10 +227,9 @@ fn remedy(case: &Case) -> String {
         },
         (None, None) => "look at the name servers in /etc/resolv.conf".to_owned(),
     };
-    let advice = case.advice;
     let mut parts = vec![server];
     for topic in topics(case).into_iter().chain([Topic::Resolver]) {
-        parts.push(advice(topic).to_owned());
+        parts.push(case.mta.advice(topic).to_owned());
     }
     parts.join("; ")
 }

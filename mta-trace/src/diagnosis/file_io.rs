@@ -4,9 +4,9 @@
 
 use super::{
     Case, Text,
-    mta::Topic,
     text::{count, shell},
 };
+use crate::mta::Topic;
 use crate::report::{Command, Session, Wait};
 
 pub fn rule(_: &Session, _: &Command, _: &Wait) -> &'static str {
@@ -19,7 +19,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the file system: {path}", case.opening()),
         evidence: format!("{}{}", count(number, "wait"), case.traces()),
-        remedy: (case.advice)(Topic::FileIo).to_owned(),
+        remedy: case.mta.advice(Topic::FileIo).to_owned(),
         check: Some(case.target.map_or_else(|| "iostat -x 1 5".to_owned(), |path| format!("findmnt -T {}; iostat -x 1 5", shell(path)))),
     }
 }

@@ -5,9 +5,9 @@
 
 use super::{
     Case, Text,
-    mta::Topic,
     text::{connect, ended},
 };
+use crate::mta::Topic;
 use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "ident-timeout";
@@ -37,7 +37,7 @@ pub fn explain(case: &Case) -> Text {
         evidence: format!("connection to {target}: {outcome}{}{}", case.timer(), case.traces()),
         remedy: format!(
             "{}; or let the client's firewall reject port 113 instead of dropping it (a refused connection costs nothing)",
-            (case.advice)(Topic::Ident)
+            case.mta.advice(Topic::Ident)
         ),
         check: connect(target),
     }

@@ -5,9 +5,9 @@
 
 use super::{
     Case, Text,
-    mta::Topic,
     text::{connect, count, ended, list, seconds},
 };
+use crate::mta::Topic;
 use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "milter-timeout";
@@ -47,7 +47,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the milter {target}, which {how}", case.opening()),
         evidence: format!("{}{}{}", answers(case), case.timer(), case.traces()),
-        remedy: (case.advice)(topic).to_owned(),
+        remedy: case.mta.advice(topic).to_owned(),
         check,
     }
 }

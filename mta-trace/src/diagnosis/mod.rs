@@ -6,6 +6,7 @@
 
 mod backlog;
 mod callback;
+mod chain;
 mod child;
 mod daemon;
 mod dns;
@@ -14,7 +15,6 @@ mod histogram;
 mod ident;
 mod lock;
 mod milter;
-mod mta;
 mod nagle;
 mod network;
 mod parent;
@@ -30,10 +30,11 @@ mod unknown;
 pub use daemon::of_daemon;
 pub use tally::Tallies;
 
+use crate::mta::{self, Mta};
 use crate::report::{Cause, Command, Finding, Outcome, Session, Severity, Wait};
-use mta::{Advice, Check};
 
 /// Waits of one command with the same rule and target.
+#[derive(Clone, Copy)]
 struct Case<'a> {
     session: &'a Session,
     command: &'a Command,
@@ -43,8 +44,7 @@ struct Case<'a> {
     elapsed_s: f64,
     /// They lie behind this command, not in it.
     is_behind: bool,
-    advice: Advice,
-    check: Check,
+    mta: &'static dyn Mta,
 }
 
 /// What a rule says about a case.
@@ -101,7 +101,7 @@ const FLOOR_S: f64 = 0.1;
 pub fn findings(session: &Session) -> Vec<Finding> {
     let kept_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
     let server_s = kept_s + session.left_out.as_ref().map_or(0.0, |left_out| left_out.elapsed_s);
-    let (advice, check) = mta::advice_for(&session.mta);
+    let mta = mta::by_name(&session.mta);
     let nagle = nagle::find(session);
     let behind = behind(session);
     let mut found: Vec<Finding> = Vec::new();
@@ -112,19 +112,19 @@ pub fn findings(session: &Session) -> Vec<Finding> {
                 continue;
             }
             let Group { rule, ref target, ref waits, .. } = group;
-            let case = Case { session, command, rule, target: target.as_deref(), waits, elapsed_s, is_behind, advice, check };
-            let mut text = (group.family.explain)(&case);
+            let case = Case { session, command, rule, target: target.as_deref(), waits, elapsed_s, is_behind, mta };
+            let mut text = chain::explain(&case, (group.family.explain)(&case));
             text.check = text.check.or_else(|| Some(case.look()));
             found.push(finding(command.index, group.rule, group.cause, group.target.clone(), elapsed_s, server_s, text));
         }
     }
     for pattern in &nagle {
-        let text = pattern.explain(advice);
+        let text = pattern.explain(mta);
         let target = Some(pattern.target.to_owned());
         found.push(finding(pattern.command, nagle::RULE, Cause::Milter, target, pattern.elapsed_s, server_s, text));
     }
     if let Some(waited_s) = backlog::waited_s(session, FLOOR_S) {
-        let text = backlog::explain(session, waited_s, advice, check);
+        let text = backlog::explain(session, waited_s, mta);
         let first = session.commands.first().map_or(0, |command| command.index);
         found.push(finding(first, backlog::RULE, Cause::Mta, None, waited_s, server_s + waited_s, text));
     }
@@ -248,7 +248,7 @@ impl Case<'_> {
     fn timer(&self) -> String {
         let Some((wait, timer_s)) = self.waits.iter().find_map(|wait| wait.timer_s.map(|s| (wait, s))) else { return String::new() };
         let stage = wait.milter.as_ref().map(|milter| milter.stage.as_str());
-        let setting = mta::timer_setting(&self.session.mta, wait.cause, stage, round(timer_s, 1e3));
+        let setting = self.mta.timer_setting(wait.cause, stage, round(timer_s, 1e3));
         let setting = setting.map(|setting| format!(" ({setting})")).unwrap_or_default();
         format!("; the server's own timer of {} ended it{setting}", text::seconds(timer_s))
     }

@@ -7,9 +7,9 @@
 
 use super::{
     FLOOR_S, Text,
-    mta::{Advice, Topic},
     text::{connect, count, host_port, seconds},
 };
+use crate::mta::{Mta, Topic};
 use crate::report::{Cause, Outcome, Session, Wait};
 
 pub const RULE: &str = "milter-nagle";
@@ -36,7 +36,7 @@ impl Pattern<'_> {
         fits(wait) && wait.target.as_deref() == Some(self.target)
     }
 
-    pub fn explain(&self, advice: Advice) -> Text {
+    pub fn explain(&self, mta: &dyn Mta) -> Text {
         let number = u64::try_from(self.number).unwrap_or(u64::MAX);
         let commands = u64::try_from(self.commands).unwrap_or(u64::MAX);
         let mean_ms = self.elapsed_s * 1e3 / self.number as f64;
@@ -54,7 +54,7 @@ impl Pattern<'_> {
                 count(number, "callback"),
                 count(commands, "command")
             ),
-            remedy: advice(Topic::MilterNagle).to_owned(),
+            remedy: mta.advice(Topic::MilterNagle).to_owned(),
             check: connect(self.target).map(|_| {
                 let port = host_port(self.target).map_or(0, |(_, port)| port);
                 format!("tcpdump -ni any -ttt port {port}")

@@ -4,9 +4,9 @@
 
 use super::{
     Case, Text,
-    mta::Topic,
     text::{connect, count, ended, host_port},
 };
+use crate::mta::Topic;
 use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "network-timeout";
@@ -40,7 +40,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for {target}{over}: {how}", case.opening()),
         evidence: format!("{}{}", count(number, "wait"), case.traces()),
-        remedy: format!("{}{who}", (case.advice)(Topic::Network)),
+        remedy: format!("{}{who}", case.mta.advice(Topic::Network)),
         check: case.target.and_then(connect),
     }
 }

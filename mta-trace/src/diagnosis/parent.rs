@@ -2,7 +2,8 @@
 //!
 //! In: the `mta` waits of one command on one process. Out: one finding. Not here: what is said of services (`service.rs`).
 
-use super::{Case, Text, mta::Topic, service};
+use super::{Case, Text, service};
+use crate::mta::Topic;
 use crate::report::{Command, Session, Wait};
 
 /// A parent is `PID COMM`, a service has a name.
@@ -22,7 +23,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the process that forked it{parent}", case.opening()),
         evidence: format!("the serving process read the pipe that it was forked with until its parent closed it or wrote{}", case.traces()),
-        remedy: (case.advice)(Topic::AcceptLate).to_owned(),
-        check: (case.check)(Topic::AcceptLate).map(str::to_owned),
+        remedy: case.mta.advice(Topic::AcceptLate).to_owned(),
+        check: case.mta.check(Topic::AcceptLate).map(str::to_owned),
     }
 }

@@ -3,7 +3,8 @@
 //! In: the `sasl` waits of one command. Out: one finding. Only the time and the outcome are known: what was asked
 //! is never read.
 
-use super::{Case, Text, mta::Topic, text::ended};
+use super::{Case, Text, text::ended};
+use crate::mta::Topic;
 use crate::report::{Command, Outcome, Session, Wait};
 
 const TIMEOUT: &str = "sasl-timeout";
@@ -35,7 +36,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the password check by {target}, {how}", case.opening()),
         evidence: format!("{target}: {outcomes}{}", case.traces()),
-        remedy: format!("{}{delay}", (case.advice)(Topic::Sasl)),
+        remedy: format!("{}{delay}", case.mta.advice(Topic::Sasl)),
         check: Some("time testsaslauthd -u USER -p PASSWORD -s smtp".to_owned()),
     }
 }

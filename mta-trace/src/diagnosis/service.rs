@@ -5,9 +5,9 @@
 
 use super::{
     Case, Text,
-    mta::Topic,
     text::{connect, count, ended},
 };
+use crate::mta::Topic;
 use crate::report::{Cause, Command, Outcome, Session, Wait};
 
 /// The rules of a cause, in the order of [`rule`].
@@ -59,7 +59,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for {what} {target}, {how}", case.opening()),
         evidence: format!("{}, {}{}{}", count(number, "wait"), ended(outcome), case.timer(), case.traces()),
-        remedy: (case.advice)(Topic::Service(cause)).to_owned(),
-        check: (case.check)(Topic::Service(cause)).map(str::to_owned).or_else(|| case.target.and_then(connect)),
+        remedy: case.mta.advice(Topic::Service(cause)).to_owned(),
+        check: case.mta.check(Topic::Service(cause)).map(str::to_owned).or_else(|| case.target.and_then(connect)),
     }
 }

@@ -6,9 +6,9 @@
 
 use super::{
     Case, Text,
-    mta::Topic,
     text::{count, list, seconds},
 };
+use crate::mta::{self, Topic};
 use crate::report::{Command, Session, Verb, Wait};
 
 pub const GREET_PAUSE: &str = "greet-pause";
@@ -21,8 +21,8 @@ pub fn rule(session: &Session, command: &Command, wait: &Wait) -> &'static str {
     let nanosleep = is_nanosleep(wait);
     // Behind the greeting it is no pause before it.
     let is_inside = wait.start_s <= command.start_s + command.elapsed_s;
-    // Postfix's smtpd sleeps only where it was told to; while it waits for a verification it asks `verify` in between.
-    if session.mta == "postfix" && nanosleep && !command.waits.iter().any(|wait| wait.target.as_deref() == Some("verify")) {
+    // While Postfix waits for a verification it asks `verify` in between.
+    if nanosleep && mta::by_name(&session.mta).sleeps_only_if_told() && !command.waits.iter().any(|wait| wait.target.as_deref() == Some("verify")) {
         return TARPIT;
     }
     match command.verb {
@@ -66,7 +66,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary,
         evidence: format!("{} of {}; the server waited for nothing but the time{}", count(number, "sleep"), list(&lengths), case.traces()),
-        remedy: (case.advice)(topic).to_owned(),
-        check: (case.check)(topic).map(str::to_owned),
+        remedy: case.mta.advice(topic).to_owned(),
+        check: case.mta.check(topic).map(str::to_owned),
     }
 }

@@ -4,9 +4,9 @@
 
 use super::{
     Case, Text,
-    mta::Topic,
     text::{connect, count, ended},
 };
+use crate::mta::Topic;
 use crate::report::{Cause, Command, Session, Wait};
 
 pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
@@ -24,7 +24,7 @@ pub fn explain(case: &Case) -> Text {
             None => format!("{} for something that could not be named{of}", case.opening()),
         },
         evidence: format!("{}, {outcome}{}", count(number, "wait"), case.traces()),
-        remedy: (case.advice)(if named.is_some() { Topic::OtherService } else { Topic::Unknown }).to_owned(),
+        remedy: case.mta.advice(if named.is_some() { Topic::OtherService } else { Topic::Unknown }).to_owned(),
         check: case.target.and_then(connect),
     }
 }

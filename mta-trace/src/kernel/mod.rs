@@ -20,10 +20,11 @@ pub use error::Error;
 pub use helpers::polled;
 pub use probe::{Probe, Programs, others, probe};
 pub use proc::{Sockets, is_initial_pid_namespace, pid_inside, socket_behind};
-pub use target::{Shape, Target};
+pub use target::Target;
 
 use crate::{
     event::{Daemon, Endpoint, Record, SocketId},
+    mta::Shape,
     options::{AttachOptions, RING_BYTES},
 };
 use aya::maps::{MapData, RingBuf};

@@ -3,6 +3,7 @@
 
 use super::proc::{self, Sockets};
 use crate::event::{Record, SeedFd, SeedFile, SeedProc, SocketId};
+use crate::mta;
 use mta_trace_common::{smtp, syscalls::Call};
 use std::fs;
 
@@ -13,14 +14,15 @@ const RESOLV_CONF_MAX: usize = 16 * 1024;
 pub fn process(pid: u32, role: &str) -> Record {
     let blocked = proc::blocked_in(pid, pid);
     let call = blocked.and_then(|(nr, _)| Call::by_number(nr));
+    let exe = proc::exe(pid).unwrap_or_default();
     Record::SeedProc(SeedProc {
         pid,
         ppid: proc::status(pid, "PPid").unwrap_or_default(),
-        exe: proc::exe(pid).unwrap_or_default(),
         comm: proc::comm(pid).unwrap_or_default(),
         cwd: proc::cwd(pid),
         role: Some(role.to_owned()),
-        verb: if role == "session" { verb(pid) } else { None },
+        verb: if role == "session" { verb(pid, &exe) } else { None },
+        exe,
         call: call.map(|call| call.name().to_owned()),
         fd: call.filter(|call| call.row().fd0).and(blocked).and_then(|(_, [fd, ..])| i32::try_from(fd).ok()),
     })
@@ -46,11 +48,11 @@ pub fn resolv_conf(pid: u32) -> Option<Record> {
     Some(Record::SeedFile(SeedFile { path: "/etc/resolv.conf".into(), text: String::from_utf8_lossy(&text).into_owned() }))
 }
 
-/// The verb in sendmail's title: `sendmail: QUEUEID client [addr]: MAIL FROM...`.
-fn verb(pid: u32) -> Option<String> {
+/// The verb in the title of a process that serves a session, where its server writes one into it.
+fn verb(pid: u32, exe: &str) -> Option<String> {
     let title = fs::read(proc::path(pid, "cmdline")).ok()?;
     let title = String::from_utf8_lossy(&title);
-    let (_, command) = title.rsplit_once("]: ")?;
+    let command = mta::by_program(exe)?.command_in(&title)?;
     if cfg!(feature = "unsafe-unfiltered") {
         return Some(command.to_owned());
     }

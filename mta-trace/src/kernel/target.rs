@@ -6,44 +6,13 @@ use super::{
 };
 use crate::{
     event::{Endpoint, Proto, SocketId},
+    mta::{self, Shape},
     options::AttachOptions,
 };
 use std::fs;
 
 /// SMTP (RFC 5321, 4.5.4.2).
 const SMTP_PORT: u16 = 25;
-
-/// How the processes of a mail server share its sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// The daemon accepts, and forks a process for each session.
-    ForkPerSession,
-    /// Processes that were forked before accept by themselves, and serve one session after another.
-    PreForked,
-}
-
-/// A mail server that is known.
-struct Known {
-    name: &'static str,
-    /// File names of its programs.
-    programs: &'static [&'static str],
-    shape: Shape,
-    /// Finds its version in its program; none: it is not there, or not to be told from other strings.
-    version: fn(&[u8]) -> Option<String>,
-}
-
-const MTAS: &[Known] = &[
-    Known {
-        name: "sendmail",
-        programs: &["sendmail", "sendmail-mta", "sendmail.sendmail"],
-        shape: Shape::ForkPerSession,
-        version: |program| only_version(program, is_version_of_sendmail),
-    },
-    // Every program of Postfix has its default parameters in it (src/global/mail_version.h).
-    Known { name: "postfix", programs: &["master", "smtpd", "postscreen"], shape: Shape::PreForked, version: version_of_postfix },
-    Known { name: "exim", programs: &["exim", "exim4"], shape: Shape::ForkPerSession, version: |program| only_version(program, is_version_of_exim) },
-    Known { name: "opensmtpd", programs: &["smtpd", "opensmtpd"], shape: Shape::ForkPerSession, version: |_| None },
-];
 
 /// What is going to be traced.
 #[derive(Debug)]
@@ -98,29 +67,15 @@ fn look_at(pid: u32) -> Result<Target, Error> {
     if proc::is_32_bit(pid) {
         return Err(Error::Bits32(pid));
     }
-    let known = known(&exe);
-    let version = known.and_then(|known| (known.version)(&fs::read(proc::path(pid, "exe")).ok()?));
-    let (mta, shape) = known.map_or(("unknown", Shape::ForkPerSession), |known| (known.name, known.shape));
+    let known = mta::by_program(&exe);
+    let version = known.and_then(|known| known.version_in(&fs::read(proc::path(pid, "exe")).ok()?));
+    let (mta, shape) = known.map_or(("unknown", Shape::ForkPerSession), |known| (known.name(), known.shape()));
     Ok(Target { pid, exe, mta, version, shape, listening })
-}
-
-fn file_name(exe: &str) -> &str {
-    exe.rsplit('/').next().unwrap_or(exe)
-}
-
-fn known(exe: &str) -> Option<&'static Known> {
-    // Postfix and OpenSMTPD both have an `smtpd`; Postfix's lies in its own folder.
-    let is_postfix = exe.contains("/postfix/");
-    MTAS.iter().find(|known| known.programs.contains(&file_name(exe)) && (known.name != "postfix" || is_postfix))
-}
-
-fn mta_of(exe: &str) -> &'static str {
-    known(exe).map_or("unknown", |known| known.name)
 }
 
 /// Whether a program is a mail server that is known by its name.
 pub fn is_mta(exe: &str) -> bool {
-    mta_of(exe) != "unknown"
+    mta::by_program(exe).is_some()
 }
 
 /// Whether a process is a mail server, or one of its processes, that has a TCP socket which listens: it accepts sessions, of whomever.
@@ -167,12 +122,13 @@ fn holds(pid: u32, inodes: &[u64]) -> bool {
 }
 
 fn by_name(name: &str, port: Option<u16>) -> Result<u32, Error> {
-    let Some(Known { name: mta, .. }) = MTAS.iter().find(|known| known.name == name) else {
-        let known: Vec<&str> = MTAS.iter().map(|known| known.name).collect();
+    let Some(mta) = mta::known(name) else {
+        let known: Vec<&str> = mta::ALL.iter().map(|mta| mta.name()).collect();
         return Err(Error::UnknownMta(name.to_owned(), known.join(", ")));
     };
     let is_meant = |pid: &u32| {
-        proc::exe(*pid).is_some_and(|exe| mta_of(&exe) == *mta) && listening(*pid).iter().any(|end| port.is_none_or(|port| end.port() == Some(port)))
+        proc::exe(*pid).and_then(|exe| mta::by_program(&exe)).is_some_and(|of| of.name() == mta.name())
+            && listening(*pid).iter().any(|end| port.is_none_or(|port| end.port() == Some(port)))
     };
     let mut found: Vec<u32> = proc::all().into_iter().filter(is_meant).collect();
     // Those of our own network namespace come before those in containers.
@@ -180,7 +136,7 @@ fn by_name(name: &str, port: Option<u16>) -> Result<u32, Error> {
     if found.iter().any(|pid| proc::network(&pid.to_string()) == own) {
         found.retain(|pid| proc::network(&pid.to_string()) == own);
     }
-    choose(port.unwrap_or(SMTP_PORT), &found, Error::NoMta((*mta).to_owned()))
+    choose(port.unwrap_or(SMTP_PORT), &found, Error::NoMta(mta.name().to_owned()))
 }
 
 /// The one among processes that hold a listening socket: children inherit it, so those whose parent holds it too do not count.
@@ -193,52 +149,5 @@ fn choose(port: u16, holders: &[u32], none: Error) -> Result<u32, Error> {
             let names: Vec<String> = several.iter().map(|pid| format!("{pid} ({})", proc::exe(*pid).unwrap_or_else(|| "?".into()))).collect();
             Err(Error::Ambiguous { port, candidates: names.join(", ") })
         }
-    }
-}
-
-/// The version that stands in a program as a string of its own; none: there is no such string, or several that differ.
-fn only_version(program: &[u8], is_version: fn(&[&str]) -> bool) -> Option<String> {
-    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let strings = program.split(|byte| *byte == 0).filter(|text| (4..16).contains(&text.len())).filter_map(|text| std::str::from_utf8(text).ok());
-    let mut versions = strings.filter(|text| {
-        let parts: Vec<&str> = text.split('.').collect();
-        parts.iter().all(is_number) && is_version(&parts)
-    });
-    let first = versions.next()?;
-    versions.all(|other| other == first).then(|| first.to_owned())
-}
-
-/// `Version` in `sendmail/version.c`: `8.17.1.9`.
-fn is_version_of_sendmail(parts: &[&str]) -> bool {
-    parts.len() >= 3 && parts.first() == Some(&"8")
-}
-
-/// `EXIM_VERSION_STR` in `src/version.c`: `4.96`, `4.94.2`. The numbers of its libraries begin with 4 as well, but go on with one digit.
-fn is_version_of_exim(parts: &[&str]) -> bool {
-    matches!(parts, ["4", release] | ["4", release, _] if release.len() == 2)
-}
-
-/// `mail_version` among the default parameters (`DEF_MAIL_VERSION` in `src/global/mail_version.h`): `3.7.11`.
-fn version_of_postfix(program: &[u8]) -> Option<String> {
-    let text = program.split(|byte| *byte == 0).find_map(|text| text.strip_prefix(b"mail_version="))?;
-    std::str::from_utf8(text).ok().filter(|text| text.len() < 32 && text.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_in_programs() {
-        let of_sendmail = |program: &[u8]| only_version(program, is_version_of_sendmail);
-        assert_eq!(of_sendmail(b"8.8\0x 8.17.1.9\x008.17.1.9\0").as_deref(), Some("8.17.1.9"));
-        assert_eq!(of_sendmail(b"8..1\0"), None);
-        let of_exim = |program: &[u8]| only_version(program, is_version_of_exim);
-        assert_eq!(of_exim(b"4.0.0\x004.96\0Exim 4.95\0").as_deref(), Some("4.96"));
-        assert_eq!(of_exim(b"\x004.94.2\x004.94.2\0").as_deref(), Some("4.94.2"));
-        assert_eq!(version_of_postfix(b"x\0mail_version=3.7.11\0").as_deref(), Some("3.7.11"));
-        assert_eq!(version_of_postfix(b"mail_version\0"), None);
-        // Which one it is nobody knows.
-        assert_eq!(of_exim(b"\x004.96\x004.98\0"), None);
     }
 }

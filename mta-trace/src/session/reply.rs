@@ -1,7 +1,8 @@
 //! What the server's replies mean for the dialogue.
 
 use super::{Dialogue, Exchange, Mark, Phase, Told, batch};
-use crate::proto::smtp::{Reply, queue_id};
+use crate::mta;
+use crate::proto::smtp::Reply;
 use crate::report::{SessionEnd, Verb};
 
 impl Dialogue {
@@ -125,7 +126,7 @@ impl Dialogue {
         let is_secret = command.verb == Verb::Auth || reply.code == 334;
         command.reply = Some(if is_secret { reply.code.to_string() } else { reply.first_line.clone() });
         if command.verb == Verb::Eom || command.verb == Verb::Body {
-            command.queue_id = queue_id(&reply.first_line);
+            command.queue_id = mta::queue_id(&reply.first_line);
         }
     }
 

@@ -4,11 +4,9 @@
 //! behind its descriptors, which timer ended it. Not here: the name of the cause (`cause/`).
 
 mod other_calls;
-mod service;
 
-pub use service::Service;
-
-use crate::event::{Args, Block, Bytes, PollFd, Proto, Sys};
+use crate::event::{Args, Block, Bytes, Endpoint, PollFd, Proto, Sys};
+use crate::mta::{self, Service};
 use crate::proto::dns::{self, Message};
 use crate::session::Mark;
 use crate::state::{Object, Proc, Socket, State};
@@ -244,7 +242,10 @@ impl Step {
         self.client = self.touch_of(place.client_inode);
         self.is_known_milter = self.any_socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));
         self.is_policy |= self.any_socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_policy(peer));
-        self.service = self.any_socket().and_then(|socket| service::service_of(place.mta, socket.peer.as_ref()?));
+        self.service = match self.any_socket().and_then(|socket| socket.peer.as_ref()) {
+            Some(Endpoint::Unix(path)) => mta::by_name(place.mta).service_at(path),
+            _ => None,
+        };
     }
 
     fn touch_of(&self, inode: u64) -> Option<Touch> {

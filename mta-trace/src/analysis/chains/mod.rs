@@ -17,6 +17,8 @@ use thread::{Ends, Inner, Thread};
 const MAX_LINKS: usize = 1024;
 /// Threads of a helper that are followed.
 const MAX_THREADS: usize = 256;
+/// Threads of a process are taken in within this time.
+const TAKING_IN_NS: u64 = 2_000_000;
 /// How far a chain is told.
 const DEPTH: usize = 3;
 
@@ -121,31 +123,38 @@ impl Chains {
     }
 
     fn explanation(&self, waiter: u32, inode: u64, (from, to): (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
-        let link = self.links.iter().rev().find(|link| link.waiter == waiter && link.inode == inode)?;
+        let link = self.link(waiter, inode)?;
         let helper = self.helpers.get(&link.helper)?;
         let path = link.endpoint.as_ref().map(Endpoint::to_string);
         let mut peer = Peer { pid: link.helper, comm: helper.comm.clone(), path, unclear: None };
         if depth >= DEPTH {
             return Some(Explanation { peer, inner: Vec::new() });
         }
-        let (told, unclear) = helper.waits_for(link, from, to);
+        let is_known = |inode| self.link(link.helper, inode).is_some();
+        let (told, unclear) = helper.waits_for(link, (from, to), is_known);
         peer.unclear = unclear.map(str::to_owned);
         let inner = told.into_iter().map(|it| self.clipped(it, link.helper, (from, to), start, depth)).collect();
         Some(Explanation { peer, inner })
     }
 
+    fn link(&self, waiter: u32, inode: u64) -> Option<&Link> {
+        self.links.iter().rev().find(|link| link.waiter == waiter && link.inode == inode)
+    }
+
     /// A helper's wait as a part of the one that it explains, with its own explanation.
     fn clipped(&self, inner: Inner, pid: u32, (from, to): (u64, u64), start: u64, depth: usize) -> Wait {
-        let Inner { from: began, to: ended, socket, mut wait, .. } = inner;
-        let (began, end) = (began.max(from), ended.min(to));
+        let Inner { from: began, to: ended, until, socket, mut wait, .. } = inner;
+        let (began, end) = (began.max(from), until.min(to));
         wait.start_s = seconds(began.saturating_sub(start).cast_signed());
         wait.elapsed_s = seconds(end.saturating_sub(began).cast_signed());
-        if ended > to && wait.outcome == Outcome::Ok {
+        if ended > end && wait.outcome == Outcome::Ok {
             // How it went on is no part of this.
             wait.outcome = Outcome::Unfinished;
         }
         let explanation = socket.and_then(|inode| self.explanation(pid, inode, (began, end), start, depth + 1));
         if let Some(Explanation { peer, inner }) = explanation {
+            // A descriptor that another process had connected does not tell where it leads.
+            wait.target = wait.target.or_else(|| peer.path.clone());
             wait.peer = Some(peer);
             wait.inner = inner;
         }
@@ -154,12 +163,28 @@ impl Chains {
 }
 
 impl Helper {
+    /// What other threads waited for explains the one that works for a connection only while that one itself waits, for it does not say whom.
+    fn while_waiting(&self, peer_inode: u64, (from, to): (u64, u64), waits: Vec<(u32, Inner)>) -> Vec<(u32, Inner)> {
+        let mut workers = self.threads.values().filter(|thread| thread.works_or_worked_for(peer_inode)).peekable();
+        if workers.peek().is_none() {
+            return waits;
+        }
+        let spans: Vec<(u64, u64)> = workers.filter_map(|thread| thread.waited_for_others(from, to)).collect();
+        let clipped = |(tid, inner): (u32, Inner)| {
+            // What had begun before was for somebody, or something, else; all threads are taken in one after another.
+            let (from, to) = spans.iter().find(|(from, to)| inner.from < *to && inner.from.saturating_add(TAKING_IN_NS) >= *from)?;
+            Some((tid, Inner { from: inner.from.max(*from), to: inner.to, until: inner.to.min(*to), ..inner }))
+        };
+        waits.into_iter().filter_map(clipped).collect()
+    }
+
     /// The waits of the helper in an interval that were for this connection; and, where that cannot be told, why.
-    fn waits_for(&self, link: &Link, from: u64, to: u64) -> (Vec<Inner>, Option<&'static str>) {
-        let all: Vec<(u32, Inner)> =
-            self.threads.iter().flat_map(|(tid, thread)| thread.waits_in(from, to).into_iter().map(|inner| (*tid, inner))).collect();
+    fn waits_for(&self, link: &Link, (from, to): (u64, u64), is_known: impl Fn(u64) -> bool) -> (Vec<Inner>, Option<&'static str>) {
+        let waits = |(tid, thread): (&u32, &Thread)| thread.waits_in(from, to, &is_known).into_iter().map(|inner| (*tid, inner)).collect::<Vec<_>>();
+        let all: Vec<(u32, Inner)> = self.threads.iter().flat_map(waits).collect();
         let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, inner)| inner.for_whom == Some(link.peer_inode));
         let (unknown, foreign): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, inner)| inner.for_whom.is_none());
+        let unknown = self.while_waiting(link.peer_inode, (from, to), unknown);
         let threads: HashSet<u32> = unknown.iter().map(|(tid, _)| *tid).collect();
         let sorted = |waits: Vec<(u32, Inner)>| {
             let mut waits: Vec<Inner> = waits.into_iter().map(|(_, inner)| inner).collect();

@@ -21,6 +21,8 @@ pub(super) struct Inner {
     pub from: u64,
     /// When it ended.
     pub to: u64,
+    /// Until when it explains something.
+    pub until: u64,
     /// The socket on which it waited.
     pub socket: Option<u64>,
     /// The connection for which it worked; none: it was at work when it was taken in.
@@ -91,11 +93,25 @@ impl Thread {
         }
     }
 
-    /// What it waited for in an interval, what is not over included.
-    pub fn waits_in(&self, from: u64, to: u64) -> Vec<Inner> {
+    /// What it waited for in an interval, what is not over included. `is_known`: whether it is known who is at the other end of a socket.
+    pub fn waits_in(&self, from: u64, to: u64, is_known: impl Fn(u64) -> bool) -> Vec<Inner> {
         let present = self.present(to).into_iter().map(|named| self.inner(named));
-        let overlaps = |inner: &Inner| inner.from < to && inner.to > from && !is_idle(&inner.wait);
+        let overlaps = |inner: &Inner| inner.from < to && inner.to > from && !is_idle(inner, &is_known);
         self.waits.iter().cloned().chain(present).filter(overlaps).collect()
+    }
+
+    /// Whether it has worked for a connection.
+    pub fn works_or_worked_for(&self, inode: u64) -> bool {
+        self.for_whom == Some(inode) || self.waits.iter().any(|inner| inner.for_whom == Some(inode))
+    }
+
+    /// From when to when in an interval it waited for what it does not tell: another thread, perhaps. None: it did not.
+    pub fn waited_for_others(&self, from: u64, to: u64) -> Option<(u64, u64)> {
+        let present = self.present(to).into_iter().map(|named| self.inner(named));
+        let is_unnamed = |inner: &Inner| matches!(inner.wait.cause, Cause::Unknown | Cause::Network) && inner.wait.target.is_none();
+        let all = self.waits.iter().cloned().chain(present).filter(|inner| inner.from < to && inner.to > from && is_unnamed(inner));
+        let spans = all.map(|inner| (inner.from.max(from), inner.to.min(to)));
+        spans.reduce(|(from, to), (next_from, next_to)| (from.min(next_from), to.max(next_to)))
     }
 
     /// The wait that is going on, up to `t`.
@@ -125,13 +141,15 @@ impl Thread {
     }
 
     fn inner(&self, named: Named) -> Inner {
-        Inner { from: named.from.t, to: named.to.t, socket: named.socket, for_whom: self.for_whom, wait: named.wait }
+        Inner { from: named.from.t, to: named.to.t, until: named.to.t, socket: named.socket, for_whom: self.for_whom, wait: named.wait }
     }
 }
 
 /// Waits for the next request, or for what nobody can tell (an event loop, other threads), explain nothing.
-fn is_idle(wait: &Wait) -> bool {
-    wait.cause == Cause::Client || matches!(wait.cause, Cause::Unknown | Cause::Network) && wait.target.is_none()
+fn is_idle(inner: &Inner, is_known: impl Fn(u64) -> bool) -> bool {
+    let Inner { wait, socket, .. } = inner;
+    let is_unnamed = || matches!(wait.cause, Cause::Unknown | Cause::Network) && wait.target.is_none() && !socket.is_some_and(is_known);
+    wait.cause == Cause::Client || is_unnamed()
 }
 
 /// Where a helper is asked.

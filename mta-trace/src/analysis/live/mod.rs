@@ -11,6 +11,7 @@ pub(super) use report::wall;
 use super::chains::Chains;
 use crate::cause::Namer;
 use crate::event::{Block, Clock, Counters, Endpoint, Exit, Fork, Header, SeedProc, SocketId, Sys};
+use crate::mta;
 use crate::report::{Began, Cause, Command, Verb};
 use crate::session::{Chain, Dialogue, Exchange, Mark, Named, Start};
 use crate::state::State;
@@ -454,14 +455,12 @@ fn verb_by_name(name: &str) -> Option<Verb> {
     Some(line.verb).filter(|&verb| verb != Verb::Invalid)
 }
 
-/// Whether a connection to port 25 from a process that serves is a question about an address. Postfix's `smtpd` leaves those to
-/// other processes: one of its own leads to a proxy in front of the queue (`smtpd_proxy_filter`), which takes the message.
+/// Whether a connection to port 25 from a process that serves is a question about an address.
 fn is_verifying_itself(context: &Context<'_>) -> bool {
-    context.header.is_none_or(|header| header.target.mta != "postfix")
+    context.header.is_none_or(|header| mta::by_name(&header.target.mta).verifies_itself())
 }
 
-/// Whether the process that serves is the one that delivers, where it is to be done before the reply: sendmail's is. Exim forks another
-/// for that, and Postfix has others.
+/// Whether the process that serves is the one that delivers, where that is done before the reply.
 fn is_delivering_itself(context: &Context<'_>) -> bool {
-    context.header.is_some_and(|header| header.target.mta == "sendmail")
+    context.header.is_some_and(|header| mta::by_name(&header.target.mta).delivers_itself())
 }

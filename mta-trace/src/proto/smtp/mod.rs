@@ -7,4 +7,4 @@ mod line;
 mod reply;
 
 pub use line::{Line, Lines, domain_of, parse_line};
-pub use reply::{Replies, Reply, queue_id};
+pub use reply::{Replies, Reply};

@@ -86,23 +86,6 @@ fn text_of(line: &[u8]) -> String {
     String::from_utf8_lossy(line).trim_end_matches(['\r', '\n', '\0']).to_owned()
 }
 
-/// The queue id in the reply to a message: sendmail and `OpenSMTPD` (`250 2.0.0 ID Message accepted`), Postfix
-/// (`... queued as ID`), Exim (`250 OK id=ID`).
-pub fn queue_id(reply: &str) -> Option<String> {
-    let text = reply.strip_prefix("250")?.trim_start_matches(['-', ' ']);
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let id = if let Some(id) = words.iter().find_map(|word| word.strip_prefix("id=")) {
-        id
-    } else if let Some(at) = words.windows(2).position(|pair| pair == ["queued", "as"]) {
-        words.get(at + 2)?
-    } else {
-        let at = words.windows(2).position(|pair| pair == ["Message", "accepted"])?;
-        words.get(at.checked_sub(1)?)?
-    };
-    let is_id = !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    is_id.then(|| id.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,30 +126,14 @@ mod tests {
         assert_eq!(replies.push_code_only(b"\0\0"), None);
     }
 
-    #[test]
-    fn queue_ids() {
-        assert_eq!(queue_id("250 2.0.0 6AO4hfnA018762 Message accepted for delivery").as_deref(), Some("6AO4hfnA018762"));
-        assert_eq!(queue_id("250 2.0.0 Ok: queued as 4Fg1").as_deref(), Some("4Fg1"));
-        assert_eq!(queue_id("250 OK id=1xVrvD-0007gf-0y").as_deref(), Some("1xVrvD-0007gf-0y"));
-        assert_eq!(queue_id("451 4.3.0 no"), None);
-        assert_eq!(queue_id("250 Message accepted"), None);
-    }
-
     proptest! {
         #[test]
         fn never_panics(writes in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..700), any::<bool>()), 0..5)) {
             let mut replies = Replies::default();
             for (data, cut) in writes {
-                for reply in replies.push(&data, cut) {
-                    let _ = queue_id(&reply.first_line);
-                }
+                let _ = replies.push(&data, cut);
                 let _ = replies.push_code_only(&data);
             }
-        }
-
-        #[test]
-        fn queue_id_never_panics(text in "\\PC*") {
-            let _ = queue_id(&text);
         }
     }
 }

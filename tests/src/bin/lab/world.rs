@@ -14,7 +14,7 @@ pub enum World {
     /// The lab as the tests use it.
     Sendmail(Box<Lab>),
     /// Only for showing.
-    Small(Small),
+    Small(Box<Small>),
 }
 
 impl World {
@@ -28,7 +28,7 @@ impl World {
             Err(error) => {
                 eprintln!("demo: no sendmail can be had here ({error:#})");
                 eprintln!("demo: instead a small forking server of the lab, with the real resolver");
-                Small::up(scenario, dir).map(Self::Small)
+                Small::up(scenario, dir).map(|small| Self::Small(Box::new(small)))
             }
         }
     }

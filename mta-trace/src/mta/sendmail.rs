@@ -1,17 +1,82 @@
-//! sendmail's settings, as `sendmail.mc` (m4) and `sendmail.cf` call them (cf/README, doc/op).
+//! sendmail: its titles, its replies, and its settings as `sendmail.mc` (m4) and `sendmail.cf` call them (cf/README, doc/op).
 //!
-//! In: a [`Topic`]. Out: the setting and what it costs to change it. After a change of `sendmail.mc`: make the
-//! `.cf`, restart. What weakens security says so.
+//! After a change of `sendmail.mc`: make the `.cf`, restart. What weakens security says so.
 
-use super::{DaemonTopic, Topic};
-use crate::diagnosis::daemon::Refusal;
+use super::{DaemonTopic, Mta, Refusal, Shape, Topic, version::only_version};
 use crate::report::Cause;
 
 const RELAY: &str = "`DeliveryMode=interactive` (confDELIVERY_MODE in sendmail.mc, or a `d=i` in DAEMON_OPTIONS) makes the client wait for the next hop: \
      `background` or `queueonly` answer when the message is in the queue; the next hop's own log says why it is slow";
 
+/// How its daemon's sentences about new connections begin (sendmail/daemon.c, `getrequests` and `refuseconnections`).
+const STATES: &[&str] =
+    &["accepting connections", "rejecting connections on daemon ", "deferring connections on daemon ", "delaying connections on daemon "];
+
+/// A daemon that forks a process for each session.
+pub struct Sendmail;
+
+impl Mta for Sendmail {
+    fn name(&self) -> &'static str {
+        "sendmail"
+    }
+
+    fn programs(&self) -> &'static [&'static str] {
+        &["sendmail", "sendmail-mta", "sendmail.sendmail"]
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::ForkPerSession
+    }
+
+    fn version_in(&self, program: &[u8]) -> Option<String> {
+        only_version(program, is_version)
+    }
+
+    fn daemon_state_in<'a>(&self, title: &'a str) -> Option<&'a str> {
+        let sentence = title.split('\0').next()?.strip_prefix("sendmail: ")?.trim_end();
+        STATES.iter().any(|known| sentence.starts_with(known)).then_some(sentence)
+    }
+
+    fn refusal_in(&self, state: &str) -> Option<Refusal> {
+        refusal_in(state)
+    }
+
+    /// `sendmail: QUEUEID client [addr]: MAIL FROM...`.
+    fn command_in<'a>(&self, title: &'a str) -> Option<&'a str> {
+        title.rsplit_once("]: ").map(|(_, command)| command)
+    }
+
+    /// `250 2.0.0 ID Message accepted for delivery`.
+    fn queue_id_in<'a>(&self, words: &[&'a str]) -> Option<&'a str> {
+        let at = words.windows(2).position(|pair| pair == ["Message", "accepted"])?;
+        words.get(at.checked_sub(1)?).copied()
+    }
+
+    /// With `DeliveryMode=interactive`.
+    fn delivers_itself(&self) -> bool {
+        true
+    }
+
+    fn advice(&self, topic: Topic) -> &'static str {
+        advice(topic)
+    }
+
+    fn check(&self, topic: Topic) -> Option<&'static str> {
+        check(topic)
+    }
+
+    fn timer_setting(&self, cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
+        timer_setting(cause, stage, timer_s)
+    }
+}
+
+/// `Version` in `sendmail/version.c`: `8.17.1.9`.
+fn is_version(parts: &[&str]) -> bool {
+    parts.len() >= 3 && parts.first() == Some(&"8")
+}
+
 /// What to look at.
-pub fn advice(topic: Topic) -> &'static str {
+fn advice(topic: Topic) -> &'static str {
     match topic {
         Topic::Resolver => {
             "to bound the damage: `options timeout:1 attempts:1` in /etc/resolv.conf, or \
@@ -139,7 +204,7 @@ fn daemon_advice(topic: DaemonTopic) -> &'static str {
 }
 
 /// A command that shows the setting.
-pub fn check(topic: Topic) -> Option<&'static str> {
+fn check(topic: Topic) -> Option<&'static str> {
     match topic {
         Topic::GreetPause => Some("grep -i greet_pause /etc/mail/sendmail.cf; grep -i GreetPause /etc/mail/access"),
         Topic::RcptThrottle => Some("grep -iE 'BadRcptThrottle|DelayLA' /etc/mail/sendmail.cf"),
@@ -183,7 +248,7 @@ pub fn check(topic: Topic) -> Option<&'static str> {
 }
 
 /// The sentences of `refuseconnections` (sendmail/daemon.c).
-pub fn refusal_in(state: &str) -> Option<Refusal> {
+fn refusal_in(state: &str) -> Option<Refusal> {
     let (doing, why) = state.split_once(" connections on daemon ")?;
     let (rule, what, topic) = match doing {
         "rejecting" if why.contains(": load average: ") => ("refused-load", "refused new connections because of the load", DaemonTopic::RefuseLoad),
@@ -200,7 +265,7 @@ pub fn refusal_in(state: &str) -> Option<Refusal> {
 }
 
 /// The timer that has this value (doc/op/op.me, "Timeouts"; libmilter's README for `T=`).
-pub fn timer_setting(cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
+fn timer_setting(cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
     Some(match cause {
         Cause::Ident => format!("Timeout.ident={timer_s}s"),
         // Which of the two is in force the wait does not tell.

@@ -1,13 +1,56 @@
-//! Exim's settings, as its one configuration file calls them (`exim4.conf`; on Debian made from /etc/exim4/conf.d or
+//! Exim: its replies, and its settings as its one configuration file calls them (`exim4.conf`; on Debian made from /etc/exim4/conf.d or
 //! exim4.conf.template): options of the main part, conditions and modifiers of ACLs.
 //!
-//! In: a [`Topic`]. Out: the setting and what it costs to change it. What weakens security says so.
+//! What weakens security says so.
 
-use super::{DaemonTopic, Topic, generic};
+use super::{DaemonTopic, Mta, Shape, Topic, generic, version::only_version};
 use crate::report::Cause;
 
+/// A daemon that forks a process for each session.
+pub struct Exim;
+
+impl Mta for Exim {
+    fn name(&self) -> &'static str {
+        "exim"
+    }
+
+    fn programs(&self) -> &'static [&'static str] {
+        &["exim", "exim4"]
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::ForkPerSession
+    }
+
+    fn version_in(&self, program: &[u8]) -> Option<String> {
+        only_version(program, is_version)
+    }
+
+    /// `250 OK id=ID`.
+    fn queue_id_in<'a>(&self, words: &[&'a str]) -> Option<&'a str> {
+        words.iter().find_map(|word| word.strip_prefix("id="))
+    }
+
+    fn advice(&self, topic: Topic) -> &'static str {
+        advice(topic)
+    }
+
+    fn check(&self, topic: Topic) -> Option<&'static str> {
+        check(topic)
+    }
+
+    fn timer_setting(&self, cause: Cause, _stage: Option<&str>, timer_s: f64) -> Option<String> {
+        timer_setting(cause, timer_s)
+    }
+}
+
+/// `EXIM_VERSION_STR` in `src/version.c`: `4.96`, `4.94.2`. The numbers of its libraries begin with 4 as well, but go on with one digit.
+fn is_version(parts: &[&str]) -> bool {
+    matches!(parts, ["4", release] | ["4", release, _] if release.len() == 2)
+}
+
 /// What to look at.
-pub fn advice(topic: Topic) -> &'static str {
+fn advice(topic: Topic) -> &'static str {
     match topic {
         Topic::Resolver => {
             "to bound the damage: `dns_retrans = 1s` and `dns_retry = 1` in Exim's main configuration, or `options timeout:1 attempts:1` in \
@@ -99,7 +142,7 @@ pub fn advice(topic: Topic) -> &'static str {
 }
 
 /// A command that shows the setting.
-pub fn check(topic: Topic) -> Option<&'static str> {
+fn check(topic: Topic) -> Option<&'static str> {
     match topic {
         Topic::GreetPause | Topic::Tarpit => Some("exim -bP config | grep -n delay"),
         Topic::RcptThrottle | Topic::Sleep => Some("exim -bP smtp_ratelimit_hosts smtp_ratelimit_mail smtp_ratelimit_rcpt; cat /proc/loadavg"),
@@ -135,7 +178,7 @@ pub fn check(topic: Topic) -> Option<&'static str> {
 }
 
 /// The timer that has this value (Exim specification, chapters 14 and 44).
-pub fn timer_setting(cause: Cause, timer_s: f64) -> Option<String> {
+fn timer_setting(cause: Cause, timer_s: f64) -> Option<String> {
     Some(match cause {
         Cause::Ident => format!("rfc1413_query_timeout={timer_s}s"),
         Cause::Callback => format!("callout={timer_s}s of a `verify` in an ACL"),

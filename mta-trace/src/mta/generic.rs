@@ -1,8 +1,25 @@
-//! Advice for a mail server whose settings are not known here.
+//! A mail server that is not known: its daemon is taken to fork a process for each session, and advice names no setting.
 //!
-//! In: a [`Topic`]. Out: what to look at, without any setting's name.
+//! Other files fall back on it where they have nothing better to say.
 
-use super::{DaemonTopic, Topic};
+use super::{DaemonTopic, Mta, Shape, Topic};
+
+/// Any server.
+pub struct Generic;
+
+impl Mta for Generic {
+    fn name(&self) -> &'static str {
+        "unknown"
+    }
+
+    fn programs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::ForkPerSession
+    }
+}
 
 /// What to look at.
 pub fn advice(topic: Topic) -> &'static str {

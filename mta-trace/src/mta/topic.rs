@@ -1,14 +1,5 @@
-//! What mail servers call their settings: one file each.
-//!
-//! In: the name of the server and a [`Topic`]. Out: what to look at, in its own words. Another server is one more
-//! file and one more line in [`advice_for`]. Not here: which topic fits (the rules).
+//! The words in which the rules of `diagnosis/` ask a mail server's file: what advice is about, what a daemon refuses, what a service is.
 
-mod exim;
-mod generic;
-mod postfix;
-mod sendmail;
-
-use super::daemon::Refusal;
 use crate::report::Cause;
 
 /// What a piece of advice is about.
@@ -91,36 +82,22 @@ pub enum DaemonTopic {
     ListenQueue,
 }
 
-/// What to look at.
-pub type Advice = fn(Topic) -> &'static str;
-
-/// A command that shows the setting.
-pub type Check = fn(Topic) -> Option<&'static str>;
-
-/// What one of the server's own timers is called, with the value that it had: for the cause whose wait it ended, and the milter's stage.
-pub fn timer_setting(mta: &str, cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
-    match mta {
-        "sendmail" => sendmail::timer_setting(cause, stage, timer_s),
-        "postfix" => postfix::timer_setting(cause, stage, timer_s),
-        "exim" => exim::timer_setting(cause, timer_s),
-        _ => None,
-    }
+/// What a daemon does with new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Name of the rule.
+    pub rule: &'static str,
+    /// `refused new connections`.
+    pub what: &'static str,
+    /// Which setting decides.
+    pub topic: DaemonTopic,
 }
 
-/// What a daemon's words about new connections mean, if it does not simply accept them.
-pub fn refusal_in(mta: &str, state: &str) -> Option<Refusal> {
-    match mta {
-        "sendmail" => sendmail::refusal_in(state),
-        _ => None,
-    }
-}
-
-/// The advice for a mail server; without a file of its own it is general.
-pub fn advice_for(mta: &str) -> (Advice, Check) {
-    match mta {
-        "sendmail" => (sendmail::advice, sendmail::check),
-        "postfix" => (postfix::advice, postfix::check),
-        "exim" => (exim::advice, exim::check),
-        _ => (generic::advice, generic::check),
-    }
+/// What the peer behind a unix socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The cause of a wait for it.
+    pub cause: Cause,
+    /// Its name, in the server's words.
+    pub name: String,
 }

@@ -1,12 +1,90 @@
-//! Postfix's settings, as `main.cf` and `master.cf` call them (postconf(5), master(5)).
+//! Postfix: its services, and its settings as `main.cf` and `master.cf` call them (postconf(5), master(5)).
 //!
-//! In: a [`Topic`]. Out: the setting and what it costs to change it. After a change: `postfix reload`. What weakens security says so.
+//! After a change: `postfix reload`. What weakens security says so.
 
-use super::{DaemonTopic, Topic, generic};
+use super::{DaemonTopic, Mta, Service, Shape, Topic, generic};
 use crate::report::Cause;
 
+/// A `master` that does not accept, and smtpd processes that do.
+pub struct Postfix;
+
+impl Mta for Postfix {
+    fn name(&self) -> &'static str {
+        "postfix"
+    }
+
+    fn programs(&self) -> &'static [&'static str] {
+        &["master", "smtpd", "postscreen"]
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::PreForked
+    }
+
+    /// `OpenSMTPD` has an `smtpd` as well; Postfix's programs lie in a folder of their own.
+    fn has_program(&self, exe: &str) -> bool {
+        exe.contains("/postfix/") && self.programs().contains(&exe.rsplit('/').next().unwrap_or(exe))
+    }
+
+    fn version_in(&self, program: &[u8]) -> Option<String> {
+        version_in(program)
+    }
+
+    fn service_at(&self, path: &str) -> Option<Service> {
+        service_at(path)
+    }
+
+    /// `250 2.0.0 Ok: queued as ID`.
+    fn queue_id_in<'a>(&self, words: &[&'a str]) -> Option<&'a str> {
+        let at = words.windows(2).position(|pair| pair == ["queued", "as"])?;
+        words.get(at + 2).copied()
+    }
+
+    /// Its smtpd leaves that to other processes: a connection of its own leads to a proxy in front of the queue (`smtpd_proxy_filter`).
+    fn verifies_itself(&self) -> bool {
+        false
+    }
+
+    fn sleeps_only_if_told(&self) -> bool {
+        true
+    }
+
+    fn advice(&self, topic: Topic) -> &'static str {
+        advice(topic)
+    }
+
+    fn check(&self, topic: Topic) -> Option<&'static str> {
+        check(topic)
+    }
+
+    fn timer_setting(&self, cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
+        timer_setting(cause, stage, timer_s)
+    }
+}
+
+/// `mail_version` among the default parameters, which every program of Postfix has in it (`DEF_MAIL_VERSION` in
+/// `src/global/mail_version.h`): `3.7.11`.
+fn version_in(program: &[u8]) -> Option<String> {
+    let text = program.split(|byte| *byte == 0).find_map(|text| text.strip_prefix(b"mail_version="))?;
+    std::str::from_utf8(text).ok().filter(|text| text.len() < 32 && text.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)
+}
+
+/// Postfix's `master` listens for its services in two folders of the queue directory, each under the service's name (master(5)); what is served
+/// there by others is told by what it is asked.
+fn service_at(path: &str) -> Option<Service> {
+    let (folder, name) = path.rsplit_once('/')?;
+    let is_own = ["private", "public"].contains(&folder.rsplit('/').next().unwrap_or(folder));
+    let cause = match name {
+        "anvil" | "bounce" | "cleanup" | "defer" | "dnsblog" | "flush" | "pickup" | "qmgr" | "rewrite" | "showq" | "tlsmgr" | "tlsproxy"
+        | "trace" | "verify" => Cause::Mta,
+        "proxymap" | "proxywrite" => Cause::Map,
+        _ => return None,
+    };
+    is_own.then(|| Service { cause, name: name.to_owned() })
+}
+
 /// What to look at.
-pub fn advice(topic: Topic) -> &'static str {
+fn advice(topic: Topic) -> &'static str {
     match topic {
         Topic::Resolver => {
             "to bound the damage: `options timeout:1 attempts:1` in the resolv.conf that the process sees: for chrooted services a copy, such as \
@@ -65,7 +143,7 @@ pub fn advice(topic: Topic) -> &'static str {
 }
 
 /// A command that shows the setting.
-pub fn check(topic: Topic) -> Option<&'static str> {
+fn check(topic: Topic) -> Option<&'static str> {
     Some(match topic {
         Topic::Tarpit | Topic::Sleep | Topic::RcptThrottle | Topic::AuthThrottle => {
             "postconf smtpd_error_sleep_time smtpd_soft_error_limit; postconf -n | grep sleep"
@@ -78,7 +156,7 @@ pub fn check(topic: Topic) -> Option<&'static str> {
 }
 
 /// The timer that has this value (postconf(5)).
-pub fn timer_setting(cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
+fn timer_setting(cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
     let name = match (cause, stage) {
         (Cause::Policy, _) => "smtpd_policy_service_timeout",
         (Cause::Milter, None) => "milter_connect_timeout",

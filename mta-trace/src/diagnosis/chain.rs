@@ -1,0 +1,68 @@
+//! Chains in findings: what the process at the far end of a wait was itself waiting for, and that one's far end.
+//!
+//! In: what a rule says about its case. Out: the same, with the chain in its summary, and remedy and check of its last link, since that is what
+//! has to be repaired. Not here: how chains are found (`analysis/chains`).
+
+use super::{Case, FAMILIES, OTHER, Text, text};
+use crate::mta;
+use crate::report::{Cause, Outcome, Wait};
+
+/// A far end's wait explains one of which it is at least this part.
+const PART: f64 = 0.5;
+
+/// Adds the chain of the longest wait to what a rule says.
+pub fn explain(case: &Case<'_>, said: Text) -> Text {
+    let Some(longest) = case.waits.iter().max_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s)) else { return said };
+    let links = links(longest);
+    let Some(last) = links.last() else { return unclear(longest, said) };
+    let chain: Vec<String> = links.iter().map(|link| format!(", which itself waited {} for {}", text::seconds(link.elapsed_s), name(link))).collect();
+    let holder = links.len().checked_sub(2).and_then(|at| links.get(at)).unwrap_or(longest).peer.as_ref();
+    let own = of_last(case, last);
+    Text {
+        summary: format!("{}{}", said.summary, chain.concat()),
+        evidence: said.evidence,
+        remedy: match holder {
+            Some(peer) => format!("what {} waits for: {}. Of the wait for it: {}", peer.comm, own.remedy, said.remedy),
+            None => said.remedy,
+        },
+        check: own.check.or(said.check),
+    }
+}
+
+/// The waits inside a wait that explain it, one inside another.
+fn links(wait: &Wait) -> Vec<&Wait> {
+    let longest = wait.inner.iter().max_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s)).filter(|inner| inner.elapsed_s >= wait.elapsed_s * PART);
+    longest.map_or_else(Vec::new, |inner| std::iter::once(inner).chain(links(inner)).collect())
+}
+
+/// Why nothing is said about the far end, where that is known.
+fn unclear(wait: &Wait, said: Text) -> Text {
+    let why =
+        wait.peer.as_ref().and_then(|peer| peer.unclear.as_ref().map(|why| format!("; of {} it is not told what it waited for: {why}", peer.comm)));
+    Text { evidence: format!("{}{}", said.evidence, why.unwrap_or_default()), ..said }
+}
+
+/// What the last link's own rule says. It is another program, unless it is one of the mail server's: then its settings are the server's.
+fn of_last(case: &Case<'_>, last: &Wait) -> Text {
+    let family = FAMILIES.iter().find(|family| family.cause == last.cause).unwrap_or(&OTHER);
+    let is_own = case.waits.iter().any(|wait| matches!(wait.cause, Cause::Mta | Cause::Map)) && last.cause != Cause::Dns;
+    let mta = if is_own { case.mta } else { mta::by_name("unknown") };
+    let rule = (family.rule)(case.session, case.command, last);
+    let target = (family.target)(case.command, last);
+    let waits = [last];
+    (family.explain)(&Case { rule, target: target.as_deref(), waits: &waits, elapsed_s: last.elapsed_s, mta, ..*case })
+}
+
+/// `dns TXT s1._domainkey.example.com of 192.0.2.53:53 (not answered)`, `milter /run/milter`.
+fn name(wait: &Wait) -> String {
+    let target = wait.target.as_deref().unwrap_or("an unknown peer");
+    if let Some(dns) = &wait.dns {
+        let answered = if dns.rcode.is_some() { "" } else { " (not answered)" };
+        return format!("dns {} {} of {target}{answered}", dns.qtype, dns.qname);
+    }
+    let outcome = if wait.outcome == Outcome::Ok { String::new() } else { format!(" ({})", text::ended(wait.outcome)) };
+    match (wait.cause, &wait.target) {
+        (Cause::Sleep | Cause::Unknown, _) | (_, None) => format!("{}{outcome}", wait.cause.name()),
+        _ => format!("{} {target}{outcome}", wait.cause.name()),
+    }
+}
