@@ -128,6 +128,7 @@ fn advice(topic: Topic) -> &'static str {
              `spam =` or `malware =` in the ACL of `acl_smtp_data` (`condition = ${if < {$message_size}{250K}}`) spares big messages; \
              `/defer_ok` accepts what could not be scanned: that weakens the defence"
         }
+        Topic::Service(Cause::NameService) => generic::NAME_SERVICE,
         Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load; grep for its address or path in Exim's configuration",
         // Exim delivers behind its reply, has no milters, and its daemon does not say in its title what it refuses.
         Topic::AuthThrottle

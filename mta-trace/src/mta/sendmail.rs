@@ -2,7 +2,7 @@
 //!
 //! After a change of `sendmail.mc`: make the `.cf`, restart. What weakens security says so.
 
-use super::{DaemonTopic, Mta, Refusal, Shape, Topic, version::only_version};
+use super::{DaemonTopic, Mta, Refusal, Shape, Topic, generic, version::only_version};
 use crate::report::Cause;
 
 const RELAY: &str = "`DeliveryMode=interactive` (confDELIVERY_MODE in sendmail.mc, or a `d=i` in DAEMON_OPTIONS) makes the client wait for the next hop: \
@@ -173,6 +173,7 @@ fn advice(topic: Topic) -> &'static str {
             "find out which part of sendmail talks to this peer (a map, a milter, a mailer in sendmail.cf: grep for its \
              address, port or name)"
         }
+        Topic::Service(Cause::NameService) => generic::NAME_SERVICE,
         Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load; grep for its address or path in sendmail.cf",
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o), and report it together with the log",
     }
