@@ -88,6 +88,11 @@ struct Player<'a, 'l> {
 
 impl Player<'_, '_> {
     fn step(&mut self, step: &Step) -> Result<()> {
+        if step.greeting && self.played.exchanges.last().is_some_and(|last| last.verbs == ["TLS"]) {
+            // TLS came first: of the greeting the tracer sees no more than of any other reply.
+            self.played.exchanges.push(Exchange { verbs: vec!["GREETING".into()], sent_ns: now_ns(), ..Exchange::default() });
+            return self.read(self.played.exchanges.len() - 1, 1, &step.codes);
+        }
         if step.greeting {
             self.played.exchanges.insert(0, Exchange { verbs: vec!["CONNECT".into()], sent_ns: self.begun_ns, ..Exchange::default() });
             return self.read(0, 1, &step.codes);
@@ -126,7 +131,9 @@ impl Player<'_, '_> {
         if step.tls {
             let sent_ns = now_ns();
             self.wire.start_tls()?;
-            self.played.exchanges.push(Exchange { verbs: vec!["TLS".into()], sent_ns, replies: vec![(0, now_ns())], late_ns: 0 });
+            // Where it comes first the client cannot see when the server came to it.
+            let replies = if self.played.exchanges.is_empty() { Vec::new() } else { vec![(0, now_ns())] };
+            self.played.exchanges.push(Exchange { verbs: vec!["TLS".into()], sent_ns, replies, late_ns: 0 });
             return Ok(());
         }
         if let Some(seconds) = step.sleep_s {

@@ -74,6 +74,10 @@ pub enum What {
     PolicyRequest,
     /// It answered.
     PolicyReply,
+    /// One of the scenario's `late` was asked.
+    LateRequest { service: String },
+    /// It answered.
+    LateReply { service: String },
     /// The sink (next hop) accepted a connection, or received a message.
     Sink { event: String },
     /// The client began to connect.

@@ -18,6 +18,7 @@ use crate::client::{self, Line, Played, Surroundings};
 use crate::disk::Disk;
 use crate::dns::Dns;
 use crate::journal::{Journal, What};
+use crate::late::Late;
 use crate::milter::Milter;
 use crate::mta::{self, Daemon};
 use crate::netns::{Jail, Pair, kill, signal, take_precedence};
@@ -40,6 +41,7 @@ pub struct Lab {
     milter: Option<Milter>,
     disk: Option<Disk>,
     sink: Sink,
+    late: Late,
     packages: Packages,
     /// Neighbours that are processes of their own; they die with the thread that made them.
     neighbours: Vec<Child>,
@@ -112,6 +114,10 @@ impl Lab {
         if let Some(settings) = &scenario.spamd {
             spamd::serve(&pair.client, "10.99.0.1", settings, &journal, &stop)?;
         }
+        let late = Late::default();
+        for settings in &scenario.late {
+            late.serve(&pair.client, &dir, settings, &journal, &stop)?;
+        }
         let disk = scenario.disk.as_ref().map(|_| Disk::new(&dir.join("disk"), &journal, &stop)).transpose()?;
         let sink = sink::serve(&pair.client, "10.99.0.1", &journal, &stop)?;
         let daemon = Daemon::start(mta, &dir, &pair.mta, scenario, &packages, disk.as_ref(), &stop)?;
@@ -119,7 +125,7 @@ impl Lab {
         if scenario.milter.as_ref().is_some_and(|milter| milter.is_opendkim) {
             neighbours.push(opendkim::start(&dir, &pair.mta, &stop)?);
         }
-        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, disk, sink, packages, neighbours, _claim: claim })
+        Ok(Self { ended, daemon, pair, scenario: scenario.clone(), dir, journal, dns, milter, disk, sink, late, packages, neighbours, _claim: claim })
     }
 
     /// Pid of the daemon, to be given to `attach -p`.
@@ -146,6 +152,7 @@ impl Lab {
         if let (Some(disk), Some(settings)) = (&self.disk, &self.scenario.disk) {
             disk.install(&settings.delays);
         }
+        self.late.install();
         self.sink.install(&self.pair.client, &self.scenario.sink)?;
         ident::install(&self.pair.client, &self.scenario.ident, &self.journal, &self.ended.0)
     }
@@ -165,7 +172,8 @@ impl Lab {
 
     fn play_between(&self, from: &str, to: &str, dialogue: &[Step], on_line: &mut dyn FnMut(&Line<'_>)) -> Result<Played> {
         let parse = |text: &str| text.parse::<IpAddr>().with_context(|| format!("address {text}"));
-        let (from, to) = (SocketAddr::new(parse(from)?, 0), SocketAddr::new(parse(to)?, 25));
+        let to = to.parse().or_else(|_| parse(to).map(|to| SocketAddr::new(to, 25)))?;
+        let from = SocketAddr::new(parse(from)?, 0);
         let around = Surroundings {
             journal: &self.journal,
             stop: &self.ended.0,
@@ -253,7 +261,10 @@ impl Lab {
 
     fn act(&self, step: &Step) -> Result<()> {
         if let Some(file) = &step.lock {
-            let path = self.dir.join("etc/mail").join(file);
+            let path = match file.strip_prefix('/') {
+                Some(path) => PathBuf::from(format!("/proc/{}/root", self.daemon_pid())).join(path),
+                None => self.dir.join("etc/mail").join(file),
+            };
             return lock::hold(&path, Duration::from_secs_f64(step.hold_s), &self.journal, &self.ended.0);
         }
         if let Some(load) = step.load_average {

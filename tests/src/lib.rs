@@ -18,6 +18,7 @@ mod dns_wire;
 mod emulated;
 pub mod ident;
 mod lab_up;
+mod late;
 mod load_average;
 mod lock;
 mod mailer;

@@ -32,6 +32,7 @@ pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measu
         "dns" => dns(&inside, wait.question.as_deref().unwrap_or_default()),
         "milter" => milter(&inside, wait.stage.as_deref().unwrap_or_default()),
         "ident" => between(&inside, "ident", |what| *what == What::IdentAccept, |what| *what == What::IdentReply),
+        "sasl" | "ldap" | "sql" | "map" | "name-service" | "network" | "content-filter" if has_late(&inside) => late(&inside),
         "sasl" => between(&inside, "saslauthd", |what| *what == What::SaslRequest, |what| matches!(what, What::SaslReply { .. })),
         "spool-sync" => nth(&inside, wait, |what, is_end| is_disk(what, is_end, DiskOperation::Fsync)),
         "file-io" => {
@@ -43,7 +44,7 @@ pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measu
         "network" => between(&inside, "the socket map", |what| matches!(what, What::MapQuery { .. }), |what| *what == What::MapReply),
         "content-filter" => between(&inside, "spamd", |what| *what == What::FilterAccept, |what| *what == What::FilterReply),
         "policy" => between(&inside, "the policy service", |what| *what == What::PolicyRequest, |what| *what == What::PolicyReply),
-        "callback" => callback(&inside),
+        "callback" | "relay" => next_hop(&inside),
         "file-lock" => inside
             .iter()
             .find(|event| matches!(event.what, What::Unlocked { .. }))
@@ -70,10 +71,18 @@ fn is_disk(what: &What, is_end: bool, wanted: DiskOperation) -> bool {
     }
 }
 
+fn has_late(events: &[&Event]) -> bool {
+    events.iter().any(|event| matches!(event.what, What::LateRequest { .. }))
+}
+
+fn late(events: &[&Event]) -> Result<Measured, String> {
+    between(events, "the late service", |what| matches!(what, What::LateRequest { .. }), |what| matches!(what, What::LateReply { .. }))
+}
+
 /// From the connection to the last answer: how many commands there are is the MTA's affair.
-fn callback(events: &[&Event]) -> Result<Measured, String> {
+fn next_hop(events: &[&Event]) -> Result<Measured, String> {
     let is = |event: &&&Event, wanted: &str| matches!(&event.what, What::Sink { event } if event == wanted);
-    let start = events.iter().find(|event| is(event, "accept")).ok_or("nobody called back")?;
+    let start = events.iter().find(|event| is(event, "accept")).ok_or("the next hop was not connected to")?;
     let end = events.iter().rfind(|event| is(event, "answer")).ok_or("the next hop did not answer")?;
     Ok(interval(start.t_ns, end.t_ns))
 }
@@ -133,6 +142,7 @@ fn is_progress(what: &What) -> bool {
         | What::MapQuery { .. }
         | What::FilterAccept
         | What::PolicyRequest
+        | What::LateRequest { .. }
         | What::ClientReply { .. }
         | What::Killed { .. } => true,
         What::DnsReply { .. }
@@ -144,6 +154,7 @@ fn is_progress(what: &What) -> bool {
         | What::MapReply
         | What::FilterReply
         | What::PolicyReply
+        | What::LateReply { .. }
         | What::Locked { .. }
         | What::Unlocked { .. }
         | What::Sink { .. }

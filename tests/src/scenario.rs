@@ -54,6 +54,8 @@ pub struct Scenario {
     pub spamd: Option<Spamd>,
     /// The policy service, if any.
     pub policy: Option<Policy>,
+    /// Other services that answer late.
+    pub late: Vec<Late>,
     /// A second client that talks first, from another address; its session must not be reported.
     pub other_client: Option<OtherClient>,
     /// What the client does.
@@ -119,6 +121,8 @@ pub struct Postfix {
     pub main: BTreeMap<String, String>,
     /// Lines of `master.cf` in the place of the one of port 25.
     pub master: Vec<String>,
+    /// Lines of the table `hash:/etc/postfix/access`.
+    pub access: Vec<String>,
     /// Whether a certificate is made and STARTTLS offered.
     pub tls: bool,
 }
@@ -137,6 +141,8 @@ pub struct Exim {
     pub transport: Vec<String>,
     /// Whether a message is delivered as soon as it is accepted; otherwise it stays in the queue.
     pub is_delivering: bool,
+    /// Whether a certificate is made and STARTTLS offered.
+    pub tls: bool,
 }
 
 /// The name servers and their rules.
@@ -339,6 +345,8 @@ pub struct Sink {
     pub greeting_s: f64,
     /// How late it answers a RCPT.
     pub rcpt_s: f64,
+    /// How late it answers the end of a message.
+    pub message_s: f64,
 }
 
 /// The local mailer.
@@ -381,6 +389,40 @@ impl Default for Policy {
     }
 }
 
+/// A service that answers late, on 10.99.0.1 at its own port, or a unix socket; that it is asked stands in the MTA's settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Late {
+    /// Which.
+    pub service: Service,
+    /// How late it answers.
+    pub delay_s: f64,
+}
+
+/// A service of `late`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Service {
+    /// A virus scanner, on port 3310.
+    Clamd,
+    /// Dovecot's authentication service, at `/run/dovecot/auth`.
+    Dovecot,
+    /// A directory, on port 389.
+    Ldap,
+    /// A database, on port 3306.
+    Mysql,
+    /// glibc's name service cache, at `/run/nscd/socket`.
+    Nscd,
+    /// A database, on port 5432.
+    Pgsql,
+    /// A filter before the queue, on port 10024.
+    Smtp,
+    /// What Exim's `${readsocket}` asks, on port 10050.
+    Socket,
+    /// Postfix's `tcp:` table, on port 10051.
+    TcpTable,
+}
+
 /// A client whose session is not asked for.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -418,7 +460,7 @@ pub struct Step {
     pub load_average: Option<f64>,
     /// Waits until the daemon's title begins with this (`rejecting connections`).
     pub until_title: Option<String>,
-    /// Takes an exclusive lock on a file of /etc/mail, for `hold_s`, beside the dialogue.
+    /// Takes an exclusive lock on a file of /etc/mail, or at an absolute path as the MTA sees it, for `hold_s`, beside the dialogue.
     pub lock: Option<String>,
     /// Closes the connection.
     pub leave: bool,
@@ -428,7 +470,7 @@ pub struct Step {
     pub tls: bool,
     /// Lets time pass.
     pub sleep_s: Option<f64>,
-    /// Connects from this address to that one instead of the usual two; must be the first step.
+    /// Connects from this address to that one (with a port, if it is not 25) instead of the usual two; must be the first step.
     pub connect: Option<[String; 2]>,
 
     /// Code of each reply read, in order; empty means that any will do.

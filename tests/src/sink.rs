@@ -66,7 +66,9 @@ fn converse(mut stream: TcpStream, sink: &Sink, journal: &Journal, stop: &Stop) 
         if is_data {
             if line == "." {
                 is_data = false;
+                stop.pass(sink.delay(|settings| settings.message_s));
                 journal.note(What::Sink { event: "message".to_owned() });
+                journal.note(What::Sink { event: "answer".to_owned() });
                 stream.write_all(b"250 2.0.0 taken\r\n")?;
             }
             continue;

@@ -43,10 +43,14 @@ enum Server {
     Without,
     /// Postfix, which offers no AUTH.
     Postfix,
+    /// Postfix, which offers AUTH; dovecot's auth refuses every password.
+    PostfixAuth,
+    /// Exim, which offers AUTH; saslauthd refuses every password.
+    Exim,
 }
 
 impl Server {
-    const ALL: [Self; 5] = [Self::Refusing, Self::Accepting, Self::Slow, Self::Without, Self::Postfix];
+    const ALL: [Self; 7] = [Self::Refusing, Self::Accepting, Self::Slow, Self::Without, Self::Postfix, Self::PostfixAuth, Self::Exim];
 
     fn name(self) -> &'static str {
         match self {
@@ -55,23 +59,51 @@ impl Server {
             Self::Slow => "slow",
             Self::Without => "without",
             Self::Postfix => "postfix",
+            Self::PostfixAuth => "postfix-auth",
+            Self::Exim => "exim",
         }
     }
 
-    fn offers_auth(self) -> bool {
-        !matches!(self, Self::Without | Self::Postfix)
+    /// What stands in its reply to EHLO.
+    fn offer(self) -> Option<&'static str> {
+        match self {
+            Self::Without | Self::Postfix => None,
+            Self::Refusing | Self::Accepting | Self::Slow => Some("AUTH PLAIN LOGIN CRAM-MD5"),
+            Self::PostfixAuth | Self::Exim => Some("AUTH PLAIN LOGIN"),
+        }
+    }
+
+    /// Whether it checks a password by a mechanism in which it is not sent.
+    fn has_cram(self) -> bool {
+        !matches!(self, Self::Accepting | Self::PostfixAuth | Self::Exim)
+    }
+
+    /// Whether what serves stays for the next session.
+    fn is_reused(self) -> bool {
+        matches!(self, Self::Postfix | Self::PostfixAuth)
     }
 
     fn scenario(self) -> Result<Scenario> {
-        if self == Self::Postfix {
-            return Scenario::named("postfix-fast");
+        match self {
+            Self::Postfix => return Scenario::named("postfix-fast"),
+            Self::PostfixAuth => {
+                let mut scenario = Scenario::named("postfix-sasl-slow")?;
+                scenario.late.iter_mut().for_each(|late| late.delay_s = 0.0);
+                return Ok(scenario);
+            }
+            Self::Exim => {
+                let mut scenario = Scenario::named("exim-saslauthd-slow")?;
+                scenario.saslauthd.iter_mut().for_each(|saslauthd| saslauthd.delay_s = 0.0);
+                return Ok(scenario);
+            }
+            Self::Refusing | Self::Accepting | Self::Slow | Self::Without => {}
         }
         let mut scenario = Scenario::named("fast")?;
         let mechanisms = "PLAIN LOGIN CRAM-MD5".to_owned();
         scenario.saslauthd = match self {
             Self::Refusing | Self::Slow => Some(Saslauthd { mechanisms, delay_s: 0.0, is_no: true }),
             Self::Accepting => Some(Saslauthd { mechanisms, delay_s: 0.0, is_no: false }),
-            Self::Without | Self::Postfix => None,
+            Self::Without | Self::Postfix | Self::PostfixAuth | Self::Exim => None,
         };
         if self == Self::Slow {
             scenario.dns.rules = vec![DnsRule { name: "example.com".to_owned(), delay_s: 3.0, ..DnsRule::default() }];
@@ -173,7 +205,7 @@ fn code(said: &Said, server: Server) -> u16 {
             }
         }
         Server::Accepting if said.offered == 535 => 235,
-        Server::Refusing | Server::Accepting | Server::Slow => said.offered,
+        Server::Refusing | Server::Accepting | Server::Slow | Server::PostfixAuth | Server::Exim => said.offered,
     }
 }
 
@@ -194,9 +226,9 @@ fn auth_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (index, (mechanism, _)) in mechanisms("").into_iter().enumerate() {
         let lines = |canary: &str| mechanisms(canary).swap_remove(index).1;
-        for server in [Server::Refusing, Server::Accepting, Server::Without, Server::Postfix] {
+        for server in [Server::Refusing, Server::Accepting, Server::Without, Server::Postfix, Server::PostfixAuth, Server::Exim] {
             // saslauthd needs the password itself: CRAM-MD5 cannot be checked by it.
-            if server == Server::Accepting && mechanism == "cram-md5" {
+            if !server.has_cram() && mechanism == "cram-md5" {
                 continue;
             }
             let name = |how: &str| format!("{mechanism}-{}-{how}", server.name());
@@ -241,6 +273,11 @@ fn other_cases() -> Vec<Case> {
             until_data().into_iter().chain([Send(body), Reply(250)]).chain(quit()).collect()
         }),
         case("postfix-password-as-command", Server::Postfix, |canary| [Send(line(canary)), Reply(500)].into_iter().chain(quit()).collect()),
+        case("exim-body", Server::Exim, |canary| {
+            let body = line(&format!("Subject: {canary}\r\n\r\n{canary}\r\n."));
+            until_data().into_iter().chain([Send(body), Reply(250)]).chain(quit()).collect()
+        }),
+        case("exim-password-as-command", Server::Exim, |canary| [Send(line(canary)), Reply(500)].into_iter().chain(quit()).collect()),
         case("body", Server::Refusing, |canary| {
             let body = line(&format!("Subject: {canary}\r\n\r\n{canary}\r\n."));
             until_data().into_iter().chain([Send(body), Reply(250)]).chain(quit()).collect()
@@ -323,8 +360,9 @@ fn play(lab: &Lab, case: &Case, binary: &Path, dir: &Path) -> Result<Played> {
             Split(bytes) => bytes.iter().try_for_each(|byte| write_alone(&stream, *byte)).with_context(context)?,
             Reply(code) => read_reply(&mut reader, *code).map(drop).with_context(context)?,
             Offer => {
-                let is_offered = read_reply(&mut reader, 250).with_context(context)?.contains("AUTH PLAIN LOGIN CRAM-MD5");
-                ensure!(is_offered == case.server.offers_auth(), "{}: AUTH is offered: {is_offered}", case.name);
+                let reply = read_reply(&mut reader, 250).with_context(context)?;
+                let is_as_meant = case.server.offer().map_or_else(|| !reply.contains("AUTH"), |offer| reply.contains(offer));
+                ensure!(is_as_meant, "{}: AUTH is not offered as it should be: {reply}", case.name);
             }
             Closed => ensure!(reader.read(&mut [0]).with_context(context)? == 0, "{}: the server says more", case.name),
             UntilAsked => {
@@ -346,7 +384,7 @@ fn play(lab: &Lab, case: &Case, binary: &Path, dir: &Path) -> Result<Played> {
     }
     drop((stream, reader));
     // Postfix's processes stay for the next session.
-    ensure!(case.server == Server::Postfix || lab.wait_served(LIMIT), "{}: the serving child did not end", case.name);
+    ensure!(case.server.is_reused() || lab.wait_served(LIMIT), "{}: the serving child did not end", case.name);
     Ok(Played { local, late: tracer.map(Kept::stop).transpose()? })
 }
 

@@ -21,6 +21,7 @@ mod outcome;
 mod outstanding;
 mod peer;
 mod policy;
+mod relay;
 mod sasl;
 mod sleep;
 mod spool_sync;
@@ -63,6 +64,7 @@ static TABLE: &[Row] = &[
     Row { cause: Cause::Dns, recognise: dns::recognise, explain: dns::explain },
     Row { cause: Cause::Ident, recognise: ident::recognise, explain: ident::explain },
     Row { cause: Cause::Callback, recognise: callback::recognise, explain: callback::explain },
+    Row { cause: Cause::Relay, recognise: relay::recognise, explain: relay::explain },
     Row { cause: Cause::Milter, recognise: milter::recognise, explain: milter::explain },
     Row { cause: Cause::Sasl, recognise: sasl::recognise, explain: peer::explain },
     Row { cause: Cause::Policy, recognise: policy::recognise, explain: peer::explain },
@@ -167,6 +169,9 @@ impl Namer {
         if self.present.as_ref().is_some_and(|present| outstanding::may_be_inside(&step, present)) && self.aside.len() < MAX_STEPS {
             self.aside.push(step);
             return Vec::new();
+        }
+        if let Some(present) = self.present.as_mut().filter(|present| callback::asks_again(&step, present)) {
+            self.aside.drain(..).for_each(|pause| present.push(pause));
         }
         let Some((row, matched)) = classify(&step, self.present.as_ref()) else { return Vec::new() };
         let mut ended = Vec::new();

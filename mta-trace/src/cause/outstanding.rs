@@ -3,7 +3,7 @@
 //! In: the present wait. Out: yes or no. Invariant: no wait is outstanding that timed out, failed, was answered or whose
 //! socket is closed. Not here: which steps belong to which cause.
 
-use super::{Present, dns, outcome::outcome};
+use super::{Present, callback, dns, outcome::outcome};
 use crate::report::{Cause, Outcome};
 use crate::wait::Step;
 
@@ -41,5 +41,5 @@ fn has_ended(cause: Cause, last: &Step) -> bool {
 
 /// Whether a step may turn out to lie inside the present wait: that is told by the next one.
 pub(super) fn may_be_inside(step: &Step, present: &Present) -> bool {
-    is_asking(present) && step.is_file_system && step.to.since(&step.from).elapsed < INSIDE_NS
+    callback::may_be_pause(step, present) || is_asking(present) && step.is_file_system && step.to.since(&step.from).elapsed < INSIDE_NS
 }

@@ -18,6 +18,7 @@ mod milter;
 mod nagle;
 mod network;
 mod parent;
+mod relay;
 mod resolver;
 mod sasl;
 mod service;
@@ -74,6 +75,7 @@ const FAMILIES: &[Family] = &[
     Family { cause: Cause::Dns, rule: dns::rule, target: own_target, explain: dns::explain },
     Family { cause: Cause::Ident, rule: ident::rule, target: own_target, explain: ident::explain },
     Family { cause: Cause::Callback, rule: callback::rule, target: own_target, explain: callback::explain },
+    Family { cause: Cause::Relay, rule: relay::rule, target: own_target, explain: relay::explain },
     Family { cause: Cause::Milter, rule: milter::rule, target: own_target, explain: milter::explain },
     Family { cause: Cause::Sasl, rule: sasl::rule, target: own_target, explain: sasl::explain },
     Family { cause: Cause::FileLock, rule: lock::rule, target: own_target, explain: lock::explain },

@@ -10,9 +10,9 @@ use super::{
     proc::{self, Sockets},
     seed, sock_diag, target,
 };
-use crate::event::{Endpoint, Helper, Proto, Record, Release, SocketId};
+use crate::event::{Endpoint, Helper, Proto, Record, Release, SeedFd, SocketId};
 use mta_trace_common::{
-    config::{ROLE_DAEMON, ROLE_HELPER, Request, STATE_BLOCKED, Thread},
+    config::{ROLE_DAEMON, ROLE_HELPER, ROLE_SERVER, Request, STATE_BLOCKED, Thread},
     syscalls::Call,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -94,7 +94,8 @@ impl Helpers {
             if !is_patient(thread, now) || !self.is_due(*tid, thread, now) {
                 continue;
             }
-            let (links, is_final) = links(object, thread, &self.ends);
+            let (found, links, is_final) = ends_of(object, thread, &self.ends);
+            records.extend(found);
             let mut is_found = is_final;
             for link in links {
                 is_found |= self.follow(object, thread.tgid, &link, depth + 1, &sessions, &mut records)?;
@@ -232,20 +233,36 @@ fn may_be_followed(object: &Object, pid: u32) -> bool {
     pid != std::process::id() && !role.is_some_and(|(role, is_serving)| role == ROLE_DAEMON || is_serving) && !target::is_mail_listener(pid)
 }
 
-/// Where the descriptors lead on which a thread waits; true: more will not come up, so that nobody needs to look again.
-fn links(object: &Object, thread: &Thread, ends: &HashSet<u64>) -> (Vec<Link>, bool) {
-    let inodes: Vec<u64> = waited_for(object, thread).into_iter().filter_map(|fd| proc::inode_behind(thread.tgid, fd)).collect();
-    if inodes.iter().all(|inode| *inode == thread.session || ends.contains(inode)) {
-        return (Vec::new(), true);
+/// Where the descriptors lead on which a thread waits: what has to be told of connections that a server had before its session, whom to follow, and
+/// whether that is all, so that nobody needs to look again.
+fn ends_of(object: &Object, thread: &Thread, ends: &HashSet<u64>) -> (Vec<Record>, Vec<Link>, bool) {
+    let behind = |fd: i32| Some((fd, proc::inode_behind(thread.tgid, fd)?));
+    let fds: Vec<(i32, u64)> =
+        waited_for(object, thread).into_iter().filter_map(behind).filter(|(_, inode)| *inode != thread.session && !ends.contains(inode)).collect();
+    if fds.is_empty() {
+        return (Vec::new(), Vec::new(), true);
     }
     let sockets = Sockets::of(thread.tgid);
-    let all = inodes.iter().filter(|inode| **inode != thread.session && !ends.contains(inode));
-    let known: Vec<&SocketId> = all.filter_map(|inode| sockets.get(*inode).map(|(id, _)| id)).collect();
-    let links: Vec<Link> = known.iter().filter_map(|id| link(&sockets, thread.tgid, id)).collect();
+    let known: Vec<(i32, &SocketId)> = fds.iter().filter_map(|(fd, inode)| sockets.get(*inode).map(|(id, _)| (*fd, id))).collect();
+    let is_server = thread.role == ROLE_SERVER;
+    let seeds = known.iter().filter(|_| is_server).filter_map(|(fd, id)| seed_of(&sockets, thread.tgid, *fd, id)).collect();
+    let links: Vec<Link> = known.iter().filter_map(|(_, id)| link(&sockets, thread.tgid, id)).collect();
     // Who has not been accepted yet may be later.
-    let may_come = |id: &&SocketId| id.proto == Proto::Unix || id.proto == Proto::Tcp && id.peer.as_ref().and_then(Endpoint::ip) == id.local.as_ref().and_then(Endpoint::ip);
+    let is_local = |id: &SocketId| id.peer.as_ref().and_then(Endpoint::ip) == id.local.as_ref().and_then(Endpoint::ip);
+    let may_come = |(_, id): &(i32, &SocketId)| id.proto == Proto::Unix || id.proto == Proto::Tcp && is_local(id);
     let is_final = links.is_empty() && !known.iter().any(may_come);
-    (links, is_final)
+    (seeds, links, is_final)
+}
+
+/// What is behind a descriptor of a server that serves many sessions, one after another: it was opened when nothing of it was told.
+fn seed_of(sockets: &Sockets, pid: u32, fd: i32, id: &SocketId) -> Option<Record> {
+    let peer = match id.proto {
+        Proto::Unix => sockets.get(sock_diag::unix_peer(pid, id.inode)?).and_then(|(peer, _)| peer.local.clone()),
+        Proto::Tcp => id.peer.clone(),
+        Proto::Udp | Proto::Other => None,
+    };
+    let socket = SocketId { peer: Some(peer?), ..id.clone() };
+    Some(Record::SeedFd(SeedFd { pid, fd, path: None, socket: Some(socket), client: false }))
 }
 
 /// Descriptors on which a blocked thread waits, as far as registers and memory tell.

@@ -204,9 +204,11 @@ fn advice(topic: Topic) -> &'static str {
              `spam =` or `malware =` in the ACL of `acl_smtp_data` (`condition = ${if < {$message_size}{250K}}`) spares big messages; \
              `/defer_ok` accepts what could not be scanned: that weakens the defence"
         }
+        Topic::Service(Cause::NameService) => generic::NAME_SERVICE,
         Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load; grep for its address or path in Exim's configuration",
-        // Exim has no milters, and its daemon does not say in its title what it refuses.
+        // Exim delivers behind its reply, has no milters, and its daemon does not say in its title what it refuses.
         Topic::AuthThrottle
+        | Topic::Relay
         | Topic::MilterSlow
         | Topic::MilterTimeout
         | Topic::MilterUnreachable
@@ -233,6 +235,7 @@ fn check(topic: Topic) -> Option<&'static str> {
         | Topic::MailExchanger
         | Topic::Ident
         | Topic::Callback
+        | Topic::Relay
         | Topic::MilterSlow
         | Topic::MilterTimeout
         | Topic::MilterUnreachable

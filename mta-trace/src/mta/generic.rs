@@ -3,6 +3,7 @@
 //! Other files fall back on it where they have nothing better to say.
 
 use super::{DaemonTopic, Mta, Shape, Topic};
+use crate::report::Cause;
 
 /// Any server.
 pub struct Generic;
@@ -21,6 +22,10 @@ impl Mta for Generic {
     }
 }
 
+/// The same for all of them: the C library asks, not they.
+pub const NAME_SERVICE: &str = "the daemon that answers for users and hosts (nscd, sssd, systemd-resolved), and what stands behind it (LDAP, NIS, DNS): its log \
+     and its cache. /etc/nsswitch.conf says what is asked, and in which order";
+
 /// What to look at.
 pub fn advice(topic: Topic) -> &'static str {
     match topic {
@@ -37,6 +42,9 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::Ident => "turn off the mail server's ident query (RFC 1413)",
         Topic::Callback => {
             "the mail server asks others whether an address exists (a call-out): how long it waits for them, and for which addresses it asks"
+        }
+        Topic::Relay => {
+            "the mail server delivers before it answers: let it queue the message and deliver in the background, or see why the next hop is slow"
         }
         Topic::MilterSlow | Topic::MilterTimeout | Topic::MilterUnreachable => "the milter itself: its log, and the mail server's time limits for it",
         Topic::MilterNagle => "let the milter listen on a unix socket",
@@ -57,6 +65,7 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::Daemon(DaemonTopic::ConnectionRate) => "how many connections the mail server accepts in a second",
         Topic::Daemon(DaemonTopic::ListenQueue) => "the length of the mail server's listen queue, net.core.somaxconn, and the load of the machine",
         Topic::Network => "find out which part of the mail server's configuration names this peer",
+        Topic::Service(Cause::NameService) => NAME_SERVICE,
         Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load",
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o)",
     }

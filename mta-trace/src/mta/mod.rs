@@ -78,6 +78,11 @@ pub trait Mta: Sync {
         true
     }
 
+    /// Whether a process that serves a session may hand its message on before the reply; others have further processes for that.
+    fn delivers_itself(&self) -> bool {
+        false
+    }
+
     /// Whether it calls `nanosleep` only where somebody configured a pause.
     fn sleeps_only_if_told(&self) -> bool {
         false

@@ -2,8 +2,11 @@
 //!
 //! After a change of `sendmail.mc`: make the `.cf`, restart. What weakens security says so.
 
-use super::{DaemonTopic, Form, Found, Mta, Refusal, Setting, Shape, Started, Topic, setting::folded, version::only_version};
+use super::{DaemonTopic, Form, Found, Mta, Refusal, Setting, Shape, Started, Topic, generic, setting::folded, version::only_version};
 use crate::report::Cause;
+
+const RELAY: &str = "`DeliveryMode=interactive` (confDELIVERY_MODE in sendmail.mc, or a `d=i` in DAEMON_OPTIONS) makes the client wait for the next hop: \
+     `background` or `queueonly` answer when the message is in the queue; the next hop's own log says why it is slow";
 
 /// How its daemon's sentences about new connections begin (sendmail/daemon.c, `getrequests` and `refuseconnections`).
 const STATES: &[&str] =
@@ -47,6 +50,11 @@ impl Mta for Sendmail {
     fn queue_id_in<'a>(&self, words: &[&'a str]) -> Option<&'a str> {
         let at = words.windows(2).position(|pair| pair == ["Message", "accepted"])?;
         words.get(at.checked_sub(1)?).copied()
+    }
+
+    /// With `DeliveryMode=interactive`.
+    fn delivers_itself(&self) -> bool {
+        true
     }
 
     fn advice(&self, topic: Topic) -> &'static str {
@@ -214,6 +222,7 @@ fn advice(topic: Topic) -> &'static str {
             "sendmail itself asks no other server about an address: find out which of its maps or mailers leads there (grep for the \
              address or name in sendmail.cf)"
         }
+        Topic::Relay => RELAY,
         Topic::MilterSlow => {
             "the milter itself is slow at this stage: its own log and what it asks (DNS, a scanner, a database); its limits \
              are T=C:, S:, R:, E: of INPUT_MAIL_FILTER in sendmail.mc"
@@ -273,6 +282,7 @@ fn advice(topic: Topic) -> &'static str {
             "find out which part of sendmail talks to this peer (a map, a milter, a mailer in sendmail.cf: grep for its \
              address, port or name)"
         }
+        Topic::Service(Cause::NameService) => generic::NAME_SERVICE,
         Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load; grep for its address or path in sendmail.cf",
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o), and report it together with the log",
     }
@@ -329,6 +339,7 @@ fn check(topic: Topic) -> Option<&'static str> {
         | Topic::MailExchanger
         | Topic::Ident
         | Topic::Callback
+        | Topic::Relay
         | Topic::Tarpit
         | Topic::MilterSlow
         | Topic::MilterTimeout

@@ -23,6 +23,8 @@ pub enum Topic {
     Ident,
     /// A mail server that is asked whether an address exists.
     Callback,
+    /// The next hop, to which a message goes before its client has the reply.
+    Relay,
     /// A milter that answers late.
     MilterSlow,
     /// A milter that does not answer.

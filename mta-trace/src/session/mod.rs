@@ -7,6 +7,7 @@
 mod batch;
 mod commands;
 mod exchange;
+mod handshake;
 mod mark;
 mod reply;
 mod start;
@@ -23,6 +24,7 @@ use crate::event::{Smtp, SmtpMode};
 use crate::proto::smtp::{Line, Lines, Replies};
 use crate::report::{SessionEnd, Verb};
 use commands::Between;
+use handshake::Tail;
 use std::collections::VecDeque;
 
 /// What the bytes on the socket are.
@@ -65,6 +67,7 @@ struct Pending {
 }
 
 /// One SMTP dialogue.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, no states")]
 #[derive(Clone, Debug)]
 pub struct Dialogue {
     commands: Commands,
@@ -91,7 +94,10 @@ pub struct Dialogue {
     /// TLS: the server has written this many flights of its handshake; the client has spoken since.
     flights: u8,
     has_spoken: bool,
+    tail: Tail,
     tls: Option<Mark>,
+    /// The client speaks first, and TLS (RFC 8314, 3.3).
+    is_tls_first: bool,
     is_client_gone: bool,
     end: Option<SessionEnd>,
 }
@@ -120,6 +126,11 @@ impl Dialogue {
     /// The command that has begun and not ended.
     pub fn open(&self) -> Option<usize> {
         self.open
+    }
+
+    /// The client of this port begins with its TLS hello.
+    pub fn expect_tls(&mut self) {
+        self.is_tls_first = true;
     }
 
     /// When STARTTLS was answered.
@@ -162,6 +173,11 @@ impl Dialogue {
         matches!(self.open_verb(), Some(Verb::Mail | Verb::Rcpt | Verb::Vrfy))
     }
 
+    /// Whether a message is complete and has no reply yet.
+    pub fn is_at_end_of_message(&self) -> bool {
+        self.open_verb() == Some(Verb::Eom)
+    }
+
     /// A wait ended; true: it stands in the open command, false: it lies between commands.
     pub fn attach(&mut self, named: Named, is_client: bool) -> Option<usize> {
         if is_client && self.awaits_client() {
@@ -192,9 +208,14 @@ impl Dialogue {
         self.has_waited = false;
         self.idle_since = mark;
         match self.phase {
+            Phase::Command if self.is_client_hello() => {
+                self.begin_handshake(mark);
+                self.read_handshake(mark, n);
+            }
             Phase::Command => self.read_lines(mark, smtp, data),
             Phase::Body => self.read_body(mark, n, smtp.is_some_and(|smtp| smtp.dot)),
-            Phase::Auth | Phase::Tls => self.has_spoken = true,
+            Phase::Auth => self.has_spoken = true,
+            Phase::Tls => self.read_handshake(mark, n),
             Phase::Opaque | Phase::Unknown => self.read_opaque(mark),
             Phase::Closing => {}
         }

@@ -37,19 +37,6 @@ impl Dialogue {
         }
     }
 
-    /// Two flights of the server end a handshake: of TLS 1.2 (RFC 5246, 7.3), and of TLS 1.3 with its tickets (RFC 8446, 4.6.1).
-    /// A `HelloRetryRequest` (RFC 8446, 4.1.4: 93 bytes, 99 with a `change_cipher_spec`) only makes the client begin again; no other first flight is so short.
-    fn wrote_handshake(&mut self, mark: Mark, n: u64) {
-        const RETRY_BYTES: u64 = 99;
-        if std::mem::take(&mut self.has_spoken) && (self.flights > 0 || n > RETRY_BYTES) {
-            self.flights = self.flights.saturating_add(1);
-        }
-        if self.flights >= 2 {
-            self.finish_open(mark);
-            self.phase = Phase::Opaque;
-        }
-    }
-
     fn wrote_replies(&mut self, mark: Mark, data: &[u8], cut: bool) {
         let told_before = self.told.len();
         let first = self.open.unwrap_or(self.commands.next());
@@ -160,14 +147,7 @@ impl Dialogue {
                 self.phase = Phase::Closing;
             }
             (Verb::Starttls, 220) => {
-                self.begin(Verb::Tls, mark);
-                if let Some(tls) = self.open_mut() {
-                    tls.is_inferred = true;
-                }
-                self.tls = Some(mark);
-                self.queue.clear();
-                self.lines.clear();
-                (self.phase, self.flights, self.has_spoken) = (Phase::Tls, 0, false);
+                self.begin_handshake(mark);
             }
             (_, 354) => {
                 self.begin(Verb::Body, mark);

@@ -1,6 +1,6 @@
 //! How a dialogue begins: with its accept, or in the middle.
 
-use super::{Commands, Dialogue, Exchange, Mark, Pending, Phase, Told};
+use super::{Commands, Dialogue, Exchange, Mark, Pending, Phase, Told, handshake::Tail};
 use crate::proto::smtp::{Lines, Replies};
 use crate::report::Verb;
 use std::collections::VecDeque;
@@ -33,7 +33,9 @@ impl Dialogue {
             chunk_left: None,
             flights: 0,
             has_spoken: false,
+            tail: Tail::Open,
             tls: None,
+            is_tls_first: false,
             is_client_gone: false,
             end: None,
         };

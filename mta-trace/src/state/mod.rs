@@ -162,9 +162,12 @@ impl State {
         self.procs.retain(|_, process| process.role == Role::Daemon || process.born > middle);
     }
 
-    /// A process executed another program.
+    /// A process executed another program. Which of its descriptors were closed by that is not told (`O_CLOEXEC`); the first three are
+    /// given on.
     pub fn exec(&mut self, exec: &Exec) {
-        self.entry(exec.pid).comm.clone_from(&exec.comm);
+        let process = self.entry(exec.pid);
+        process.comm.clone_from(&exec.comm);
+        process.fds.close(3, i32::MAX);
     }
 
     /// A process ended. It is remembered for as long as its parent may still wait for it.

@@ -86,3 +86,14 @@ fn processes_whose_ends_were_lost_have_a_bound() {
     assert!(state.procs.len() <= MAX_PROCS, "{}", state.procs.len());
     assert!(state.process(daemon).is_some() && state.process(10 + count - 1).is_some() && state.process(10).is_none());
 }
+
+/// Found by the scenario `postfix-map-proxymap`: `master`'s descriptor 9 was taken for that of the smtpd that it had executed.
+#[test]
+fn regress_what_another_program_has_of_its_descriptors_is_not_known() {
+    let mut state = State::default();
+    state.seed_fd(&SeedFd { pid: 1, fd: 9, path: Some("/var/spool/postfix/pid/master.pid".into()), socket: None, client: false });
+    state.seed_fd(&SeedFd { pid: 1, fd: 2, path: Some("/dev/null".into()), socket: None, client: false });
+    state.exec(&Exec { t: 2, pid: 1, comm: "smtpd".into() });
+    let fds = &state.process(1).expect("a process").fds;
+    assert_eq!((fds.object(9), fds.object(2)), (None, Some(&Object::File("/dev/null".into()))));
+}

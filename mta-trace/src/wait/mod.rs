@@ -90,6 +90,8 @@ pub struct Step {
     pub has_quit: bool,
     /// The command is about an address, and the message is still to come: another mail server is asked about it, nothing is handed on.
     pub verifies: bool,
+    /// The message has come, and the process that serves hands it on by itself before it replies.
+    pub relays: bool,
     /// It begins a connection with its first bytes (`MSG_FASTOPEN`): there is no connect.
     pub is_fast_open: bool,
     /// `PID COMM` of the child that it waited for: the one that has ended by it, or the only one.
@@ -120,6 +122,8 @@ pub struct Place<'a> {
     pub has_quit: bool,
     /// The command is about an address, before the message.
     pub verifies: bool,
+    /// The message has come, and this mail server delivers before it replies, if it is told to.
+    pub relays: bool,
     /// The machine's architecture: numbers of calls depend on it.
     pub arch: &'a str,
 }
@@ -205,6 +209,7 @@ impl Step {
             owes_greeting: false,
             has_quit: false,
             verifies: false,
+            relays: false,
             is_fast_open: false,
             child: None,
             parent: None,
@@ -232,6 +237,7 @@ impl Step {
         self.owes_greeting = place.owes_greeting;
         self.has_quit = place.has_quit;
         self.verifies = place.verifies;
+        self.relays = place.relays;
         self.has_child = place.state.had_child(pid, self.from.t);
         if self.has_child && self.child.is_none() {
             self.child = place.state.only_child(pid, self.from.t);

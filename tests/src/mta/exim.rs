@@ -4,12 +4,13 @@
 //! one named by `-C` would need a trusted prefix. Not here: deliveries, unless the scenario asks for them.
 
 use std::fmt::Write as _;
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::etc::{HOSTNAME, write};
+use super::etc::{HOSTNAME, make_certificate, write};
 use super::{Account, Mta, children, sleeps};
 use crate::packages::{Packages, Set};
 use crate::scenario::{Exim as Settings, Saslauthd, Scenario};
@@ -44,7 +45,14 @@ impl Mta for Exim {
     }
 
     fn configure(&self, etc: &Path, scenario: &Scenario, _packages: &Packages) -> Result<()> {
-        write(&etc.join("exim4/exim4.conf"), &text(scenario))
+        let dir = etc.join("exim4");
+        write(&dir.join("exim4.conf"), &text(scenario))?;
+        if scenario.exim.tls {
+            make_certificate(&dir)?;
+            // Who serves is not root any more when it reads its key.
+            chown(dir.join("key.pem"), Some(USER.id), None).context("chown key.pem")?;
+        }
+        Ok(())
     }
 
     fn command(&self, packages: &Packages) -> Command {
@@ -68,7 +76,7 @@ impl Mta for Exim {
 }
 
 fn text(scenario: &Scenario) -> String {
-    let Settings { main, acl, router, transport, is_delivering } = &scenario.exim;
+    let Settings { main, acl, router, transport, is_delivering, tls } = &scenario.exim;
     let mut text = format!("primary_hostname = {HOSTNAME}\n");
     let defaults = [
         ("local_interfaces", "<; 10.99.0.2"),
@@ -79,7 +87,9 @@ fn text(scenario: &Scenario) -> String {
         ("keep_environment", "LD_LIBRARY_PATH"),
         ("deliver_drop_privilege", "true"),
         ("host_lookup", "*"),
-        ("tls_advertise_hosts", ""),
+        ("tls_advertise_hosts", if *tls { "*" } else { "" }),
+        ("tls_certificate", if *tls { "/etc/exim4/cert.pem" } else { "" }),
+        ("tls_privatekey", if *tls { "/etc/exim4/key.pem" } else { "" }),
         ("queue_only", if *is_delivering { "false" } else { "true" }),
     ];
     let is_given = |name: &str| main.iter().any(|line| line.split('=').next().is_some_and(|given| given.trim() == name));

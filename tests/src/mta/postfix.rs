@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use super::etc::{HOSTNAME, make_certificate, write};
 use super::{Account, Mta, children};
-use crate::packages::{POSTFIX, Packages, Set};
+use crate::packages::{POSTFIX, Packages, Set, run};
 use crate::scenario::Scenario;
 
 /// Postfix.
@@ -69,6 +69,15 @@ impl Mta for Postfix {
         write(&dir.join("master.cf"), &(smtp.join("\n") + "\n" + SERVICES))?;
         if scenario.postfix.tls {
             make_certificate(&dir)?;
+        }
+        if !scenario.postfix.access.is_empty() {
+            let source = dir.join("access");
+            write(&source, &(scenario.postfix.access.join("\n") + "\n"))?;
+            // With a `main.cf` of its own: the lab's names users that only the lab's `/etc` has.
+            let own = dir.join("postmap");
+            write(&own.join("main.cf"), "mail_owner = daemon\nsetgid_group = mail\ndefault_privs = nobody\n")?;
+            let mut command = packages.command(&file(packages, "usr/sbin/postmap"));
+            run(command.arg("-c").arg(&own).arg(format!("hash:{}", source.display())))?;
         }
         Ok(())
     }

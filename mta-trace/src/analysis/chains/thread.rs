@@ -210,6 +210,7 @@ fn place<'a>(end: Option<u64>, state: &'a State, header: Option<&'a Header>) -> 
         mta: header.map_or("", |header| &header.target.mta),
         has_quit: false,
         verifies: false,
+        relays: false,
         arch: header.map_or("", |header| &header.arch),
     }
 }

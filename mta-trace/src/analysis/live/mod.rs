@@ -109,6 +109,11 @@ impl Live {
 
     fn new(number: usize, socket: &SocketId, pid: u32, start: Mark, kind: Start, context: &Context<'_>) -> Self {
         let min_wait_ns = context.header.map_or(1_000_000, |header| header.min_wait_ns);
+        let is_tls_first = socket.local.as_ref().and_then(Endpoint::port) == Some(TLS_FIRST);
+        let mut dialogue = Dialogue::new(kind, start);
+        if is_tls_first {
+            dialogue.expect_tls();
+        }
         Self {
             number,
             inode: socket.inode,
@@ -121,13 +126,13 @@ impl Live {
             client: String::new(),
             started: wall(start.t, context),
             server: socket.local.as_ref().map(Endpoint::to_string).unwrap_or_default(),
-            is_tls_first: socket.local.as_ref().and_then(Endpoint::port) == Some(TLS_FIRST),
+            is_tls_first,
             began: Began::Accept,
             seed: None,
             start,
             last: start,
             chain: Chain::default(),
-            dialogue: Dialogue::new(kind, start),
+            dialogue,
             namer: Namer::new(start, min_wait_ns),
             suspended: None,
             unfinished: None,
@@ -320,6 +325,7 @@ impl Live {
             mta: context.header.map_or("", |header| &header.target.mta),
             has_quit: self.dialogue.has_quit(),
             verifies: self.dialogue.is_about_address() && is_verifying_itself(context),
+            relays: self.dialogue.is_at_end_of_message() && is_delivering_itself(context),
             arch: context.header.map_or("", |header| &header.arch),
         }
     }
@@ -452,4 +458,9 @@ fn verb_by_name(name: &str) -> Option<Verb> {
 /// Whether a connection to port 25 from a process that serves is a question about an address.
 fn is_verifying_itself(context: &Context<'_>) -> bool {
     context.header.is_none_or(|header| mta::by_name(&header.target.mta).verifies_itself())
+}
+
+/// Whether the process that serves is the one that delivers, where that is done before the reply.
+fn is_delivering_itself(context: &Context<'_>) -> bool {
+    context.header.is_some_and(|header| mta::by_name(&header.target.mta).delivers_itself())
 }

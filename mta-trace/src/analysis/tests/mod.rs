@@ -6,6 +6,7 @@ mod chains;
 mod dialogue;
 mod hostile;
 mod lookups;
+mod other_servers;
 mod seeded;
 mod trace;
 mod waits;

@@ -1,0 +1,155 @@
+//! Other mail servers and services that a session waits for: where a message goes on, who knows whether an address exists, TLS.
+
+use super::trace::*;
+use crate::event::*;
+use crate::report::{Cause, Outcome, Session, Wait};
+use mta_trace_common::syscalls::Call;
+
+fn of_mta(trace: &mut Trace, mta: &str) {
+    if let Some(Record::Header(header)) = trace.records.first_mut() {
+        header.target.mta = mta.into();
+    }
+}
+
+fn connects(trace: &mut Trace, fd: i32, inode: u64, proto: Proto, peer: &str) {
+    let sys = trace.blocked(Call::Connect, 0, MS);
+    sys.args.fd = Some(fd);
+    sys.args.addr = Some(endpoint(peer));
+    sys.socket = Some(socket(inode, proto));
+    sys.peer = Some(endpoint(peer));
+}
+
+/// The next hop is slow behind the end of the message.
+fn delivery(mta: &str, peer: &str) -> Wait {
+    let mut trace = Trace::greeted();
+    of_mta(&mut trace, mta);
+    trace.exchange("DATA", "354 go on");
+    trace.read(100, SmtpMode::Data).smtp = Some(Smtp { mode: SmtpMode::Data, dot: true, carry: None });
+    connects(&mut trace, 4, 40, Proto::Tcp, peer);
+    trace.poll(4, 1, SECOND);
+    trace.cpu(MS / 10);
+    trace.poll(4, 1, 2 * SECOND);
+    trace.reply("250 accepted\r\n");
+    trace.quit();
+    let waits = command(&trace.session(), "EOM").waits.clone();
+    assert_eq!(waits.len(), 1, "{waits:#?}");
+    waits[0].clone()
+}
+
+#[test]
+fn sendmail_hands_a_message_on_before_its_reply() {
+    for peer in ["10.99.0.3:25", "[fd99::3]:587"] {
+        let wait = delivery("sendmail", peer);
+        assert_eq!((wait.cause, wait.target.as_deref(), wait.outcome, wait.attempts), (Cause::Relay, Some(peer), Outcome::Ok, Some(1)));
+        near(wait.elapsed_s, 3.0011);
+    }
+    assert_eq!(delivery("sendmail", "10.99.0.3:10024").cause, Cause::Network);
+}
+
+#[test]
+fn whoever_does_not_deliver_by_himself_may_ask_about_an_address() {
+    assert_eq!(delivery("exim", "10.99.0.3:25").cause, Cause::Network);
+    assert_eq!(delivery("postfix", "10.99.0.3:25").cause, Cause::Network);
+}
+
+fn sleeps(trace: &mut Trace, ns: u64) {
+    trace.blocked(Call::ClockNanosleep, 0, ns).args.timeout_ns = Some(ns);
+}
+
+fn verified(work: impl FnOnce(&mut Trace)) -> Vec<Wait> {
+    let mut trace = Trace::greeted();
+    of_mta(&mut trace, "postfix");
+    trace.line("MAIL FROM:<a@example.com>\r\n");
+    connects(&mut trace, 7, 70, Proto::Unix, "private/verify");
+    trace.poll(7, 1, 5 * MS);
+    work(&mut trace);
+    trace.reply("250 ok\r\n");
+    trace.quit();
+    command(&trace.session(), "MAIL").waits.clone()
+}
+
+#[test]
+fn a_sleep_between_two_requests_to_verify_is_a_callback() {
+    let waits = verified(|trace| {
+        for _ in 0..2 {
+            sleeps(trace, 3 * SECOND);
+            trace.poll(7, 1, 2 * MS);
+        }
+    });
+    let told: Vec<_> = waits.iter().map(|wait| (wait.cause, wait.target.as_deref())).collect();
+    assert_eq!(told, [(Cause::Callback, Some("verify"))]);
+    near(waits[0].elapsed_s, 6.01);
+}
+
+#[test]
+fn a_sleep_behind_the_last_answer_of_verify_is_a_sleep() {
+    let waits = verified(|trace| sleeps(trace, SECOND));
+    let told: Vec<_> = waits.iter().map(|wait| wait.cause).collect();
+    assert_eq!(told, [Cause::Mta, Cause::Sleep]);
+    near(waits[1].elapsed_s, 1.0);
+}
+
+/// Reads of the client and writes to it, in sizes.
+fn turns(trace: &mut Trace, reads: &[usize], write: usize) {
+    trace.await_client(10 * MS);
+    for read in reads {
+        trace.read(*read, SmtpMode::Opaque);
+    }
+    trace.cpu(MS);
+    if write > 0 {
+        trace.reply(&"\x17".repeat(write));
+    }
+}
+
+fn handshake_of(second_flight: &[usize], answer: usize) -> Session {
+    let mut trace = Trace::greeted();
+    trace.exchange("STARTTLS", "220 ready");
+    turns(&mut trace, &[5, 233], 1232);
+    turns(&mut trace, second_flight, answer);
+    turns(&mut trace, &[5, 39], 177);
+    turns(&mut trace, &[5, 44], 30);
+    trace.hang_up();
+    trace.session()
+}
+
+/// Found by `exim-starttls`: its library sent no ticket, and the first EHLO was taken for a part of the handshake.
+#[test]
+fn regress_a_handshake_without_tickets_ends_with_the_clients_finished() {
+    let expected = ["CONNECT", "STARTTLS", "TLS", "OPAQUE", "OPAQUE", "DISCONNECT"];
+    for finished in [53, 69] {
+        let session = handshake_of(&[5, 1, 5, finished], 0);
+        assert_eq!(verbs(&session), expected);
+        near(command(&session, "TLS").elapsed_s, 0.021);
+    }
+    // With tickets, and with TLS 1.2, the server's second flight is the end.
+    assert_eq!(verbs(&handshake_of(&[5, 1, 5, 69], 255)), expected);
+    assert_eq!(verbs(&handshake_of(&[5, 37, 5, 1, 5, 40], 51)), expected);
+}
+
+#[test]
+fn where_tls_comes_first_nothing_is_readable() {
+    let mut trace = Trace::empty();
+    let accept = trace.accept(CLIENT_INODE, "10.99.0.1:54712");
+    accept.socket = Some(SocketId { local: Some(endpoint("10.99.0.2:465")), ..socket(CLIENT_INODE, Proto::Tcp) });
+    trace.fork(CHILD, true);
+    trace.pid = CHILD;
+    trace.silent_lookup(1, "1.0.99.10.in-addr.arpa", 12);
+    turns(&mut trace, &[5, 233], 1232);
+    turns(&mut trace, &[5, 1, 5, 69], 255);
+    sleeps(&mut trace, SECOND);
+    trace.reply(&"\x17".repeat(50));
+    turns(&mut trace, &[5, 39], 177);
+    trace.hang_up();
+    // The kernel side does not know that it is TLS: it sees lines that begin with no verb.
+    for record in &mut trace.records {
+        if let Record::Sys(sys) = record {
+            sys.smtp.iter_mut().for_each(|smtp| smtp.mode = SmtpMode::Command);
+        }
+    }
+    let session = trace.session();
+    assert_eq!(verbs(&session), ["CONNECT", "TLS", "OPAQUE", "OPAQUE", "DISCONNECT"]);
+    let causes =
+        |index: usize| session.commands[index].waits.iter().filter(|wait| wait.cause != Cause::Client).map(|wait| wait.cause).collect::<Vec<_>>();
+    assert_eq!((causes(0), causes(2)), (vec![Cause::Dns], vec![Cause::Sleep]));
+    assert!(session.tls.is_some());
+}
