@@ -31,6 +31,8 @@ pub struct Scenario {
     pub postfix: Postfix,
     /// Exim's settings.
     pub exim: Exim,
+    /// OpenSMTPD's settings.
+    pub opensmtpd: OpenSmtpd,
     /// The name servers.
     pub dns: Dns,
     /// The ident server on the client.
@@ -78,6 +80,8 @@ pub enum MtaKind {
     Postfix,
     /// Exim.
     Exim,
+    /// OpenSMTPD.
+    OpenSmtpd,
 }
 
 /// Settings of sendmail, put into its `.mc` file.
@@ -130,6 +134,20 @@ pub struct Exim {
     pub transport: Vec<String>,
     /// Whether a message is delivered as soon as it is accepted; otherwise it stays in the queue.
     pub is_delivering: bool,
+}
+
+/// Settings of OpenSMTPD, put into its one file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenSmtpd {
+    /// Lines before the one that listens.
+    pub conf: Vec<String>,
+    /// More words of the line that listens.
+    pub listen: String,
+    /// A filter answers this late, if there is one.
+    pub filter_s: Option<f64>,
+    /// In which phase it is asked (`mail-from`, `rcpt-to`).
+    pub filter_phase: String,
 }
 
 /// The name servers and their rules.

@@ -7,6 +7,7 @@
 mod daemon;
 mod etc;
 mod exim;
+mod opensmtpd;
 mod postfix;
 mod sendmail;
 
@@ -82,7 +83,7 @@ pub struct Account {
 }
 
 /// All of them.
-pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &postfix::Postfix, &exim::Exim];
+pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &postfix::Postfix, &exim::Exim, &opensmtpd::OpenSmtpd];
 
 /// The one that a scenario names.
 pub fn of(kind: MtaKind) -> &'static dyn Mta {
@@ -90,6 +91,7 @@ pub fn of(kind: MtaKind) -> &'static dyn Mta {
         MtaKind::Sendmail => &sendmail::Sendmail,
         MtaKind::Postfix => &postfix::Postfix,
         MtaKind::Exim => &exim::Exim,
+        MtaKind::OpenSmtpd => &opensmtpd::OpenSmtpd,
     }
 }
 
