@@ -12,7 +12,7 @@ use crate::{
 };
 use core::mem::MaybeUninit;
 use mta_trace_common::{
-    config::{ACCEPTED_MATCHED, Done, REGS_WORDS, ROLE_HELPER, ROLE_OTHER, ROLE_SESSION, STATE_CPU, Thread},
+    config::{ACCEPTED_MATCHED, Done, REGS_WORDS, ROLE_HELPER, ROLE_LOOP, ROLE_OTHER, ROLE_SESSION, STATE_CPU, Thread},
     syscalls::{Capture, Emit, Word},
 };
 
@@ -48,7 +48,7 @@ pub fn completed(regs: u64, ret: i64, tid: u32, word: Word) {
 /// Whether anything of this call may be reported.
 #[inline(always)]
 fn is_wanted(thread: &Thread, word: Word) -> bool {
-    let is_told = thread.role == ROLE_SESSION || thread.role == ROLE_HELPER || thread.accepted == ACCEPTED_MATCHED;
+    let is_told = thread.role == ROLE_SESSION || thread.role == ROLE_HELPER || thread.accepted == ACCEPTED_MATCHED || thread.role == ROLE_LOOP && filter::is_any_open();
     thread.role != ROLE_OTHER && (is_told || word.captures(Capture::Accepted))
 }
 
