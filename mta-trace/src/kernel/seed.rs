@@ -9,7 +9,7 @@ use std::fs;
 /// Largest resolv.conf that is kept.
 const RESOLV_CONF_MAX: usize = 16 * 1024;
 
-/// A process with its role (`daemon`, `session`).
+/// A process with its role (`daemon`, `session`, `server`, `loop`).
 pub fn process(pid: u32, role: &str) -> Record {
     let blocked = proc::blocked_in(pid, pid);
     let call = blocked.and_then(|(nr, _)| Call::by_number(nr));
@@ -20,6 +20,7 @@ pub fn process(pid: u32, role: &str) -> Record {
         comm: proc::comm(pid).unwrap_or_default(),
         cwd: proc::cwd(pid),
         role: Some(role.to_owned()),
+        service: if role == "loop" { service(pid) } else { None },
         verb: if role == "session" { verb(pid) } else { None },
         call: call.map(|call| call.name().to_owned()),
         fd: call.filter(|call| call.row().fd0).and(blocked).and_then(|(_, [fd, ..])| i32::try_from(fd).ok()),
@@ -44,6 +45,17 @@ pub fn resolv_conf(pid: u32) -> Option<Record> {
     let mut text = fs::read(proc::path(pid, "root/etc/resolv.conf")).ok()?;
     text.truncate(RESOLV_CONF_MAX);
     Some(Record::SeedFile(SeedFile { path: "/etc/resolv.conf".into(), text: String::from_utf8_lossy(&text).into_owned() }))
+}
+
+/// What OpenSMTPD's processes call themselves (smtpd.c, `proc_title`): `smtpd: lookup`. Of a title nothing else is taken.
+const SERVICES: &[&str] = &["[priv]", "ca", "control", "crypto", "dispatcher", "klondike", "lookup", "pony express", "queue", "scheduler"];
+
+/// The service that a process's title names.
+fn service(pid: u32) -> Option<String> {
+    let title = fs::read(proc::path(pid, "cmdline")).ok()?;
+    let title = String::from_utf8_lossy(&title);
+    let name = title.trim_end_matches('\0').strip_prefix("smtpd: ")?;
+    SERVICES.iter().find(|service| **service == name).map(|service| (*service).to_owned())
 }
 
 /// The verb in sendmail's title: `sendmail: QUEUEID client [addr]: MAIL FROM...`.

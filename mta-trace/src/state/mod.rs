@@ -20,10 +20,19 @@ const MAX_PROCS: usize = 32_768;
 pub enum Role {
     /// Accepts connections.
     Daemon,
+    /// Serves many sessions at a time, or is asked by one that does.
+    Loop,
     /// Its calls are traced.
     Traced,
     /// Only its life is known.
     Known,
+}
+
+impl Role {
+    /// Whether it outlives sessions: what it makes is not waited for.
+    fn serves_many(self) -> bool {
+        matches!(self, Self::Daemon | Self::Loop)
+    }
 }
 
 /// The process's own alarm or interval timer.
@@ -46,6 +55,8 @@ pub struct Proc {
     pub cwd: Option<String>,
     /// What it is for us.
     pub role: Role,
+    /// What it calls itself among the processes of its server.
+    pub service: Option<String>,
     /// Its descriptors, as far as they are known.
     pub fds: Fds,
     /// Its running timer.
@@ -98,6 +109,7 @@ impl State {
     pub fn seed_process(&mut self, seed: &SeedProc) {
         let role = match seed.role.as_deref() {
             Some("daemon" | "server") => Role::Daemon,
+            Some("loop") => Role::Loop,
             Some("session") => Role::Traced,
             _ => Role::Known,
         };
@@ -106,6 +118,7 @@ impl State {
         process.comm.clone_from(&seed.comm);
         process.cwd.clone_from(&seed.cwd);
         process.role = role;
+        process.service.clone_from(&seed.service);
         process.may_have_children = true;
     }
 
@@ -130,7 +143,12 @@ impl State {
             ppid: fork.pid,
             comm: fork.comm.clone(),
             cwd: parent.cwd.clone(),
-            role: if fork.traced { Role::Traced } else { Role::Known },
+            role: match (fork.traced, parent.role) {
+                (true, Role::Loop) => Role::Loop,
+                (true, Role::Daemon | Role::Traced | Role::Known) => Role::Traced,
+                (false, _) => Role::Known,
+            },
+            service: None,
             fds: parent.fds.forked(),
             // Alarms are not inherited.
             timer: None,
@@ -146,10 +164,10 @@ impl State {
 
     /// Forgets the older half of those that are no daemons.
     fn forget_older(&mut self) {
-        let mut born: Vec<u64> = self.procs.values().filter(|process| process.role != Role::Daemon).map(|process| process.born).collect();
+        let mut born: Vec<u64> = self.procs.values().filter(|process| !process.role.serves_many()).map(|process| process.born).collect();
         born.sort_unstable();
         let middle = born.get(born.len() / 2).copied().unwrap_or(0);
-        self.procs.retain(|_, process| process.role == Role::Daemon || process.born > middle);
+        self.procs.retain(|_, process| process.role.serves_many() || process.born > middle);
     }
 
     /// A process executed another program.
@@ -167,7 +185,7 @@ impl State {
         process.exited_at = Some(exit.t);
         process.fds = Fds::default();
         let ppid = process.ppid;
-        let is_awaited = self.process(ppid).is_some_and(|parent| parent.role != Role::Daemon && parent.exited_at.is_none());
+        let is_awaited = self.process(ppid).is_some_and(|parent| !parent.role.serves_many() && parent.exited_at.is_none());
         if !is_awaited {
             self.procs.remove(&exit.pid);
         }
@@ -196,6 +214,7 @@ impl State {
             comm: String::new(),
             cwd: None,
             role: Role::Known,
+            service: None,
             fds: Fds::default(),
             timer: None,
             born: 0,
