@@ -75,30 +75,35 @@ pub fn is_any_open() -> bool {
     OPEN.get(0).is_some_and(|open| *open != 0)
 }
 
-/// An event loop has accepted a client whose sessions are wanted.
+/// An event loop has accepted a client; `inode` is that of one whose sessions are wanted, else 0.
 #[inline(always)]
 pub fn opened(tgid: u32, fd: u32, inode: u64) {
+    // One whose end was missed had the descriptor before.
+    closed(tgid, fd);
     if CLIENTS.insert(client_key(tgid, fd), inode, 0).is_err() {
         count(Loss::Tables);
-    } else if let Some(open) = OPEN.get_ptr_mut(0) {
+    } else if inode != 0
+        && let Some(open) = OPEN.get_ptr_mut(0)
+    {
         // SAFETY: a valid pointer into the map; the operation is atomic.
         unsafe { atomic_xadd::<u64, u64, { Relaxed }>(open, 1) };
     }
 }
 
-/// A process closes a descriptor. Gives whether it was that of such a client.
+/// An event loop closes a descriptor. Gives whether it was a client's.
 #[inline(always)]
 pub fn closed(tgid: u32, fd: u32) -> bool {
     let key = client_key(tgid, fd);
     let Some(inode) = CLIENTS.get_ptr(key) else { return false };
     // SAFETY: map values live as long as the program runs.
     let inode = unsafe { *inode };
-    let _ = SESSIONS.remove(inode);
-    if CLIENTS.remove(key).is_ok()
-        && let Some(open) = OPEN.get_ptr_mut(0)
-    {
-        // SAFETY: as above.
-        unsafe { atomic_xsub::<u64, u64, { Relaxed }>(open, 1) };
+    let is_removed = CLIENTS.remove(key).is_ok();
+    if is_removed && inode != 0 {
+        let _ = SESSIONS.remove(inode);
+        if let Some(open) = OPEN.get_ptr_mut(0) {
+            // SAFETY: as above.
+            unsafe { atomic_xsub::<u64, u64, { Relaxed }>(open, 1) };
+        }
     }
     true
 }

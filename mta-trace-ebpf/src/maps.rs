@@ -41,7 +41,7 @@ pub static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(16384, 0);
 #[map]
 pub static SESSIONS: HashMap<u64, Scanner> = HashMap::with_max_entries(16384, 0);
 
-/// Sockets of the clients of an event loop, by process (upper half) and descriptor: a `close` tells no socket any more.
+/// Sockets of the clients of an event loop, by process (upper half) and descriptor, since a `close` tells no socket any more; 0: nobody who is wanted.
 #[map]
 pub static CLIENTS: HashMap<u64, u64> = HashMap::with_max_entries(16384, 0);
 

@@ -123,6 +123,9 @@ struct How {
     /// Waits below this are only summed up
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration::parse)]
     min_wait: Duration,
+    /// Do not look at what the processes wait for, for which a session waits: milters, policy services, the mail server's own
+    #[arg(long)]
+    no_chains: bool,
     /// How the kernel tells of completed system calls
     #[arg(long, value_name = "HOOKS", default_value = "auto")]
     hooks: HooksKind,
@@ -144,6 +147,7 @@ impl How {
             clients,
             existing,
             min_wait_ns: u64::try_from(self.min_wait.as_nanos()).unwrap_or(u64::MAX),
+            chains: !self.no_chains,
             hooks: match self.hooks {
                 HooksKind::Auto => Hooks::Auto,
                 HooksKind::Fentry => Hooks::Fentry,

@@ -28,6 +28,8 @@ pub struct AttachOptions {
     pub existing: bool,
     /// Waits below this are only summed up.
     pub min_wait_ns: u64,
+    /// Processes on this machine for which a session waits are traced too, while it does.
+    pub chains: bool,
     /// What tells of completed system calls.
     pub hooks: Hooks,
     /// Size of the ring in bytes, a power of two; none: [`RING_BYTES`].

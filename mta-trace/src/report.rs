@@ -661,9 +661,12 @@ pub struct Peer {
     pub pid: u32,
     /// Name of the task.
     pub comm: String,
-    /// Unix path.
+    /// Unix path, or address and port, at which it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Why what it waited for is not told, where that is not for lack of a wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unclear: Option<String>,
 }
 
 /// How grave a finding is.

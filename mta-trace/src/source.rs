@@ -15,6 +15,10 @@ use std::{collections::HashMap, fs::File, io::Write as _, time::Duration};
 const LOOK: Duration = Duration::from_millis(50);
 /// The daemon is looked at this often: sendmail defers connections for a second at a time.
 const DAEMON_NS: u64 = 250_000_000;
+/// Whom a session waits for is looked at this often.
+const HELPERS_NS: u64 = 50_000_000;
+/// A helper that is blocked for so long is told of before it goes on.
+const HELPER_WAIT_NS: u64 = 50_000_000;
 /// Records that are taken in one go: between two of them there is time for signals, the log and the clock, and so many, decoded, still lie in the
 /// processor's cache when they are analysed.
 const AT_ONCE: usize = 128;
@@ -32,6 +36,9 @@ pub struct LiveTrace {
     /// As it was last told, and when it was looked at.
     daemon: Option<Daemon>,
     looked: u64,
+    looked_for_helpers: u64,
+    /// Waits of helpers' threads that were told of before they ended: when each began.
+    told: HashMap<u32, u64>,
     /// The ring may hold more than was taken.
     is_behind: bool,
     dump: Option<File>,
@@ -56,6 +63,8 @@ pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
         housekeeping: kernel::now_ns(),
         daemon,
         looked: 0,
+        looked_for_helpers: 0,
+        told: HashMap::new(),
         is_behind: false,
         dump,
         paths: HashMap::new(),
@@ -122,6 +131,11 @@ impl LiveTrace {
             self.housekeeping = now;
             records.push(Record::Clock(Clock { t: now, wall_ns: kernel::boot_to_wall_ns().saturating_add_unsigned(now) }));
         }
+        if now.saturating_sub(self.looked_for_helpers) >= HELPERS_NS {
+            self.looked_for_helpers = now;
+            records.extend(self.trace.look_for_helpers());
+            records.extend(self.helpers_waiting());
+        }
         if now.saturating_sub(self.looked) >= DAEMON_NS {
             self.looked = now;
             records.extend(self.daemon());
@@ -165,19 +179,15 @@ impl LiveTrace {
 
     /// What the sessions' threads have been waiting for, for at least so long, as unfinished blocks.
     pub fn waiting(&self, at_least_ns: u64) -> Vec<Record> {
-        let t = kernel::now_ns();
-        let mut sockets: HashMap<u32, kernel::Sockets> = HashMap::new();
-        let block = |(tid, thread, args): &(u32, Thread, [u64; 6])| {
-            let mut block = decode::blocked(*tid, thread, args, t);
-            let fd = block.args.as_ref().and_then(|args| args.fd);
-            let sockets = sockets.entry(block.pid).or_insert_with(|| kernel::Sockets::of(block.pid));
-            if let Some(mut socket) = fd.and_then(|fd| kernel::socket_behind(sockets, block.pid, fd)) {
-                block.peer = socket.peer.take();
-                block.socket = Some(socket);
-            }
-            Record::Block(Box::new(block))
-        };
-        self.trace.blocked(at_least_ns).iter().map(block).collect()
+        blocks(&self.trace.blocked(at_least_ns))
+    }
+
+    /// The same of helpers, each once: a session may give them up before they go on.
+    fn helpers_waiting(&mut self) -> Vec<Record> {
+        let mut waiting = self.trace.helpers_blocked(HELPER_WAIT_NS);
+        self.told.retain(|tid, since| waiting.iter().any(|(other, thread, _)| other == tid && thread.since == *since));
+        waiting.retain(|(tid, thread, _)| self.told.insert(*tid, thread.since).is_none());
+        blocks(&waiting)
     }
 
     /// Whether the traced process still exists.
@@ -188,6 +198,7 @@ impl LiveTrace {
     /// Ends the trace: what the ring still holds, what is being waited for, the last counts, the end.
     pub fn stop(mut self, reason: &str) -> Vec<Record> {
         let mut records = self.drain(self.trace.capacity());
+        records.extend(blocks(&self.trace.helpers_blocked(0)));
         records.extend(self.waiting(0));
         records.extend(self.daemon());
         let t = kernel::now_ns();
@@ -195,6 +206,29 @@ impl LiveTrace {
         records.push(Record::End(End { t, reason: reason.to_owned() }));
         records
     }
+}
+
+/// Threads that are blocked in a call, with what is behind its descriptors.
+fn blocks(threads: &[(u32, Thread, [u64; 6])]) -> Vec<Record> {
+    let t = kernel::now_ns();
+    let mut sockets: HashMap<u32, kernel::Sockets> = HashMap::new();
+    let block = |(tid, thread, args): &(u32, Thread, [u64; 6])| {
+        let mut block = decode::blocked(*tid, thread, args, t);
+        let [first, second, ..] = *args;
+        if let (Some("poll" | "ppoll"), Some(args)) = (block.call.as_deref(), &mut block.args) {
+            args.fds = decode::polled(&kernel::polled(block.pid, first, second));
+        }
+        let fd = block.args.as_ref().and_then(|args| args.fd);
+        if let Some(fd) = fd {
+            let sockets = sockets.entry(block.pid).or_insert_with(|| kernel::Sockets::of(block.pid));
+            if let Some(mut socket) = kernel::socket_behind(sockets, block.pid, fd) {
+                block.peer = socket.peer.take();
+                block.socket = Some(socket);
+            }
+        }
+        Record::Block(Box::new(block))
+    };
+    threads.iter().map(block).collect()
 }
 
 /// What was lost, counted after the records were read, stands before them: a session whose last record is among

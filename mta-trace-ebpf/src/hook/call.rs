@@ -48,10 +48,9 @@ pub fn completed(regs: u64, ret: i64, tid: u32, word: Word) {
 /// Whether anything of this call may be reported.
 #[inline(always)]
 fn is_wanted(thread: &Thread, word: Word) -> bool {
-    let is_told = thread.role == ROLE_SESSION
-        || thread.role == ROLE_HELPER
-        || thread.accepted == ACCEPTED_MATCHED
-        || thread.role == ROLE_LOOP && filter::is_any_open();
+    let is_told = thread.role == ROLE_SESSION || thread.role == ROLE_HELPER || thread.accepted == ACCEPTED_MATCHED;
+    // Of an event loop's clients the ends matter too: whoever is alone in it may be told more of.
+    let is_told = is_told || thread.role == ROLE_LOOP && (word.captures(Capture::Closed) || filter::is_any_open());
     thread.role != ROLE_OTHER && (is_told || word.captures(Capture::Accepted))
 }
 

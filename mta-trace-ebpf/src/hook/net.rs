@@ -13,7 +13,7 @@ use crate::{
 };
 use aya_ebpf::helpers::bpf_probe_read_user;
 use mta_trace_common::{
-    config::{ACCEPTED_MATCHED, ACCEPTED_OTHER, PEER_MILTER, PEER_POLICY, ROLE_DAEMON, ROLE_LOOP, ROLE_SERVER, Thread},
+    config::{ACCEPTED_MATCHED, ACCEPTED_OTHER, PEER_MILTER, PEER_POLICY, ROLE_DAEMON, ROLE_HELPER, ROLE_LOOP, ROLE_SERVER, Thread},
     event::{FLAG_MATCHED, FLAG_MILTER, FLAG_POLICY, Loss},
     smtp::{MODE_COMMAND, Scanner},
     syscalls::Capture,
@@ -46,7 +46,9 @@ pub fn accept(thread: &mut Thread, which: &Which) {
                 thread.client_fd = thread.done.ret as i32;
                 thread.accepted = ACCEPTED_MATCHED;
             }
-        } else if thread.role != ROLE_LOOP {
+        } else if thread.role == ROLE_LOOP {
+            filter::opened(thread.tgid, thread.done.ret as u32, 0);
+        } else {
             thread.accepted = ACCEPTED_OTHER;
         }
         backlog::accepted(thread, which.tid, sk, is_matched);
@@ -153,7 +155,9 @@ fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     if budget == 0 {
         let flags = if peer == PEER_POLICY { FLAG_POLICY } else { 0 };
         // Of ident (RFC 1413) and a policy service it matters whether they answered, not what.
-        if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH || flags != 0 || connects(thread, which) {
+        // Of a helper each request and answer tells for whom it works.
+        let is_asked = thread.role == ROLE_HELPER && thread.socket.kind == SOCK_STREAM;
+        if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH || flags != 0 || is_asked || connects(thread, which) {
             emit::bare(thread, which, flags, 0);
         }
         return;

@@ -3,6 +3,7 @@
 //! It knows the order of the stages and nothing else: state, session, wait, cause, diagnosis. Invariant: pure, no I/O and
 //! no clock; what it says depends on the records alone, so that a replayed log gives the report of the live trace.
 
+mod chains;
 mod daemon;
 mod kept;
 mod live;
@@ -12,6 +13,7 @@ use crate::event::{Block, Clock, Exit, Fork, Header, Loss, Record, SeedFd, SeedP
 use crate::report::{LogSummary, REPORT_SCHEMA, Report, Tool};
 use crate::state::{Role, State};
 use crate::update::Update;
+use chains::Chains;
 use daemon::Watch;
 use kept::Kept;
 use live::{Context, Live};
@@ -26,9 +28,11 @@ const MAX_BACKLOG: usize = 10_000;
 /// What the records have told that is no session's own.
 #[derive(Debug, Default)]
 struct Known {
-    header: Option<Header>,
+    header: Option<Box<Header>>,
     clock: Option<Clock>,
     state: State,
+    /// Whom sessions wait for.
+    chains: Chains,
     loss: Loss,
     /// What had been lost before the last count.
     lost_before: u64,
@@ -50,12 +54,13 @@ impl Known {
         // What could not be read is missing too.
         let unread = unreadable.saturating_add(unknown);
         Context {
-            header: self.header.as_ref(),
+            header: self.header.as_deref(),
             clock: self.clock,
             lost: self.lost().saturating_add(unread),
             lost_before: self.lost_before.saturating_add(unread),
             counted: self.loss.t,
             state: &self.state,
+            chains: &self.chains,
         }
     }
 }
@@ -94,7 +99,7 @@ impl Analysis {
         self.count(record);
         self.daemon.reach(record.t());
         match record {
-            Record::Header(header) => self.known.header = Some(Header::clone(header)),
+            Record::Header(header) => self.known.header = Some(header.clone()),
             Record::SeedProc(seed) => self.seed_process(seed),
             Record::SeedFd(seed) => self.seed_fd(seed, updates),
             Record::SeedFile(_) | Record::Malformed(_) => {}
@@ -107,6 +112,8 @@ impl Analysis {
                 let waited = backlog.t.saturating_sub(backlog.since);
                 self.waited_in_backlog(&backlog.peer.to_string(), waited);
             }
+            Record::Helper(helper) => self.known.chains.see(helper),
+            Record::Release(release) => self.known.chains.release(release.pid),
             Record::Daemon(daemon) => self.daemon.see(daemon, &self.known.context()),
             Record::Loss(loss) => self.known.count_loss(*loss),
             Record::Clock(clock) => self.known.clock = Some(*clock),
@@ -168,6 +175,8 @@ impl Analysis {
             | Record::SeedFd(_)
             | Record::SeedFile(_)
             | Record::Daemon(_)
+            | Record::Helper(_)
+            | Record::Release(_)
             | Record::Loss(_)
             | Record::Clock(_)
             | Record::End(_) => false,
@@ -194,6 +203,10 @@ impl Analysis {
 
     fn sys(&mut self, sys: &Sys, updates: &mut Vec<Update>) {
         self.known.state.apply(sys);
+        if self.known.chains.has(sys.pid) {
+            let Known { chains, state, header, .. } = &mut self.known;
+            return chains.sys(sys, state, header.as_deref());
+        }
         if matches!(sys.call, Call::Accept | Call::Accept4) && sys.ret >= 0 {
             return self.accept(sys, updates);
         }
@@ -273,6 +286,10 @@ impl Analysis {
     }
 
     fn block(&mut self, block: &Block, updates: &mut Vec<Update>) {
+        if self.known.chains.has(block.pid) {
+            let Known { chains, state, header, .. } = &mut self.known;
+            return chains.block(block, state, header.as_deref());
+        }
         let context = self.known.context();
         if let Some(at) = position(&self.live, block.pid, None)
             && let Some(live) = self.live.get_mut(at)
@@ -289,6 +306,7 @@ impl Analysis {
             live.exit(exit, &self.known.context());
             self.collect(live, updates);
         }
+        self.known.chains.exit(exit);
         self.known.state.exit(exit);
     }
 

@@ -232,7 +232,8 @@ impl Namer {
         }
         self.end = to;
         let wait = report(row, steps, &from, &to, &self.start);
-        Some(Named { from, to, wait, more: Passed::default() })
+        let socket = steps.iter().rev().filter(|step| step.is_blocked).find_map(|step| step.any_socket()).map(|socket| socket.inode);
+        Some(Named { from, to, wait, socket, more: Passed::default() })
     }
 
     /// What the present wait would be if it went on with this step and ended there.

@@ -6,6 +6,8 @@ mod names;
 mod socket;
 mod sys;
 
+pub use sys::polled;
+
 use crate::event::{Args, Backlog, Block, Bytes, Counters, Exec, Exit, Fork, Malformed, Record};
 use mta_trace_common::{
     config::Thread,

@@ -236,7 +236,11 @@ fn itimer(data: &[u8]) -> Option<u64> {
 }
 
 fn poll_fds(data: &[u8]) -> Vec<PollFd> {
-    let (entries, _) = data.as_chunks::<8>();
+    polled(data.as_chunks::<8>().0)
+}
+
+/// Entries of a `poll` (`struct pollfd`).
+pub fn polled(entries: &[[u8; 8]]) -> Vec<PollFd> {
     entries
         .iter()
         .map(|[a, b, c, d, e, f, g, h]| PollFd {

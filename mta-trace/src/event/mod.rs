@@ -54,6 +54,12 @@ pub enum Record {
     /// What the daemon says of itself, and the kernel of its listen queues.
     #[serde(rename = "daemon")]
     Daemon(Daemon),
+    /// Somebody for whom a process waits, who is traced from now on.
+    #[serde(rename = "helper")]
+    Helper(Helper),
+    /// A helper is traced no longer.
+    #[serde(rename = "release")]
+    Release(Release),
     /// Cumulative counts of what could not be reported.
     #[serde(rename = "loss")]
     Loss(Loss),
@@ -80,6 +86,8 @@ impl Record {
             Self::Exit(it) => Some(it.t),
             Self::Backlog(it) => Some(it.t),
             Self::Daemon(it) => Some(it.t),
+            Self::Helper(it) => Some(it.t),
+            Self::Release(it) => Some(it.t),
             Self::Loss(it) => Some(it.t),
             Self::Clock(it) => Some(it.t),
             Self::End(it) => Some(it.t),
@@ -150,7 +158,8 @@ pub struct SeedProc {
     /// Working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
-    /// What the process is: `daemon` (accepts), `session` (serves one), `server` (one after another), `loop` (many at a time, or is asked by who does).
+    /// What the process is: `daemon` (accepts), `server` (accepts and serves), `session` (serves one), `helper` (is waited for), `loop` (serves many at a
+    /// time, or is asked by one that does), `other`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// What its title says that it is, among several of one server (`lookup`).
@@ -433,6 +442,39 @@ pub struct Daemon {
     pub listen_overflows: u64,
     /// Connections that were dropped there for whatever reason (`ListenDrops`).
     pub listen_drops: u64,
+}
+
+/// See [`Record::Helper`]: the process at the other end of a connection, found while somebody waited for it. All that it does from `t` on is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Helper {
+    /// Since when it is traced.
+    pub t: u64,
+    /// Its thread group id.
+    pub pid: u32,
+    /// Name of the task.
+    pub comm: String,
+    /// Path of its program.
+    pub exe: String,
+    /// The process that waits for it: a session's, or another helper.
+    pub waiter: u32,
+    /// Inode of that one's end of the connection.
+    pub inode: u64,
+    /// Inode of the helper's own end.
+    pub peer_inode: u64,
+    /// Where the helper's end listens, or is bound: a path, or address and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
+    /// Connections of that kind that the helper had then, this one included.
+    pub connections: u32,
+}
+
+/// See [`Record::Release`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// When.
+    pub t: u64,
+    /// Thread group id.
+    pub pid: u32,
 }
 
 /// See [`Record::Loss`].

@@ -7,14 +7,17 @@ mod btf;
 mod daemon;
 mod diagnostics;
 mod error;
+mod helpers;
 mod object;
 mod offsets;
 mod probe;
 mod proc;
 mod seed;
+mod sock_diag;
 mod target;
 
 pub use error::Error;
+pub use helpers::polled;
 pub use probe::{Probe, Programs, others, probe};
 pub use proc::{Sockets, is_initial_pid_namespace, pid_inside, socket_behind};
 pub use target::{Shape, Target};
@@ -25,8 +28,9 @@ use crate::{
 };
 use aya::maps::{MapData, RingBuf};
 use diagnostics::Diagnostics;
+use helpers::Helpers;
 use mta_trace_common::{
-    config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_LOOP, ROLE_SERVER, ROLE_SESSION, Request, STATE_BLOCKED, Settings, Thread},
+    config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_HELPER, ROLE_LOOP, ROLE_SERVER, ROLE_SESSION, Request, STATE_BLOCKED, Settings, Thread},
     event::{Head, LOSSES},
     smtp::{MODE_UNKNOWN, Scanner},
 };
@@ -39,6 +43,8 @@ pub struct Trace {
     diagnostics: Diagnostics,
     ring: RingBuf<MapData>,
     ring_bytes: u32,
+    /// Whom sessions wait for; none: nobody asks.
+    helpers: Option<Helpers>,
     /// What is traced.
     pub target: Target,
     /// What tells of completed system calls: `fentry` or `tracepoint`.
@@ -112,7 +118,8 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     if proc::exe(target.pid).is_none() {
         return Err(Error::Vanished(target.pid));
     }
-    Ok(Trace { object, diagnostics, ring, ring_bytes, target, hooks, seeds, attach_ns: [began, now_ns()] })
+    let helpers = options.chains.then(Helpers::default);
+    Ok(Trace { object, diagnostics, ring, ring_bytes, helpers, target, hooks, seeds, attach_ns: [began, now_ns()] })
 }
 
 /// Takes in a server and its descendants, whichever of them accept. Forks are told already, so that whoever is made meanwhile is followed, if
@@ -160,9 +167,21 @@ fn loops(object: &mut Object, target: &Target, has_messages: bool) -> Result<Vec
             if !object.is_traced(pid) {
                 trace_as(object, pid, ROLE_LOOP, 0, u64::from(has_messages))?;
             }
-            seeds.extend(seed::descriptors(pid, None));
+            let descriptors = seed::descriptors(pid, None);
+            for fd in descriptors.iter().filter_map(|seed| client_of(seed, &target.listening)) {
+                object.add_client(pid, fd)?;
+            }
+            seeds.extend(descriptors);
         }
     }
+}
+
+/// The descriptor in a seed, if it is that of a client: connected, at a port on which the server listens.
+fn client_of(seed: &Record, listening: &[Endpoint]) -> Option<u32> {
+    let Record::SeedFd(seed) = seed else { return None };
+    let socket = seed.socket.as_ref().filter(|socket| socket.peer.is_some())?;
+    let port = socket.local.as_ref().and_then(Endpoint::port)?;
+    listening.iter().any(|end| end.port() == Some(port)).then(|| u32::try_from(seed.fd).ok()).flatten()
 }
 
 /// Takes in the descendants of a daemon that serve sessions already. Every hook is in place, so whoever is accepted from now on is
@@ -271,12 +290,32 @@ impl Trace {
 
     /// Threads that serve sessions and have been blocked in one call for at least so long: tid, state, the arguments of their call.
     pub fn blocked(&self, at_least_ns: u64) -> Vec<(u32, Thread, [u64; 6])> {
+        self.blocked_among(at_least_ns, Thread::is_serving)
+    }
+
+    /// The same of helpers.
+    pub fn helpers_blocked(&self, at_least_ns: u64) -> Vec<(u32, Thread, [u64; 6])> {
+        if self.helpers.as_ref().is_none_or(Helpers::is_empty) {
+            Vec::new()
+        } else {
+            self.blocked_among(at_least_ns, |thread| thread.role == ROLE_HELPER)
+        }
+    }
+
+    fn blocked_among(&self, at_least_ns: u64, is_meant: impl Fn(&Thread) -> bool) -> Vec<(u32, Thread, [u64; 6])> {
         let now = now_ns();
         let is_blocked = |thread: &Thread| {
-            thread.state == STATE_BLOCKED && thread.is_serving() && thread.since != 0 && now.saturating_sub(thread.since) >= at_least_ns
+            thread.state == STATE_BLOCKED && is_meant(thread) && thread.since != 0 && now.saturating_sub(thread.since) >= at_least_ns
         };
         let threads = self.object.threads();
         threads.into_iter().filter(|(_, thread)| is_blocked(thread)).map(|(tid, thread)| (tid, thread, self.object.arguments(&thread))).collect()
+    }
+
+    /// Whom sessions have begun to wait for, and who is not waited for any more.
+    pub fn look_for_helpers(&mut self) -> Vec<Record> {
+        let Self { object, helpers, .. } = self;
+        // The kernel may refuse more threads: then their waits stay without an explanation, and the table counts what did not fit.
+        helpers.as_mut().and_then(|helpers| helpers.look(object, now_ns()).ok()).unwrap_or_default()
     }
 
     /// The path of a unix socket, for the sockets at their other ends that were connected before they were seen. Only servers whose processes

@@ -254,9 +254,22 @@ impl Object {
         map.insert(inode, Plain(scanner), 0).map_err(|_| Error::Object("room in map SESSIONS".into()))
     }
 
+    /// Makes a client of an event loop known whose session had begun before us: of it only the end is told.
+    pub fn add_client(&mut self, pid: u32, fd: u32) -> Result<(), Error> {
+        let map = self.ebpf.map_mut("CLIENTS").ok_or_else(|| Error::Object("map CLIENTS".into()))?;
+        let mut map: HashMap<_, u64, u64> = HashMap::try_from(map).map_err(|_| Error::Object("map CLIENTS".into()))?;
+        map.insert(u64::from(pid) << 32 | u64::from(fd), 0, 0).map_err(|_| Error::Object("room in map CLIENTS".into()))
+    }
+
     /// Whether a thread is in the trace.
     pub fn is_traced(&self, tid: u32) -> bool {
-        self.ebpf.map("THREADS").and_then(|map| HashMap::<_, u32, Plain<Thread>>::try_from(map).ok()).is_some_and(|map| map.get(&tid, 0).is_ok())
+        self.thread(tid).is_some()
+    }
+
+    /// The present state of a thread, if it is in the trace.
+    pub fn thread(&self, tid: u32) -> Option<Thread> {
+        let map = HashMap::<_, u32, Plain<Thread>>::try_from(self.ebpf.map("THREADS")?).ok()?;
+        map.get(&tid, 0).ok().map(|Plain(thread)| thread)
     }
 
     /// Whether a session is known, by the inode of the client's socket.

@@ -106,6 +106,19 @@ pub fn descriptors(pid: u32) -> Vec<(i32, String)> {
     all
 }
 
+/// Processes that have a descriptor with this link.
+pub fn holders(link: &str) -> Vec<u32> {
+    all().into_iter().filter(|pid| descriptors(*pid).iter().any(|(_, found)| found == link)).collect()
+}
+
+/// Memory of a process (`/proc/PID/mem`); none: it is not there, or may not be read.
+pub fn memory(pid: u32, at: u64, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let file = fs::File::open(path(pid, "mem")).ok()?;
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, at).ok()?;
+    Some(bytes)
+}
+
 /// The newest descriptor of a socket.
 pub fn descriptor_of(pid: u32, inode: u64) -> Option<i32> {
     descriptors(pid).into_iter().rev().find(|(_, link)| socket_inode(link) == Some(inode)).map(|(fd, _)| fd)
@@ -177,6 +190,13 @@ impl Sockets {
         self.by_inode.get(&inode)
     }
 
+    /// The other end of a TCP connection within this namespace.
+    pub fn mirrored(&self, id: &SocketId) -> Option<u64> {
+        let (local, peer) = (id.local.as_ref()?, id.peer.as_ref()?);
+        let is_mirror = |other: &SocketId| other.proto == Proto::Tcp && other.local.as_ref() == Some(peer) && other.peer.as_ref() == Some(local);
+        self.by_inode.iter().find(|(_, (other, _))| is_mirror(other)).map(|(inode, _)| *inode)
+    }
+
     /// Inodes that listen on a TCP port.
     pub fn listening_on(&self, port: u16) -> Vec<u64> {
         let listens = |(id, state): &(SocketId, State)| *state == State::Listening && id.local.as_ref().and_then(Endpoint::port) == Some(port);
@@ -206,12 +226,19 @@ pub fn unix_path(pid: u32, inode: u64) -> Option<String> {
     id.local.map(|path| path.to_string())
 }
 
-/// `0000000000000000: 00000003 00000000 00000000 0001 03 20401 /run/x`; the peer's path is not there.
+/// `0000000000000000: 00000003 00000000 00000000 0001 03 20401 /run/x`: behind the flags (`__SO_ACCEPTCON`: it listens) its type, its state
+/// (`SS_CONNECTED`: 3) and its inode; the peer's path is not there.
 fn unix_socket(line: &str) -> Option<(u64, (SocketId, State))> {
-    let mut fields = line.split_whitespace().skip(6);
+    let mut fields = line.split_whitespace().skip(3);
+    let (flags, _, state) = (fields.next()?, fields.next()?, fields.next()?);
+    let state = match (flags, state) {
+        ("00010000", _) => State::Listening,
+        (_, "03") => State::Established,
+        _ => State::Other,
+    };
     let inode = fields.next()?.parse().ok()?;
     let local = fields.next().map(|path| Endpoint::Unix(path.to_owned()));
-    Some((inode, (SocketId { inode, proto: Proto::Unix, local, peer: None, peer_inode: None }, State::Other)))
+    Some((inode, (SocketId { inode, proto: Proto::Unix, local, peer: None, peer_inode: None }, state)))
 }
 
 /// `0100007F:0019`: 32-bit words of the address in the machine's order, port as a number.

@@ -5,7 +5,7 @@ use super::{
     proc::{self, Sockets, State},
 };
 use crate::{
-    event::{Endpoint, SocketId},
+    event::{Endpoint, Proto, SocketId},
     options::AttachOptions,
 };
 use std::fs;
@@ -149,12 +149,17 @@ pub fn is_mta(exe: &str) -> bool {
     mta_of(exe) != "unknown"
 }
 
+/// Whether a process is a mail server, or one of its processes, that has a TCP socket which listens: it accepts sessions, of whomever.
+pub fn is_mail_listener(pid: u32) -> bool {
+    proc::exe(pid).is_some_and(|exe| is_mta(&exe)) && !listening(pid).is_empty()
+}
+
 fn listening(pid: u32) -> Vec<Endpoint> {
     let sockets = Sockets::of(pid);
     let mut all: Vec<Endpoint> = proc::descriptors(pid)
         .iter()
         .filter_map(|(_, link)| sockets.get(proc::socket_inode(link)?))
-        .filter(|(_, state)| *state == State::Listening)
+        .filter(|(id, state)| *state == State::Listening && id.proto == Proto::Tcp)
         .filter_map(|(id, _)| id.local.clone())
         .collect();
     all.sort();
@@ -170,7 +175,9 @@ pub fn serving(pid: u32) -> Option<SocketId> {
         .iter()
         .filter_map(|(_, link)| sockets.get(proc::socket_inode(link)?))
         .find(|(id, state)| {
-            *state == State::Established && id.local.as_ref().and_then(Endpoint::port).is_some_and(|port| !sockets.listening_on(port).is_empty())
+            id.proto == Proto::Tcp
+                && *state == State::Established
+                && id.local.as_ref().and_then(Endpoint::port).is_some_and(|port| !sockets.listening_on(port).is_empty())
         })
         .map(|(id, _)| id.clone())
 }

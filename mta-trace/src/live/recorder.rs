@@ -4,7 +4,7 @@
 //! In: all records, and the sessions that ended. Out: what is to be written, session by session. Invariant: bounded memory; what is too
 //! much to keep is written. Not here: files.
 
-use crate::event::{Record, Sys};
+use crate::event::{Record, SeedFd, SeedProc, Sys};
 use crate::report::Session;
 use mta_trace_common::syscalls::Call;
 use std::collections::HashMap;
@@ -41,6 +41,20 @@ impl Recorder {
     /// Takes a record; gives what is to be written now.
     pub fn take(&mut self, record: &Record) -> Vec<Record> {
         match record {
+            // What is known of a helper belongs to the session that waits for it.
+            Record::SeedFd(SeedFd { pid, .. }) | Record::SeedProc(SeedProc { pid, .. }) if self.owners.contains_key(pid) => {
+                return self.keep_of(*pid, record);
+            }
+            Record::Helper(helper) => {
+                let Some(owner) = self.owners.get(&helper.waiter).copied() else { return vec![record.clone()] };
+                self.owners.insert(helper.pid, owner);
+                return self.keep(owner, record);
+            }
+            Record::Release(release) => {
+                let kept = self.keep_of(release.pid, record);
+                self.owners.remove(&release.pid);
+                return kept;
+            }
             Record::Header(_)
             | Record::SeedFd(_)
             | Record::SeedFile(_)

@@ -12,6 +12,8 @@ pub struct Named {
     pub to: Mark,
     /// As it is reported.
     pub wait: Wait,
+    /// The socket on which it waited, by inode.
+    pub socket: Option<u64>,
     /// What passed in later ones that were put into it.
     pub more: Passed,
 }

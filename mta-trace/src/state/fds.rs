@@ -78,10 +78,12 @@ impl Fds {
 
     pub(super) fn set(&mut self, fd: i32, object: Object) {
         // A call on a socket whose peer is not told (yet) must not lose what connect told.
-        let known_peer = self.object(fd).and_then(Object::socket).and_then(|old| old.peer.clone().map(|peer| (old.inode, peer)));
-        let object = match (object, known_peer) {
-            (Object::Socket(mut socket), Some((inode, peer))) if socket.peer.is_none() && socket.inode == inode => {
-                socket.peer = Some(peer);
+        let known = self.object(fd).and_then(Object::socket);
+        let object = match (object, known) {
+            (Object::Socket(mut socket), Some(known)) if socket.inode == known.inode => {
+                socket.peer = socket.peer.or_else(|| known.peer.clone());
+                // That of a unix socket is told by /proc alone.
+                socket.local = socket.local.or_else(|| known.local.clone());
                 Object::Socket(socket)
             }
             (object, _) => object,

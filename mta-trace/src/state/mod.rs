@@ -107,13 +107,15 @@ impl State {
 
     /// A process that existed before the trace.
     pub fn seed_process(&mut self, seed: &SeedProc) {
+        let process = self.entry(seed.pid);
         let role = match seed.role.as_deref() {
             Some("daemon" | "server") => Role::Daemon,
             Some("loop") => Role::Loop,
             Some("session") => Role::Traced,
+            // It may be one of the server's own.
+            Some("helper") => process.role,
             _ => Role::Known,
         };
-        let process = self.entry(seed.pid);
         process.ppid = seed.ppid;
         process.comm.clone_from(&seed.comm);
         process.cwd.clone_from(&seed.cwd);
@@ -253,7 +255,11 @@ impl Proc {
         match call {
             Call::Accept | Call::Accept4 => {
                 if let (Some(fd), Some(id)) = (returned, &sys.socket) {
-                    self.fds.set(fd, Object::Socket(Socket::new(id, sys.peer.as_ref())));
+                    let mut socket = Socket::new(id, sys.peer.as_ref());
+                    // A unix socket that was accepted has the name of the one that listens.
+                    let listens = args.fd.and_then(|fd| self.fds.object(fd)).and_then(Object::socket);
+                    socket.local = socket.local.or_else(|| listens?.local.clone());
+                    self.fds.set(fd, Object::Socket(socket));
                 }
             }
             Call::Open | Call::Openat => {

@@ -77,6 +77,15 @@ impl<W: Write> Strace<W> {
                 writeln!(self.out, "--- a record could not be decoded: {} ---", escape(&malformed.reason))
             }
             Record::Daemon(daemon) => self.daemon(daemon),
+            Record::Helper(helper) => {
+                let at = self.time(helper.t);
+                let of = helper.endpoint.as_ref().map(|endpoint| format!(" at {}", escape(&endpoint.to_string()))).unwrap_or_default();
+                writeln!(self.out, "{} {at} +++ process {} ({}){of}: process {} waits for it +++", helper.pid, helper.pid, escape(&helper.comm), helper.waiter)
+            }
+            Record::Release(release) => {
+                let at = self.time(release.t);
+                writeln!(self.out, "{} {at} +++ nobody waits for it any more +++", release.pid)
+            }
             Record::SeedProc(_) | Record::SeedFile(_) | Record::Backlog(_) | Record::Loss(_) | Record::End(_) => Ok(()),
         }
     }

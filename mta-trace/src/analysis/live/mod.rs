@@ -8,6 +8,7 @@ mod traffic;
 
 pub(super) use report::wall;
 
+use super::chains::Chains;
 use crate::cause::Namer;
 use crate::event::{Block, Clock, Counters, Endpoint, Exit, Fork, Header, SeedProc, SocketId, Sys};
 use crate::report::{Began, Cause, Command, Verb};
@@ -30,6 +31,7 @@ pub(super) struct Context<'a> {
     pub lost_before: u64,
     pub counted: u64,
     pub state: &'a State,
+    pub chains: &'a Chains,
 }
 
 impl Context<'_> {
@@ -205,7 +207,7 @@ impl Live {
             self.namer.closed(|inode| context.state.holds(self.pid, inode));
         }
         if may_close(sys.call) && !context.state.holds(self.pid, self.inode) {
-            self.flush();
+            self.flush(context);
             let mark = self.last;
             self.dialogue.closed(mark);
             self.tell(context);
@@ -227,7 +229,9 @@ impl Live {
         if block.unfinished {
             let step = self.unfinished_step(block, context);
             let command = self.dialogue.open();
-            if let Some(Named { wait, .. }) = self.namer.preview(step) {
+            if let Some(mut named) = self.namer.preview(step) {
+                context.chains.explain(&mut named, self.pid, self.start.t);
+                let wait = named.wait;
                 self.held.push(Update::WaitBegan { session: self.id.clone(), command, wait: Box::new(wait) });
             }
             self.unfinished = Some(block.clone());
@@ -238,7 +242,7 @@ impl Live {
             let to = self.advance(block.t, block.at);
             let from = self.begin_of(Some(block.since), block.at_start, to, &last);
             let step = Step::of_block(block, from, to, self.place(context));
-            self.name(step);
+            self.name(step, context);
         }
         self.release(updates);
     }
@@ -251,16 +255,16 @@ impl Live {
                 self.suspended.iter_mut().for_each(Step::cut_short);
                 self.namer.cut_short();
             }
-            self.flush_suspended();
+            self.flush_suspended(context);
             let last = self.last;
             let to = self.advance(exit.t, exit.at);
             if let (Some(call), Some(since)) = (&exit.call, exit.since) {
                 let from = self.begin_of(Some(since), None, to, &last);
                 let step = Step::of_exit(call, exit.pid, from, to, self.place(context));
-                self.name(step);
+                self.name(step, context);
             }
         }
-        self.flush();
+        self.flush(context);
         let mark = self.last;
         if exit.signal.is_some() {
             self.dialogue.killed(mark);
@@ -272,8 +276,8 @@ impl Live {
 
     /// Its process has ended unseen.
     pub fn vanished(&mut self, context: &Context<'_>) {
-        self.flush_suspended();
-        self.flush();
+        self.flush_suspended(context);
+        self.flush(context);
         let mark = self.last;
         self.dialogue.closed(mark);
         self.tell(context);
@@ -281,13 +285,13 @@ impl Live {
 
     /// The trace ended first.
     pub fn detach(&mut self, context: &Context<'_>) {
-        self.flush_suspended();
+        self.flush_suspended(context);
         if let Some(block) = self.unfinished.take() {
             let step = self.unfinished_step(&block, context);
             self.advance(block.t, block.at);
-            self.name(step);
+            self.name(step, context);
         }
-        self.flush();
+        self.flush(context);
         let mark = self.last;
         self.dialogue.detached(mark);
         self.tell(context);
@@ -386,7 +390,7 @@ impl Live {
             Some(earlier) if sys.call == Call::RestartSyscall => {
                 step = Step { to: step.to, ret: step.ret, timer_ns: step.timer_ns, ..earlier };
             }
-            Some(earlier) => self.name(earlier),
+            Some(earlier) => self.name(earlier, context),
             None => {}
         }
         if sys.ret == -516 {
@@ -396,26 +400,27 @@ impl Live {
         }
     }
 
-    fn flush_suspended(&mut self) {
+    fn flush_suspended(&mut self, context: &Context<'_>) {
         if let Some(step) = self.suspended.take() {
-            self.name(step);
+            self.name(step, context);
         }
     }
 
-    fn name(&mut self, step: Step) {
+    fn name(&mut self, step: Step, context: &Context<'_>) {
         for named in self.namer.step(step) {
-            self.attach(named);
+            self.attach(named, context);
         }
     }
 
     /// What is going on is over at a boundary of the dialogue.
-    fn flush(&mut self) {
+    fn flush(&mut self, context: &Context<'_>) {
         for named in self.namer.finish() {
-            self.attach(named);
+            self.attach(named, context);
         }
     }
 
-    fn attach(&mut self, named: Named) {
+    fn attach(&mut self, mut named: Named, context: &Context<'_>) {
+        context.chains.explain(&mut named, self.pid, self.start.t);
         let wait = Box::new(named.wait.clone());
         let is_client = wait.cause == Cause::Client;
         let command = self.dialogue.attach(named, is_client);

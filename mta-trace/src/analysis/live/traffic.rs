@@ -13,41 +13,41 @@ impl Live {
         self.note(&step, sys);
         let is_client = step.socket().is_some_and(|socket| socket.inode == self.inode);
         if is_client && step.is_send() {
-            self.write(step, sys);
+            self.write(step, sys, context);
         } else if is_client && step.is_receive() {
-            self.read(step, sys);
+            self.read(step, sys, context);
         } else {
-            self.name(step);
+            self.name(step, context);
         }
         self.tell(context);
     }
 
-    fn read(&mut self, step: Step, sys: &Sys) {
+    fn read(&mut self, step: Step, sys: &Sys, context: &Context<'_>) {
         let mark = step.to;
-        self.name(step);
+        self.name(step, context);
         match sys.ret {
             1.. => {
-                self.flush();
+                self.flush(context);
                 let data = sys.data.as_ref().map_or(&[][..], |data| data);
                 self.dialogue.read(mark, sys.ret.unsigned_abs(), sys.smtp.as_ref(), data, sys.cut);
             }
             // ECONNRESET, ETIMEDOUT, EPIPE: the client is gone too.
-            0 if sys.args.len != Some(0) => self.client_closed(mark),
-            -104 | -110 | -32 => self.client_closed(mark),
+            0 if sys.args.len != Some(0) => self.client_closed(mark, context),
+            -104 | -110 | -32 => self.client_closed(mark, context),
             _ => {}
         }
     }
 
-    fn client_closed(&mut self, mark: Mark) {
+    fn client_closed(&mut self, mark: Mark, context: &Context<'_>) {
         // A wait of the server's own is not over because the client leaves.
         if self.dialogue.awaits_client() {
-            self.flush();
+            self.flush(context);
         }
         self.dialogue.client_closed(mark);
     }
 
-    fn write(&mut self, step: Step, sys: &Sys) {
-        self.flush();
+    fn write(&mut self, step: Step, sys: &Sys, context: &Context<'_>) {
+        self.flush(context);
         // Where the client does not read, that is its time: the reply was ready when the write began to block.
         let mark = step.from;
         match sys.ret {
@@ -59,7 +59,7 @@ impl Live {
             0 | -4 | -11 | -516..=-512 => {}
             _ => self.dialogue.write_failed(mark),
         }
-        self.name(step);
+        self.name(step, context);
     }
 
     fn note(&mut self, step: &Step, sys: &Sys) {

@@ -1,0 +1,185 @@
+//! Chains: what the processes for which sessions wait were themselves waiting for.
+//!
+//! In: the records of helpers, and a wait of a session or of another helper with its socket. Out: the process at the far end, and its waits in
+//! that time that were for this connection (`peer`, `inner` of the report). Where requests of several connections cannot be told apart, that is
+//! said and nothing is claimed. Not here: how helpers are found (`kernel/helpers.rs`).
+
+mod thread;
+
+use crate::event::{Block, Endpoint, Exit, Header, Helper as Found, Sys};
+use crate::report::{Outcome, Peer, Wait};
+use crate::session::{Named, seconds};
+use crate::state::State;
+use std::collections::{BTreeMap, HashSet};
+use thread::{Ends, Inner, Thread};
+
+/// Connections that are remembered.
+const MAX_LINKS: usize = 1024;
+/// Threads of a helper that are followed.
+const MAX_THREADS: usize = 256;
+/// How far a chain is told.
+const DEPTH: usize = 3;
+
+/// A connection to a helper.
+#[derive(Clone, Debug)]
+struct Link {
+    waiter: u32,
+    inode: u64,
+    helper: u32,
+    peer_inode: u64,
+    endpoint: Option<Endpoint>,
+    connections: u32,
+}
+
+/// A process for which somebody waits.
+#[derive(Debug)]
+struct Helper {
+    comm: String,
+    threads: BTreeMap<u32, Thread>,
+}
+
+/// All helpers, and who waits for them.
+#[derive(Debug, Default)]
+pub(in crate::analysis) struct Chains {
+    helpers: BTreeMap<u32, Helper>,
+    links: Vec<Link>,
+}
+
+/// What the far end of a wait did meanwhile.
+struct Explanation {
+    peer: Peer,
+    inner: Vec<Wait>,
+}
+
+impl Chains {
+    /// A process is a helper, or is one for another connection too.
+    pub fn see(&mut self, found: &Found) {
+        self.helpers.entry(found.pid).or_insert_with(|| Helper { comm: found.comm.clone(), threads: BTreeMap::new() });
+        if self.links.len() >= MAX_LINKS {
+            self.links.remove(0);
+        }
+        let Found { waiter, inode, pid: helper, peer_inode, connections, .. } = *found;
+        self.links.push(Link { waiter, inode, helper, peer_inode, endpoint: found.endpoint.clone(), connections });
+    }
+
+    /// It is traced no longer.
+    pub fn release(&mut self, pid: u32) {
+        self.helpers.remove(&pid);
+        self.links.retain(|link| link.helper != pid && link.waiter != pid);
+    }
+
+    /// Whether a process is a helper now.
+    pub fn has(&self, pid: u32) -> bool {
+        self.helpers.contains_key(&pid)
+    }
+
+    /// A helper's call returned.
+    pub fn sys(&mut self, sys: &Sys, state: &State, header: Option<&Header>) {
+        let ends = self.ends_of(sys.pid);
+        if let Some(thread) = self.thread(sys.pid, sys.tid, header) {
+            thread.sys(sys, &ends, state, header);
+        }
+    }
+
+    /// A helper's thread was blocked outside hooked calls, or still is.
+    pub fn block(&mut self, block: &Block, state: &State, header: Option<&Header>) {
+        let ends = self.ends_of(block.pid);
+        if let Some(thread) = self.thread(block.pid, block.tid, header) {
+            thread.block(block, &ends, state, header);
+        }
+    }
+
+    /// A helper's thread ended: what it told stays, until nobody can ask for it.
+    pub fn exit(&mut self, exit: &Exit) {
+        if let Some(helper) = self.helpers.get_mut(&exit.pid) {
+            helper.threads.remove(&exit.tid);
+        }
+    }
+
+    fn thread(&mut self, pid: u32, tid: u32, header: Option<&Header>) -> Option<&mut Thread> {
+        let threads = &mut self.helpers.get_mut(&pid)?.threads;
+        if threads.len() >= MAX_THREADS && !threads.contains_key(&tid) {
+            threads.pop_first();
+        }
+        let min_wait_ns = header.map_or(1_000_000, |header| header.min_wait_ns);
+        Some(threads.entry(tid).or_insert_with(|| Thread::new(min_wait_ns)))
+    }
+
+    /// Where the helper is asked.
+    fn ends_of(&self, pid: u32) -> Ends {
+        let links = || self.links.iter().filter(|link| link.helper == pid);
+        Ends { inodes: links().map(|link| link.peer_inode).collect(), endpoints: links().filter_map(|link| link.endpoint.clone()).collect() }
+    }
+
+    /// Puts into a wait of this process what the process at its far end did meanwhile. `start`: when the session began.
+    pub fn explain(&self, named: &mut Named, waiter: u32, start: u64) {
+        let Some(inode) = named.socket.filter(|_| !self.helpers.is_empty()) else { return };
+        if let Some(Explanation { peer, inner }) = self.explanation(waiter, inode, (named.from.t, named.to.t), start, 0) {
+            named.wait.peer = Some(peer);
+            named.wait.inner = inner;
+        }
+    }
+
+    fn explanation(&self, waiter: u32, inode: u64, (from, to): (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
+        let link = self.links.iter().rev().find(|link| link.waiter == waiter && link.inode == inode)?;
+        let helper = self.helpers.get(&link.helper)?;
+        let path = link.endpoint.as_ref().map(Endpoint::to_string);
+        let mut peer = Peer { pid: link.helper, comm: helper.comm.clone(), path, unclear: None };
+        if depth >= DEPTH {
+            return Some(Explanation { peer, inner: Vec::new() });
+        }
+        let (told, unclear) = helper.waits_for(link, from, to);
+        peer.unclear = unclear.map(str::to_owned);
+        let inner = told.into_iter().map(|it| self.clipped(it, link.helper, (from, to), start, depth)).collect();
+        Some(Explanation { peer, inner })
+    }
+
+    /// A helper's wait as a part of the one that it explains, with its own explanation.
+    fn clipped(&self, inner: Inner, pid: u32, (from, to): (u64, u64), start: u64, depth: usize) -> Wait {
+        let Inner { from: began, to: ended, socket, mut wait, .. } = inner;
+        let (began, end) = (began.max(from), ended.min(to));
+        wait.start_s = seconds(began.saturating_sub(start).cast_signed());
+        wait.elapsed_s = seconds(end.saturating_sub(began).cast_signed());
+        if ended > to && wait.outcome == Outcome::Ok {
+            // How it went on is no part of this.
+            wait.outcome = Outcome::Unfinished;
+        }
+        let explanation = socket.and_then(|inode| self.explanation(pid, inode, (began, end), start, depth + 1));
+        if let Some(Explanation { peer, inner }) = explanation {
+            wait.peer = Some(peer);
+            wait.inner = inner;
+        }
+        wait
+    }
+}
+
+impl Helper {
+    /// The waits of the helper in an interval that were for this connection; and, where that cannot be told, why.
+    fn waits_for(&self, link: &Link, from: u64, to: u64) -> (Vec<Inner>, Option<&'static str>) {
+        let all: Vec<(u32, Inner)> =
+            self.threads.iter().flat_map(|(tid, thread)| thread.waits_in(from, to).into_iter().map(|inner| (*tid, inner))).collect();
+        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, inner)| inner.for_whom == Some(link.peer_inode));
+        let (unknown, foreign): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, inner)| inner.for_whom.is_none());
+        let threads: HashSet<u32> = unknown.iter().map(|(tid, _)| *tid).collect();
+        let sorted = |waits: Vec<(u32, Inner)>| {
+            let mut waits: Vec<Inner> = waits.into_iter().map(|(_, inner)| inner).collect();
+            waits.sort_by_key(|inner| inner.from);
+            waits
+        };
+        // A thread that was in its work already when it was taken in: whose that is, is known only where there is one connection, and one thread at work.
+        let is_sure = link.connections <= 1 && threads.len() <= 1 && foreign.is_empty();
+        if !unknown.is_empty() && is_sure {
+            return (sorted(own.into_iter().chain(unknown).collect()), None);
+        }
+        let unclear = if !own.is_empty() {
+            None
+        } else if !unknown.is_empty() {
+            Some("it serves other connections too: for which of them it waited is not known")
+        } else if !foreign.is_empty() {
+            Some("it was at work for another connection")
+        } else {
+            None
+        };
+        (sorted(own), unclear)
+    }
+}

@@ -1,0 +1,193 @@
+//! One thread of a helper: what it waited for, and for whom it worked then.
+//!
+//! It works for the connection from which it has read last. Invariant: what it waits for while it waits to be asked is no wait.
+
+use crate::cause::Namer;
+use crate::event::{Args, Block, Endpoint, Header, Proto, Sys};
+use crate::report::{Cause, Wait};
+use crate::session::{Mark, Named};
+use crate::state::{Object, Proc, State};
+use crate::wait::{Place, Step};
+use mta_trace_common::syscalls::Call;
+use std::collections::{HashSet, VecDeque};
+
+/// Waits that are remembered: those of the last minutes are asked for.
+const MAX_WAITS: usize = 256;
+
+/// A wait of a helper.
+#[derive(Clone, Debug)]
+pub(super) struct Inner {
+    /// When it began, monotonic ns.
+    pub from: u64,
+    /// When it ended.
+    pub to: u64,
+    /// The socket on which it waited.
+    pub socket: Option<u64>,
+    /// The connection for which it worked; none: it was at work when it was taken in.
+    pub for_whom: Option<u64>,
+    /// As it is reported.
+    pub wait: Wait,
+}
+
+/// A thread of a helper.
+#[derive(Debug)]
+pub(super) struct Thread {
+    namer: Namer,
+    waits: VecDeque<Inner>,
+    /// The connection from which it read last.
+    for_whom: Option<u64>,
+    /// The last look at a call that has not returned, as a step.
+    unfinished: Option<Step>,
+}
+
+impl Thread {
+    pub fn new(min_wait_ns: u64) -> Self {
+        let start = Mark::default();
+        Self { namer: Namer::new(start, min_wait_ns), waits: VecDeque::new(), for_whom: None, unfinished: None }
+    }
+
+    /// A call returned.
+    pub fn sys(&mut self, sys: &Sys, ends: &Ends, state: &State, header: Option<&Header>) {
+        self.unfinished = None;
+        let (from, to) = (begin(sys), Mark { t: sys.t, at: sys.at() });
+        let end = ends.of_sys(sys, state);
+        let step = Step::of_call(sys, from, to, place(end, state, header));
+        let transfers = (step.is_receive() || step.is_send()) && sys.ret > 0;
+        let is_answer = step.is_send();
+        let named = self.namer.step(step);
+        self.keep(named);
+        if let Some(inode) = end {
+            self.finish();
+            if transfers {
+                self.works_for(inode, is_answer);
+            }
+        }
+    }
+
+    /// It has read from this connection, or has answered there.
+    fn works_for(&mut self, inode: u64, is_answer: bool) {
+        // Nothing was read meanwhile: what it answers is what it was at work for when it was taken in.
+        if is_answer && self.for_whom.is_none() {
+            self.waits.iter_mut().for_each(|inner| inner.for_whom = Some(inode));
+        }
+        self.for_whom = Some(inode);
+    }
+
+    /// It was blocked outside hooked calls, or still is.
+    pub fn block(&mut self, block: &Block, ends: &Ends, state: &State, header: Option<&Header>) {
+        let from = Mark { t: block.since, at: block.at_start.unwrap_or_default() };
+        let place = place(ends.of_block(block, state), state, header);
+        let step = Step::of_block(block, from, Mark { t: block.t, at: block.at }, place);
+        if block.unfinished {
+            self.unfinished = Some(step);
+        } else {
+            self.unfinished = None;
+            let named = self.namer.step(step);
+            self.keep(named);
+        }
+    }
+
+    /// What it waited for in an interval, what is not over included.
+    pub fn waits_in(&self, from: u64, to: u64) -> Vec<Inner> {
+        let present = self.present(to).into_iter().map(|named| self.inner(named));
+        let overlaps = |inner: &Inner| inner.from < to && inner.to > from && !is_idle(&inner.wait);
+        self.waits.iter().cloned().chain(present).filter(overlaps).collect()
+    }
+
+    /// The wait that is going on, up to `t`.
+    fn present(&self, t: u64) -> Option<Named> {
+        match &self.unfinished {
+            Some(step) => {
+                let to = Mark { t: t.max(step.from.t), at: step.to.at };
+                self.namer.preview(Step { to, ..step.clone() })
+            }
+            None => self.namer.clone().finish().pop(),
+        }
+    }
+
+    fn finish(&mut self) {
+        let named = self.namer.finish();
+        self.keep(named);
+    }
+
+    fn keep(&mut self, named: Vec<Named>) {
+        for named in named {
+            let inner = self.inner(named);
+            if self.waits.len() >= MAX_WAITS {
+                self.waits.pop_front();
+            }
+            self.waits.push_back(inner);
+        }
+    }
+
+    fn inner(&self, named: Named) -> Inner {
+        Inner { from: named.from.t, to: named.to.t, socket: named.socket, for_whom: self.for_whom, wait: named.wait }
+    }
+}
+
+/// Waits for the next request, or for what nobody can tell (an event loop, other threads), explain nothing.
+fn is_idle(wait: &Wait) -> bool {
+    wait.cause == Cause::Client || matches!(wait.cause, Cause::Unknown | Cause::Network) && wait.target.is_none()
+}
+
+/// Where a helper is asked.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// Its ends of connections for which it was taken in.
+    pub inodes: HashSet<u64>,
+    /// Where these came from: others do too.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Ends {
+    /// The connection over which it is asked, that a call reads, writes, polls or accepts.
+    fn of_sys(&self, sys: &Sys, state: &State) -> Option<u64> {
+        let process = state.process(sys.pid);
+        if matches!(sys.call, Call::Accept | Call::Accept4) {
+            return sys.socket.as_ref().map(|socket| socket.inode);
+        }
+        let behind = sys.args.fd.filter(|_| sys.call.row().fd0).and_then(|fd| process?.fds.object(fd));
+        self.of_object(behind).or_else(|| self.polled(&sys.args, process))
+    }
+
+    fn of_block(&self, block: &Block, state: &State) -> Option<u64> {
+        let process = state.process(block.pid);
+        let args = block.args.as_ref()?;
+        let told = block.socket.as_ref().map(|socket| socket.inode).filter(|inode| self.inodes.contains(inode));
+        told.or_else(|| self.of_object(args.fd.and_then(|fd| process?.fds.object(fd)))).or_else(|| self.polled(args, process))
+    }
+
+    fn polled(&self, args: &Args, process: Option<&Proc>) -> Option<u64> {
+        let fds = args.fds.iter().map(|entry| entry.fd).chain(args.read.iter().copied());
+        fds.into_iter().find_map(|fd| self.of_object(process?.fds.object(fd)))
+    }
+
+    /// A connection that somebody else made: one that is known, or that came in at the same place.
+    fn of_object(&self, object: Option<&Object>) -> Option<u64> {
+        let socket = object?.socket()?;
+        // Of unix sockets only those that were accepted, or listen, have a name of their own.
+        let is_accepted = socket.proto != Proto::Udp && socket.local.as_ref().is_some_and(|local| self.endpoints.contains(local));
+        (self.inodes.contains(&socket.inode) || is_accepted).then_some(socket.inode)
+    }
+}
+
+fn begin(sys: &Sys) -> Mark {
+    match (sys.start, sys.at_start) {
+        (Some(t), Some(at)) => Mark { t, at },
+        _ => Mark { t: sys.t, at: sys.at() },
+    }
+}
+
+/// A helper's connection is to it what the client's is to a session: it is always the other's turn.
+fn place<'a>(end: Option<u64>, state: &'a State, header: Option<&'a Header>) -> Place<'a> {
+    Place {
+        state,
+        client_inode: end.unwrap_or(0),
+        awaits_client: true,
+        owes_greeting: false,
+        mta: header.map_or("", |header| &header.target.mta),
+        has_quit: false,
+        verifies: false,
+        arch: header.map_or("", |header| &header.arch),
+    }
+}
