@@ -94,6 +94,11 @@ impl State {
         self.policies.contains(endpoint)
     }
 
+    /// What the process calls itself that has a descriptor of this socket.
+    pub fn service_at(&self, inode: u64) -> Option<&str> {
+        self.procs.values().filter(|process| process.service.is_some()).find(|process| process.fds.holds(inode))?.service.as_deref()
+    }
+
     /// Whether the process has a descriptor of this socket.
     pub fn holds(&self, pid: u32, inode: u64) -> bool {
         self.process(pid).is_some_and(|process| process.fds.holds(inode))
