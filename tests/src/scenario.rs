@@ -387,6 +387,8 @@ impl Default for Policy {
 pub struct OtherClient {
     /// Its address.
     pub address: String,
+    /// It does not talk first, but beside the client.
+    pub is_beside: bool,
     /// What it does.
     pub dialogue: Vec<Step>,
 }

@@ -118,7 +118,20 @@ impl Live {
     /// Names what was held and is the session's.
     pub(super) fn settle_held(&mut self, id: Option<u64>, context: &Context<'_>) {
         let held = self.looped.as_mut().map(|looped| std::mem::take(&mut looped.held)).unwrap_or_default();
-        for (step, _) in held.into_iter().filter(|(_, guess)| guess.is_none() || *guess == id) {
+        let mut asked: Option<Step> = None;
+        for (mut step, _) in held.into_iter().filter(|(_, guess)| guess.is_none() || *guess == id) {
+            if step.is_shared_poll
+                && !self.namer.is_outstanding()
+                && let Some(asked) = &asked
+            {
+                // What was asked has done one thing, and has not answered yet.
+                step.service.clone_from(&asked.service);
+                step.object.clone_from(&asked.object);
+            } else if step.is_send() && step.service.is_some() {
+                asked = Some(step.clone());
+            } else if step.is_receive() && step.service.is_some() {
+                asked = None;
+            }
             self.last = self.last.max(step.to);
             self.name(step, context);
         }
