@@ -163,12 +163,8 @@ impl Lab {
     fn play_between(&self, from: &str, to: &str, dialogue: &[Step], journal: &Journal, on_line: &mut dyn FnMut(&Line<'_>)) -> Result<Played> {
         let parse = |text: &str| text.parse::<IpAddr>().with_context(|| format!("address {text}"));
         let (from, to) = (SocketAddr::new(parse(from)?, 0), SocketAddr::new(parse(to)?, 25));
-        let around = Surroundings {
-            journal,
-            stop: &self.ended.0,
-            limit: Duration::from_secs(self.scenario.time_limit_s),
-            act: &|step| self.act(step),
-        };
+        let around =
+            Surroundings { journal, stop: &self.ended.0, limit: Duration::from_secs(self.scenario.time_limit_s), act: &|step| self.act(step) };
         let mut crowd = Vec::new();
         let connect = || {
             self.stop_daemon()?;

@@ -82,6 +82,8 @@ pub enum MtaKind {
     Exim,
     /// OpenSMTPD.
     OpenSmtpd,
+    /// aiosmtpd, which the tracer does not know.
+    Aiosmtpd,
 }
 
 /// Settings of sendmail, put into its `.mc` file.
@@ -465,6 +467,8 @@ pub struct Expect {
     pub findings_anywhere: Vec<String>,
     /// Rules of the findings that belong to no session, the only ones.
     pub daemon_findings: Vec<String>,
+    /// So much of each command may be unexplained: of an event loop the time on a processor is.
+    pub unexplained_s: f64,
     /// Rules of findings that may be there, where a busy machine decides about it.
     pub findings_maybe: Vec<String>,
 }

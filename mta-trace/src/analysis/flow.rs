@@ -144,7 +144,8 @@ impl Flow {
 
     /// The session has been answered: the id that its messages bore since its last line, if that is certain.
     pub fn settle(&mut self, session: Number) -> Option<u64> {
-        let mut answered: Vec<u64> = self.guesses.iter().filter(|guess| guess.session == session && guess.is_answered).map(|guess| guess.id).collect();
+        let mut answered: Vec<u64> =
+            self.guesses.iter().filter(|guess| guess.session == session && guess.is_answered).map(|guess| guess.id).collect();
         answered.sort_unstable();
         answered.dedup();
         self.guesses.retain(|guess| guess.session != session);

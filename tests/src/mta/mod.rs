@@ -4,6 +4,7 @@
 //! serve. How it is started, mounted and waited for is the same for all (`daemon.rs`), and so is most of an `/etc` (`etc.rs`).
 //! Another one is a file, a line in [`of`] and in [`ALL`], and a table of its own in the scenario.
 
+mod aiosmtpd;
 mod daemon;
 mod etc;
 mod exim;
@@ -83,7 +84,7 @@ pub struct Account {
 }
 
 /// All of them.
-pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &postfix::Postfix, &exim::Exim, &opensmtpd::OpenSmtpd];
+pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &postfix::Postfix, &exim::Exim, &opensmtpd::OpenSmtpd, &aiosmtpd::Aiosmtpd];
 
 /// The one that a scenario names.
 pub fn of(kind: MtaKind) -> &'static dyn Mta {
@@ -92,6 +93,7 @@ pub fn of(kind: MtaKind) -> &'static dyn Mta {
         MtaKind::Postfix => &postfix::Postfix,
         MtaKind::Exim => &exim::Exim,
         MtaKind::OpenSmtpd => &opensmtpd::OpenSmtpd,
+        MtaKind::Aiosmtpd => &aiosmtpd::Aiosmtpd,
     }
 }
 
