@@ -283,3 +283,119 @@ pub fn reverse_name(address: std::net::IpAddr) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::tests::trace::{endpoint, seed_process, socket};
+    use crate::event::{Args, Bytes, SeedFd, SocketId};
+    use mta_trace_common::syscalls::Call;
+
+    const PONY: u32 = 10;
+    const LOOKUP: u32 = 20;
+    /// Ends of the sockets between them.
+    const ENDS: [u64; 2] = [100, 200];
+    const ID: u64 = 0x1122_3344_5566_7788;
+
+    fn state() -> State {
+        let mut state = State::default();
+        for (pid, service, inode) in [(PONY, "pony express", 100), (LOOKUP, "lookup", 200)] {
+            let mut seed = seed_process(pid, 1, "loop");
+            seed.service = Some(service.to_owned());
+            state.seed_process(&seed);
+            state.seed_fd(&SeedFd { pid, fd: 7, path: None, socket: Some(socket(inode, Proto::Unix)), client: false });
+        }
+        state
+    }
+
+    fn sys(pid: u32, call: Call, t: u64, socket: SocketId, messages: &[(u32, u64)]) -> Sys {
+        let messages = messages.iter().map(|&(peer, id)| Message { kind: 38, len: 24, peer, pid, id }).collect();
+        let args = Args { fd: Some(7), ..Args::default() };
+        #[rustfmt::skip]
+        let sys = Sys {
+            t, pid, tid: pid, call, args, ret: 24, start: None, cpu_ns: 0, blocked_ns: 0, rq_ns: 0, at_start: None, socket: Some(socket), peer: None,
+            data: None, cut: false, fault: false, smtp: None, matched: None, milter: false, policy: false, messages,
+        };
+        sys
+    }
+
+    fn between(pid: u32, call: Call, t: u64, messages: &[(u32, u64)]) -> Sys {
+        let [own, other] = if pid == PONY { ENDS } else { [ENDS[1], ENDS[0]] };
+        sys(pid, call, t, SocketId { peer_inode: Some(other), ..socket(own, Proto::Unix) }, messages)
+    }
+
+    fn query(t: u64, inode: u64, name: &str) -> Sys {
+        let mut sys = sys(LOOKUP, Call::Sendto, t, socket(inode, Proto::Udp), &[]);
+        sys.peer = Some(endpoint("10.99.0.1:53"));
+        sys.data = Some(Bytes(dns::tests::message(7, 0, name, 12)));
+        sys
+    }
+
+    fn work(session: Number, guess: Option<u64>) -> Vec<Work> {
+        vec![Work { session, guess, service: Some("lookup".to_owned()) }]
+    }
+
+    /// A session asks who its client is, and `lookup` asks a name server for it.
+    #[test]
+    fn a_request_belongs_to_the_session_that_was_alone_before_it() {
+        let (state, mut flow) = (state(), Flow::default());
+        flow.accepted(PONY, 1, 5);
+        assert_eq!(flow.messages(&between(PONY, Call::Sendmsg, 6, &[(77, 16)]), &state), work(1, None));
+        assert_eq!(flow.messages(&between(LOOKUP, Call::Recvmsg, 7, &[(77, 16)]), &state), []);
+        assert_eq!(flow.lookup(&query(8, 300, "1.0.99.10.in-addr.arpa"), None, |_| None), Some(1));
+        // The same question again, from another socket.
+        assert_eq!(flow.lookup(&query(9, 301, "1.0.99.10.in-addr.arpa"), None, |_| None), Some(1));
+        assert_eq!(flow.messages(&between(PONY, Call::Recvmsg, 10, &[(77, 0)]), &state), work(1, None));
+        flow.ended(1);
+        assert_eq!(flow.messages(&between(PONY, Call::Recvmsg, 11, &[(77, 0)]), &state), []);
+    }
+
+    #[test]
+    fn where_two_come_into_question_nobody_is_named() {
+        let (state, mut flow) = (state(), Flow::default());
+        flow.accepted(PONY, 1, 5);
+        flow.accepted(PONY, 2, 5);
+        assert_eq!(flow.messages(&between(PONY, Call::Sendmsg, 6, &[(77, 16), (78, 16)]), &state), []);
+        flow.messages(&between(LOOKUP, Call::Recvmsg, 7, &[(77, 16), (78, 16)]), &state);
+        assert_eq!(flow.lookup(&query(8, 300, "1.0.99.10.in-addr.arpa"), None, |_| None), None);
+        // The name itself tells.
+        assert_eq!(flow.lookup(&query(9, 301, "2.0.99.10.in-addr.arpa"), None, |name| name.starts_with('2').then_some(2)), Some(2));
+        // One that is not traced comes into question too.
+        flow.client(PONY, 1, 10);
+        flow.other(PONY, 30, 10);
+        assert_eq!(flow.messages(&between(PONY, Call::Sendmsg, 11, &[(79, 16)]), &state), []);
+    }
+
+    #[test]
+    fn an_id_is_certain_when_it_alone_was_answered_before_the_reply() {
+        let (state, mut flow) = (state(), Flow::default());
+        flow.accepted(PONY, 1, 5);
+        assert_eq!(flow.messages(&between(PONY, Call::Sendmsg, 6, &[(0, ID), (0, 9)]), &state).len(), 2);
+        assert_eq!(flow.settle(1), None, "nothing was answered");
+        flow.client(PONY, 1, 7);
+        flow.messages(&between(PONY, Call::Sendmsg, 8, &[(0, ID), (0, 9)]), &state);
+        assert_eq!(flow.messages(&between(PONY, Call::Recvmsg, 9, &[(0, ID)]), &state), work(1, Some(ID)));
+        assert_eq!(flow.settle(1), Some(ID));
+        // From now on it is known wherever it stands, and no other id is taken for this session's.
+        flow.accepted(PONY, 2, 10);
+        flow.client(PONY, 1, 10);
+        assert_eq!(flow.messages(&between(PONY, Call::Sendmsg, 11, &[(0, ID), (0, 5)]), &state), work(1, None));
+    }
+
+    #[test]
+    fn two_ids_that_were_answered_are_none() {
+        let (state, mut flow) = (state(), Flow::default());
+        flow.accepted(PONY, 1, 5);
+        flow.messages(&between(PONY, Call::Sendmsg, 6, &[(0, ID), (0, 9)]), &state);
+        flow.messages(&between(PONY, Call::Recvmsg, 7, &[(0, ID), (0, 9)]), &state);
+        assert_eq!(flow.settle(1), None);
+        assert_eq!(flow.messages(&between(PONY, Call::Recvmsg, 8, &[(0, ID)]), &state), []);
+    }
+
+    #[test]
+    fn names_of_addresses() {
+        let name = |text: &str| reverse_name(text.parse().expect("an address"));
+        assert_eq!(name("10.99.0.1"), "1.0.99.10.in-addr.arpa");
+        assert_eq!(name("fd99::2"), "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.9.9.d.f.ip6.arpa");
+    }
+}

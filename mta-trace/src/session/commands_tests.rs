@@ -56,7 +56,7 @@ impl Talk {
             peer: None,
             inner: Vec::new(),
         };
-        self.dialogue.attach(Named { from, to, wait, more: super::super::Passed::default() }, cause == Cause::Client);
+        self.dialogue.attach(Named { from, to, wait, socket: None, more: super::super::Passed::default() }, cause == Cause::Client);
     }
 
     fn line(&mut self, text: &str) {

@@ -6,5 +6,5 @@ mod dialogue;
 mod hostile;
 mod lookups;
 mod seeded;
-mod trace;
+pub(super) mod trace;
 mod waits;

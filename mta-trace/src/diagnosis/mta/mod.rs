@@ -5,6 +5,7 @@
 
 mod exim;
 mod generic;
+mod opensmtpd;
 mod postfix;
 mod sendmail;
 
@@ -119,6 +120,7 @@ pub fn advice_for(mta: &str) -> (Advice, Check) {
         "sendmail" => (sendmail::advice, sendmail::check),
         "postfix" => (postfix::advice, postfix::check),
         "exim" => (exim::advice, exim::check),
+        "opensmtpd" => (opensmtpd::advice, opensmtpd::check),
         _ => (generic::advice, generic::check),
     }
 }
