@@ -63,7 +63,7 @@ fn long_session_is_bounded() -> Result<()> {
     ensure!(text.contains("of 12002 commands 10000 are shown;"), "the text does not say it");
     ensure!(left_out.waits.iter().all(|sum| sum.verb.is_some()), "{left_out:#?}");
     report_obeys_schema(&report)?;
-    none(session_problems(session, true).into_iter())
+    none(session_problems(session, true, 0.0).into_iter())
 }
 
 /// A scenario without a golden log is not replayed, and a log without a scenario cannot be made again. One that is skipped has none.
@@ -175,7 +175,7 @@ fn sums_close(log: &Path) -> Result<()> {
     let (report, _) = analyse(bytes(log)?)?;
     // Of an event loop the time on a processor is not told; its scenario says how much that may be.
     let name = log.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let unexplained_s = Scenario::named(&name).map_or(0.0, |scenario| scenario.expect.unexplained_s);
+    let unexplained_s = lab::scenario::Scenario::named(&name).map_or(0.0, |scenario| scenario.expect.unexplained_s);
     none(report.sessions.iter().flat_map(|session| session_problems(session, report.log.lost == 0, unexplained_s)))
 }
 
