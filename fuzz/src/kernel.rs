@@ -105,6 +105,7 @@ impl Kernel {
             matched: None,
             milter: false,
             policy: false,
+messages: Vec::new(),
         };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {
@@ -344,7 +345,7 @@ fn daemon() -> SeedProc {
         comm: "sendmail".into(),
         cwd: Some("/var/spool/mqueue".into()),
         role: Some("daemon".into()),
-        verb: None,
+        service: None,        verb: None,
         call: None,
         fd: None,
     }

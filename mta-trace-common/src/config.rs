@@ -154,6 +154,9 @@ pub const ROLE_OTHER: u8 = 3;
 pub const ROLE_SERVER: u8 = 4;
 /// Somebody for whom a session waits: everything in the table is reported, until it is released. No connection that it accepts is a session.
 pub const ROLE_HELPER: u8 = 5;
+/// Serves many sessions at a time, all in one process (an event loop, such as OpenSMTPD's), or is one of the processes that those ask: while a session
+/// is open that is wanted, everything in the table is reported. Which session a call belongs to is told by its socket, never by its thread.
+pub const ROLE_LOOP: u8 = 6;
 
 /// `Thread::accepted`: somebody else than whose sessions are wanted.
 pub const ACCEPTED_OTHER: u8 = 1;
@@ -234,8 +237,10 @@ pub struct Thread {
     pub client_fd: i32,
     /// Helper: the role that it had before, and has again when it is released; 0: it was not traced.
     pub earlier: u8,
+    /// Loop: 1: its unix sockets carry imsg messages (OpenBSD's libutil), of which the heads are reported.
+    pub has_messages: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 
 impl Thread {
@@ -290,7 +295,8 @@ impl Thread {
             is_new: 1,
             client_fd: -1,
             earlier: 0,
-            reserved: [0; 3],
+            has_messages: 0,
+            reserved: [0; 2],
         }
     }
 }
@@ -299,7 +305,8 @@ impl Thread {
 pub struct Request;
 
 impl Request {
-    /// Trace a thread that exists, taken to be running: tid, tgid, role, session (inode, 0: none), of a server that serves it the client's descriptor.
+    /// Trace a thread that exists, taken to be running: tid, tgid, role, session (inode, 0: none), of a server that serves it the client's descriptor,
+    /// of a loop `has_messages`.
     pub const TRACE: u64 = 1;
     /// Stop tracing a thread: tid.
     pub const FORGET: u64 = 2;

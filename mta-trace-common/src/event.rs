@@ -64,6 +64,13 @@ pub const FLAG_MILTER: u16 = 64;
 pub const FLAG_PATH: u16 = 256;
 /// The connection was recognised as one to a policy service; nothing is copied.
 pub const FLAG_POLICY: u16 = 512;
+/// The bytes are the heads of the imsg messages that were transferred, [`MESSAGE_HEAD`] bytes each; with [`FLAG_CUT`] there were more, or where the
+/// first begins is not known.
+pub const FLAG_MESSAGES: u16 = 1024;
+/// Head of an imsg message (`struct imsg_hdr`, imsg.h: type, length, flags, peerid, pid) and the first eight bytes behind it, which are an id or no secret.
+pub const MESSAGE_HEAD: usize = 24;
+/// Most of them that are told of one call.
+pub const MESSAGES: usize = 32;
 /// `KIND_FORK`: the child is traced (else only known).
 pub const FLAG_TRACED: u16 = 128;
 

@@ -1,9 +1,12 @@
 //! Who is traced: the bitmaps over thread ids, and the addresses whose sessions are wanted.
 
-use crate::maps::{BITS, BLOCKED, FILTERS, setting};
+use crate::maps::{BITS, BLOCKED, CLIENTS, FILTERS, OPEN, SESSIONS, count, setting};
 use aya_ebpf::maps::Array;
-use core::intrinsics::{AtomicOrdering::Relaxed, atomic_and, atomic_or};
-use mta_trace_common::{config::MAX_FILTERS, event::Socket};
+use core::intrinsics::{AtomicOrdering::Relaxed, atomic_and, atomic_or, atomic_xadd, atomic_xsub};
+use mta_trace_common::{
+    config::MAX_FILTERS,
+    event::{Loss, Socket},
+};
 
 /// The one test that every hook makes first.
 #[inline(always)]
@@ -64,6 +67,50 @@ fn clear(bits: &Array<u64>, tid: u32) {
         // SAFETY: a valid pointer into the map; the operation is atomic.
         unsafe { atomic_and::<u64, u64, { Relaxed }>(word, !(1 << (tid & 63))) };
     }
+}
+
+/// Whether a session of an event loop is open that is wanted.
+#[inline(always)]
+pub fn is_any_open() -> bool {
+    OPEN.get(0).is_some_and(|open| *open != 0)
+}
+
+/// An event loop has accepted a client; `inode` is that of one whose sessions are wanted, else 0.
+#[inline(always)]
+pub fn opened(tgid: u32, fd: u32, inode: u64) {
+    // One whose end was missed had the descriptor before.
+    closed(tgid, fd);
+    if CLIENTS.insert(client_key(tgid, fd), inode, 0).is_err() {
+        count(Loss::Tables);
+    } else if inode != 0
+        && let Some(open) = OPEN.get_ptr_mut(0)
+    {
+        // SAFETY: a valid pointer into the map; the operation is atomic.
+        unsafe { atomic_xadd::<u64, u64, { Relaxed }>(open, 1) };
+    }
+}
+
+/// An event loop closes a descriptor. Gives whether it was a client's.
+#[inline(always)]
+pub fn closed(tgid: u32, fd: u32) -> bool {
+    let key = client_key(tgid, fd);
+    let Some(inode) = CLIENTS.get_ptr(key) else { return false };
+    // SAFETY: map values live as long as the program runs.
+    let inode = unsafe { *inode };
+    let is_removed = CLIENTS.remove(key).is_ok();
+    if is_removed && inode != 0 {
+        let _ = SESSIONS.remove(inode);
+        if let Some(open) = OPEN.get_ptr_mut(0) {
+            // SAFETY: as above.
+            unsafe { atomic_xsub::<u64, u64, { Relaxed }>(open, 1) };
+        }
+    }
+    true
+}
+
+#[inline(always)]
+fn client_key(tgid: u32, fd: u32) -> u64 {
+    u64::from(tgid) << 32 | u64::from(fd)
 }
 
 const AF_INET: u16 = 2;

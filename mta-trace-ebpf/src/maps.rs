@@ -41,6 +41,14 @@ pub static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(16384, 0);
 #[map]
 pub static SESSIONS: HashMap<u64, Scanner> = HashMap::with_max_entries(16384, 0);
 
+/// Sockets of the clients of an event loop, by process (upper half) and descriptor, since a `close` tells no socket any more; 0: nobody who is wanted.
+#[map]
+pub static CLIENTS: HashMap<u64, u64> = HashMap::with_max_entries(16384, 0);
+
+/// How many sessions of event loops are open: without any, nothing of theirs is reported but accepts.
+#[map]
+pub static OPEN: Array<u64> = Array::with_max_entries(1, 0);
+
 /// Connections whose protocol was recognised by its first bytes, by socket inode: `PEER_*`.
 #[map]
 pub static PEERS: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16384, 0);

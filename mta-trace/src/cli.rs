@@ -11,7 +11,7 @@ mod size;
 
 use crate::analysis::Analysis;
 use crate::compare::{Side, compare};
-use crate::event::Header;
+use crate::event::{Header, Record};
 use crate::kernel;
 use crate::live::{self, Finished, Limits, Signals, View};
 use crate::log;
@@ -284,7 +284,7 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
     let log = attach.output.as_deref().map(|path| log::Writer::create(path, attach.force)).transpose()?;
     let log = log.map(|log| log.rotating(attach.log_max_size));
     let sessions = attach.sessions.and_then(|n| usize::try_from(n).ok());
-    let limits = Limits { sessions, duration: attach.duration, slower_than: attach.slower_than, only: None };
+    let mut limits = Limits { sessions, duration: attach.duration, slower_than: attach.slower_than, only: None };
     let options = attach.how.options(attach.selection, attach.client, attach.existing);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
     let finished = runtime.block_on(async {
@@ -292,8 +292,13 @@ fn run_attach(attach: Attach) -> Result<(), Failure> {
         let signals = Signals::new().map_err(Failure::io)?;
         let (ready, gone) = (ready_line(&trace.header()), gone_line(&trace.header()));
         let warning = stranger(&trace.header());
+        let shared = shared_line(&trace.seeds(), limits.slower_than.is_some(), options.existing);
+        if shared.is_some() {
+            // What a process does is not one session's, so records cannot be kept by session.
+            limits.slower_than = None;
+        }
         // Said when the log holds its beginning: whoever has read it can rely on both.
-        let began = || warning.iter().chain([&ready]).for_each(|text| say(text));
+        let began = || warning.iter().chain(&shared).chain([&ready]).for_each(|text| say(text));
         let out = BufWriter::new(io::stdout());
         let view = match view {
             ViewKind::Timeline => View::Timeline(Timeline::new(out, output::screen())),
@@ -319,6 +324,18 @@ fn stranger(header: &Header) -> Option<String> {
     (target.mta == "unknown").then(|| {
         format!("{} is no mail server that is known by its name: what it speaks is taken for SMTP, and findings name no settings", target.exe)
     })
+}
+
+/// What is said of options that go by process, where one process serves many sessions.
+fn shared_line(seeds: &[Record], is_slower_than: bool, is_existing: bool) -> Option<String> {
+    let is_loop = seeds.iter().any(|seed| matches!(seed, Record::SeedProc(seed) if seed.role.as_deref() == Some("loop")));
+    let without = match (is_slower_than, is_existing) {
+        (true, true) => "every session is kept (--slower-than does not count), and those that run already are not traced (--existing)",
+        (true, false) => "every session is kept (--slower-than does not count)",
+        (false, true) => "sessions that run already are not traced (--existing)",
+        (false, false) => return None,
+    };
+    is_loop.then(|| format!("one process of this server serves many sessions: {without}"))
 }
 
 /// What is said when a daemon has ended, as it does where it is started anew. That a process ends with its one session is no news.

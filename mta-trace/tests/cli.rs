@@ -81,6 +81,7 @@ fn accept(t: u64, peer: &str, matched: bool) -> Record {
         matched: Some(matched),
         milter: false,
         policy: false,
+        messages: Vec::new(),
     }))
 }
 

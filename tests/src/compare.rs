@@ -48,7 +48,7 @@ pub fn problems(scenario: &Scenario, played: &Played, events: &[Event], report: 
         differences.extend(difference_s);
         let is_far = difference_s.filter(|s| *s > ONE_WIRE_S + latency_s());
         let mut here: Vec<String> = is_far.map(|s| format!("the client's clock differs by {s:.6} s")).into_iter().collect();
-        here.extend(command_problems(expected, span, events, command));
+        here.extend(command_problems(expect, expected, span, events, command));
         here.extend(finding_problems(expect, expected, session, command));
         if !here.is_empty() {
             problems.extend(here.iter().map(|problem| format!("{}: {}: {problem}", command.index, command.verb)));
@@ -123,7 +123,7 @@ fn clock_difference_s(span: Option<&Span>, before_s: f64, command: &Command) -> 
     Some((difference_s - seconds(span.late_ns)).max(0.0))
 }
 
-fn command_problems(expected: &ExpectCommand, span: Option<&Span>, events: &[Event], command: &Command) -> Vec<String> {
+fn command_problems(expect: &Expect, expected: &ExpectCommand, span: Option<&Span>, events: &[Event], command: &Command) -> Vec<String> {
     let mut problems = Vec::new();
     if expected.code.is_some() && expected.code != command.reply_code {
         problems.push(format!("expected the code {:?}, found {:?}", expected.code, command.reply_code));
@@ -134,12 +134,12 @@ fn command_problems(expected: &ExpectCommand, span: Option<&Span>, events: &[Eve
     for name in expected.absent.iter().filter(|name| !command.absent.contains(name)) {
         problems.push(format!("expected {name} to be absent, found absent {:?}", command.absent));
     }
-    problems.extend(identity_problems(command));
+    problems.extend(identity_problems(command, expect));
     problems.extend(waits_problems(expected, span, events, command));
     problems
 }
 
-fn identity_problems(command: &Command) -> Vec<String> {
+fn identity_problems(command: &Command, expect: &Expect) -> Vec<String> {
     let Command { elapsed_s, short_waits_s, cpu_s, runqueue_s, unexplained_s, waits, .. } = command;
     let mut problems = Vec::new();
     let sum = waits.iter().map(|wait| wait.elapsed_s).sum::<f64>() + short_waits_s + cpu_s + runqueue_s + unexplained_s;
@@ -147,7 +147,7 @@ fn identity_problems(command: &Command) -> Vec<String> {
         problems.push(format!("takes {elapsed_s} s, but its parts are {sum} s"));
     }
     let unknown: f64 = waits.iter().filter(|wait| wait.cause == "unknown").map(|wait| wait.elapsed_s).sum();
-    if unknown + unexplained_s.abs() > (0.01 * elapsed_s).max(UNEXPLAINED_S + latency_s()) {
+    if unknown + unexplained_s.abs() > (0.01 * elapsed_s).max(UNEXPLAINED_S.max(expect.unexplained_s) + latency_s()) {
         problems.push(format!("of {elapsed_s} s, {} s are unknown or unexplained", unknown + unexplained_s.abs()));
     }
     problems

@@ -161,25 +161,35 @@ impl Lab {
     pub fn play(&self, dialogue: &[Step], mut on_line: impl FnMut(&Line<'_>)) -> Result<Played> {
         let asked = dialogue.first().and_then(|step| step.connect.clone());
         let [from, to] = asked.unwrap_or_else(|| ["10.99.0.1".into(), "10.99.0.2".into()]);
-        self.play_between(&from, &to, dialogue, &mut on_line)
+        self.play_between(&from, &to, dialogue, &self.journal, &mut on_line)
     }
 
     /// Plays the dialogue of the other client, if there is one.
     pub fn play_other(&self) -> Result<()> {
-        let Some(other) = &self.scenario.other_client else { return Ok(()) };
-        self.play_between(&other.address, "10.99.0.2", &other.dialogue, &mut |_| {}).map(drop).context("the other client")
+        let Some(other) = self.scenario.other_client.as_ref().filter(|other| !other.is_beside) else { return Ok(()) };
+        self.play_between(&other.address, "10.99.0.2", &other.dialogue, &self.journal, &mut |_| {}).map(drop).context("the other client")
     }
 
-    fn play_between(&self, from: &str, to: &str, dialogue: &[Step], on_line: &mut dyn FnMut(&Line<'_>)) -> Result<Played> {
+    /// Plays the dialogue, and beside it that of the other client, where the scenario wants that; what that one does is in no journal.
+    pub fn play_all(&self) -> Result<Played> {
+        let Some(other) = self.scenario.other_client.as_ref().filter(|other| other.is_beside) else {
+            return self.play(&self.scenario.dialogue, |_| {});
+        };
+        std::thread::scope(|scope| {
+            let beside = scope.spawn(|| self.play_between(&other.address, "10.99.0.2", &other.dialogue, &Journal::default(), &mut |_| {}));
+            let played = self.play(&self.scenario.dialogue, |_| {});
+            let beside = beside.join().map_err(|_| anyhow::anyhow!("the other client panicked"))?;
+            beside.context("the other client")?;
+            played
+        })
+    }
+
+    fn play_between(&self, from: &str, to: &str, dialogue: &[Step], journal: &Journal, on_line: &mut dyn FnMut(&Line<'_>)) -> Result<Played> {
         let parse = |text: &str| text.parse::<IpAddr>().with_context(|| format!("address {text}"));
         let to = to.parse().or_else(|_| parse(to).map(|to| SocketAddr::new(to, 25)))?;
         let from = SocketAddr::new(parse(from)?, 0);
-        let around = Surroundings {
-            journal: &self.journal,
-            stop: &self.ended.0,
-            limit: Duration::from_secs(self.scenario.time_limit_s),
-            act: &|step| self.act(step),
-        };
+        let around =
+            Surroundings { journal, stop: &self.ended.0, limit: Duration::from_secs(self.scenario.time_limit_s), act: &|step| self.act(step) };
         let mut crowd = Vec::new();
         let connect = || {
             self.stop_daemon()?;

@@ -33,6 +33,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("strace", "strace"),
     ("bpftool", "bpftool"),
+    ("/usr/bin/python3", "python3"),
     ("/usr/lib/ARCH-linux-gnu/sasl2/libplain.so.2", "libsasl2-modules"),
 ];
 

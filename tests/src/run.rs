@@ -52,7 +52,7 @@ pub fn trace(scenario: &Scenario) -> Result<Traced> {
     drop(setting_up);
     lab.install_faults().context("install the faults")?;
     lab.play_other()?;
-    let played = lab.play(&scenario.dialogue, |_| {});
+    let played = lab.play_all();
     let limit = Duration::from_secs(scenario.time_limit_s);
     let ended = if played.is_ok() { tracer.wait(limit.max(END_LIMIT)) } else { tracer.interrupt(END_LIMIT) };
     lab.journal().save(&lab.dir().join("journal.jsonl"))?;

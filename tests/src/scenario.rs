@@ -34,6 +34,8 @@ pub struct Scenario {
     pub postfix: Postfix,
     /// Exim's settings.
     pub exim: Exim,
+    /// OpenSMTPD's settings.
+    pub opensmtpd: OpenSmtpd,
     /// The name servers.
     pub dns: Dns,
     /// The ident server on the client.
@@ -87,6 +89,10 @@ pub enum MtaKind {
     Postfix,
     /// Exim.
     Exim,
+    /// OpenSMTPD.
+    OpenSmtpd,
+    /// aiosmtpd, which the tracer does not know.
+    Aiosmtpd,
 }
 
 /// Settings of sendmail, put into its `.mc` file.
@@ -143,6 +149,20 @@ pub struct Exim {
     pub is_delivering: bool,
     /// Whether a certificate is made and STARTTLS offered.
     pub tls: bool,
+}
+
+/// Settings of OpenSMTPD, put into its one file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenSmtpd {
+    /// Lines before the one that listens.
+    pub conf: Vec<String>,
+    /// More words of the line that listens.
+    pub listen: String,
+    /// A filter answers this late, if there is one.
+    pub filter_s: Option<f64>,
+    /// In which phase it is asked (`mail-from`, `rcpt-to`).
+    pub filter_phase: String,
 }
 
 /// The name servers and their rules.
@@ -429,6 +449,8 @@ pub enum Service {
 pub struct OtherClient {
     /// Its address.
     pub address: String,
+    /// It does not talk first, but beside the client.
+    pub is_beside: bool,
     /// What it does.
     pub dialogue: Vec<Step>,
 }
@@ -505,6 +527,8 @@ pub struct Expect {
     pub findings_anywhere: Vec<String>,
     /// Rules of the findings that belong to no session, the only ones.
     pub daemon_findings: Vec<String>,
+    /// So much of each command may be unexplained: of an event loop the time on a processor is.
+    pub unexplained_s: f64,
     /// Rules of findings that may be there, where a busy machine decides about it.
     pub findings_maybe: Vec<String>,
 }

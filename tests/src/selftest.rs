@@ -29,7 +29,7 @@ pub fn run(scenario: &Scenario) -> Result<Outcome> {
     let lab = Lab::up_in(scenario, &dir).context("put the lab up")?;
     lab.install_faults().context("install the faults")?;
     lab.play_other()?;
-    let played = lab.play(&scenario.dialogue, |_| {});
+    let played = lab.play_all();
     wait_for_the_rest(&lab, scenario);
     lab.journal().save(&lab.dir().join("journal.jsonl"))?;
     let played = played?;

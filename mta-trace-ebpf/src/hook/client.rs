@@ -55,7 +55,7 @@ pub fn read(scanner: &mut Scanner, thread: &mut Thread, which: &Which) {
     emit::bare(thread, which, flags, scanner.mode);
 }
 
-/// Bytes of the client, or for it, in several pieces: no mail server does so that is known here. Only their number is told.
+/// Bytes of the client in several pieces: no mail server reads so that is known here. Only their number is told.
 #[inline(always)]
 pub fn scattered(scanner: &mut Scanner, thread: &Thread, which: &Which) {
     if thread.done.ret > 0 && scanner.mode != MODE_OPAQUE {
@@ -246,6 +246,88 @@ fn reply<const N: usize>(scanner: &mut Scanner, thread: &Thread, which: &Which, 
         generated::bpf_loop(scan.length(), reply_byte::<N> as *mut c_void, (&raw mut scan).cast(), 0);
     }
     submit(entry);
+}
+
+/// Pieces of one reply, and how much of each is copied.
+const PIECES: u32 = 32;
+const PIECE: u32 = 1024;
+
+struct Gather {
+    record: *mut Record<4096>,
+    vector: u64,
+    pieces: u64,
+    left: u64,
+}
+
+/// The server wrote to the client in one call what lies in several pieces (`writev`, `sendmsg`).
+#[inline(always)]
+pub fn gather(scanner: &mut Scanner, thread: &mut Thread, which: &Which, is_message: bool) {
+    thread.waited_fd = -1;
+    if thread.done.ret <= 0 || scanner.mode == MODE_OPAQUE {
+        let is_told = thread.done.ret > 0 || is_slow(thread) || thread.done.ret != -11;
+        if is_told {
+            emit::bare(thread, which, if thread.done.ret > 0 { FLAG_CLIENT } else { 0 }, if thread.done.ret > 0 { scanner.mode } else { 0 });
+        }
+        return;
+    }
+    let (mut vector, mut pieces) = (task::argument!(thread, 1), task::argument!(thread, 2));
+    if is_message {
+        // `msg_iov` and `msg_iovlen` of `struct msghdr`.
+        // SAFETY: the helper checks the address.
+        [vector, pieces] = unsafe { bpf_probe_read_user((vector + 16) as *const [u64; 2]) }.unwrap_or([0; 2]);
+    }
+    let Some(mut entry) = reserve::<Record<4096>>() else {
+        scanner.lost();
+        return;
+    };
+    // SAFETY: `fill` writes all fields, `piece` the data that count.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    emit::fill(&mut record.sys, which, thread);
+    record.sys.head.flags |= FLAG_CLIENT;
+    record.sys.smtp_mode = scanner.mode;
+    let mut gather = Gather { record: &raw mut *record, vector, pieces, left: thread.done.ret as u64 };
+    // SAFETY: the callback's signature is the one that the helper wants.
+    unsafe {
+        generated::bpf_loop(PIECES, piece as *mut c_void, (&raw mut gather).cast(), 0);
+    }
+    if gather.left > 0 {
+        record.sys.head.flags |= FLAG_CUT;
+    }
+    let mut scan = Scan { record, scanner: &raw mut *scanner };
+    // SAFETY: the callback's signature is the one that the helper wants.
+    unsafe {
+        generated::bpf_loop(scan.length(), reply_byte::<4096> as *mut c_void, (&raw mut scan).cast(), 0);
+    }
+    submit(entry);
+}
+
+/// `bpf_loop` callback: the next piece; 1: there is none, or what follows does not fit.
+extern "C" fn piece(_: u32, gather: *mut Gather) -> i64 {
+    // SAFETY: `gather` keeps both alive during the loop.
+    let (gather, record) = unsafe { (&mut *gather, &mut *(*gather).record) };
+    if gather.left == 0 || gather.pieces == 0 {
+        return 1;
+    }
+    // SAFETY: the helper checks the address.
+    let [at, length] = unsafe { bpf_probe_read_user(gather.vector as *const [u64; 2]) }.unwrap_or([0; 2]);
+    let length = if length < gather.left { length } else { gather.left };
+    if length >= u64::from(PIECE) || record.sys.head.data_len >= 4096 - PIECE {
+        return 1;
+    }
+    let to = core::hint::black_box(record.sys.head.data_len) as usize & (4096 - 1);
+    let to = if to < 4096 - PIECE as usize { to } else { 0 };
+    let wanted = core::hint::black_box(length as u32) & (PIECE - 1);
+    // SAFETY: less than `PIECE` bytes behind so many that they fit; the helper checks the source.
+    let error = unsafe { generated::bpf_probe_read_user(record.data.as_mut_ptr().add(to).cast(), wanted, at as *const _) };
+    if error != 0 {
+        record.sys.head.flags |= FLAG_FAULT;
+        return 1;
+    }
+    record.sys.head.data_len += wanted;
+    gather.left -= u64::from(wanted);
+    gather.vector += 16;
+    gather.pieces -= 1;
+    0
 }
 
 /// The last bytes of a reply that is longer than the record take the place of its middle.

@@ -4,6 +4,7 @@ mod back_end;
 mod backlog;
 mod call;
 mod client;
+mod messages;
 mod net;
 mod plain;
 mod poll;

@@ -3,7 +3,7 @@
 //! Who is at the far end decides what may be copied, and the default is nothing:
 //! the client's bytes by the allow-list (`client`), DNS whole, of a milter the packet's 5-byte header.
 
-use super::{backlog, client};
+use super::{backlog, client, messages};
 use crate::{
     diagnose::diagnose,
     emit::{self, Record, Which, is_slow, reserve, submit},
@@ -13,7 +13,7 @@ use crate::{
 };
 use aya_ebpf::helpers::bpf_probe_read_user;
 use mta_trace_common::{
-    config::{ACCEPTED_MATCHED, ACCEPTED_OTHER, PEER_MILTER, PEER_POLICY, ROLE_DAEMON, ROLE_HELPER, ROLE_SERVER, Thread},
+    config::{ACCEPTED_MATCHED, ACCEPTED_OTHER, PEER_MILTER, PEER_POLICY, ROLE_DAEMON, ROLE_HELPER, ROLE_LOOP, ROLE_SERVER, Thread},
     event::{FLAG_MATCHED, FLAG_MILTER, FLAG_POLICY, Loss},
     smtp::{MODE_COMMAND, Scanner},
     syscalls::Capture,
@@ -22,7 +22,7 @@ use mta_trace_common::{
 /// `accept`, `accept4`: begins a session, if the peer is wanted.
 #[inline(always)]
 pub fn accept(thread: &mut Thread, which: &Which) {
-    let is_accepting = thread.role == ROLE_DAEMON || thread.role == ROLE_SERVER;
+    let is_accepting = thread.role == ROLE_DAEMON || thread.role == ROLE_SERVER || thread.role == ROLE_LOOP;
     if thread.done.ret < 0 && (is_accepting || !is_slow(thread)) {
         return;
     }
@@ -30,7 +30,7 @@ pub fn accept(thread: &mut Thread, which: &Which) {
     let mut is_matched = false;
     let sk = if thread.done.ret >= 0 { task::socket_of(thread.done.ret as u64, &mut thread.socket) } else { 0 };
     // A server has other services beside SMTP, and unix sockets.
-    if thread.role == ROLE_SERVER && (sk == 0 || !listens_on(thread.socket.local_port)) {
+    if (thread.role == ROLE_SERVER || thread.role == ROLE_LOOP) && (sk == 0 || !listens_on(thread.socket.local_port)) {
         return;
     }
     if sk != 0 && is_accepting && thread.socket.peer_port != 0 {
@@ -39,9 +39,15 @@ pub fn accept(thread: &mut Thread, which: &Which) {
             if SESSIONS.insert(thread.socket.inode, Scanner::new(MODE_COMMAND), 0).is_err() {
                 count(Loss::Tables);
             }
-            thread.session = thread.socket.inode;
-            thread.client_fd = thread.done.ret as i32;
-            thread.accepted = ACCEPTED_MATCHED;
+            if thread.role == ROLE_LOOP {
+                filter::opened(thread.tgid, thread.done.ret as u32, thread.socket.inode);
+            } else {
+                thread.session = thread.socket.inode;
+                thread.client_fd = thread.done.ret as i32;
+                thread.accepted = ACCEPTED_MATCHED;
+            }
+        } else if thread.role == ROLE_LOOP {
+            filter::opened(thread.tgid, thread.done.ret as u32, 0);
         } else {
             thread.accepted = ACCEPTED_OTHER;
         }
@@ -106,7 +112,9 @@ pub fn transfer(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     {
         // SAFETY: map values live as long as the program runs; one process serves a session.
         let scanner = unsafe { &mut *scanner };
-        if place != Place::Buffer {
+        if !is_in && (place == Place::Vector || place == Place::Message) {
+            client::gather(scanner, thread, which, place == Place::Message);
+        } else if place != Place::Buffer {
             client::scattered(scanner, thread, which);
         } else if is_in {
             client::read(scanner, thread, which);
@@ -114,6 +122,9 @@ pub fn transfer(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
             client::write(scanner, thread, which);
         }
         return;
+    }
+    if thread.has_messages == 1 && place == Place::Message && thread.socket.family == AF_UNIX {
+        return messages::tell(thread, which, is_in);
     }
     helper(thread, which, place, is_in);
 }
@@ -206,6 +217,7 @@ fn asks_policy(thread: &Thread) -> bool {
 }
 
 const SOCK_STREAM: u16 = 1;
+const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 
 /// The peer of `sendto` with an address on a socket that is not connected.

@@ -2,12 +2,13 @@
 
 use crate::{
     emit::{self, Record, Which, is_slow, reserve, submit},
+    filter,
     maps::{SESSIONS, count},
     task,
 };
 use aya_ebpf::helpers::generated;
 use mta_trace_common::{
-    config::{ACCEPTED_MATCHED, ROLE_SERVER, Thread},
+    config::{ACCEPTED_MATCHED, ROLE_LOOP, ROLE_SERVER, Thread},
     event::{FLAG_CUT, FLAG_FAULT, Loss},
     syscalls::{Capture, Emit},
 };
@@ -17,7 +18,8 @@ use mta_trace_common::{
 pub fn call(thread: &mut Thread, which: &Which) {
     let is = |capture| which.word.captures(capture);
     let fd = task::argument!(thread, 0) as u32;
-    let is_known = which.word.emits(Emit::Known) && thread.knows_socket(fd);
+    let is_client = is(Capture::Closed) && thread.role == ROLE_LOOP && filter::closed(thread.tgid, fd);
+    let is_known = is_client || which.word.emits(Emit::Known) && thread.role != ROLE_LOOP && thread.knows_socket(fd);
     if is(Capture::Closed) {
         thread.know_socket(fd, false);
     }

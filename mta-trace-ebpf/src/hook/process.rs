@@ -12,7 +12,7 @@ use crate::{
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use mta_trace_common::{
-    config::{ACCEPTED_MATCHED, ROLE_DAEMON, ROLE_HELPER, ROLE_OTHER, ROLE_SERVER, ROLE_SESSION, STATE_RUNNABLE, Thread},
+    config::{ACCEPTED_MATCHED, ROLE_DAEMON, ROLE_HELPER, ROLE_LOOP, ROLE_OTHER, ROLE_SERVER, ROLE_SESSION, STATE_RUNNABLE, Thread},
     event::{Exec, Exit, FLAG_TRACED, Fork, KIND_EXEC, KIND_EXIT, KIND_FORK, Loss},
 };
 
@@ -29,7 +29,9 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let child_tid: u32 = task::load(child, offset!(task_pid));
     let child_tgid: u32 = task::load(child, offset!(task_tgid));
     let t = now();
-    let role = if child_tgid == tgid || parent.role == ROLE_SERVER && parent.accepted != ACCEPTED_MATCHED {
+    // What a loop without messages makes may be its workers; OpenSMTPD's all exist at its start.
+    let is_loop = parent.role == ROLE_LOOP && parent.has_messages == 0;
+    let role = if child_tgid == tgid || parent.role == ROLE_SERVER && parent.accepted != ACCEPTED_MATCHED || is_loop {
         parent.role
     } else if parent.role == ROLE_DAEMON {
         let matched = parent.accepted == ACCEPTED_MATCHED;
@@ -45,6 +47,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     if role == ROLE_HELPER {
         thread.earlier = parent.earlier;
     }
+    thread.has_messages = if role == ROLE_LOOP { parent.has_messages } else { 0 };
     thread.sockets = parent.sockets;
     if THREADS.insert(child_tid, thread, 0).is_err() {
         count(Loss::Tables);

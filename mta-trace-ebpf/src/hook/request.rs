@@ -9,7 +9,7 @@ use crate::{
 use aya_ebpf::programs::RawTracePointContext;
 use core::ffi::c_void;
 use mta_trace_common::{
-    config::{ACCEPTED_MATCHED, ROLE_HELPER, ROLE_OTHER, ROLE_SERVER, Request, STATE_BLOCKED, STATE_CPU, Thread},
+    config::{ACCEPTED_MATCHED, ROLE_HELPER, ROLE_LOOP, ROLE_OTHER, ROLE_SERVER, Request, STATE_BLOCKED, STATE_CPU, Thread},
     event::Loss,
 };
 
@@ -36,6 +36,9 @@ fn serve(ctx: &RawTracePointContext) {
         if thread.role == ROLE_SERVER && thread.session != 0 {
             thread.accepted = ACCEPTED_MATCHED;
             thread.client_fd = ctx.arg::<u64>(5) as i32;
+        }
+        if thread.role == ROLE_LOOP {
+            thread.has_messages = ctx.arg::<u64>(5) as u8;
         }
         take_in(tid, &thread);
     } else if operation == Request::BLOCKED {

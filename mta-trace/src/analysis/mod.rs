@@ -5,8 +5,10 @@
 
 mod chains;
 mod daemon;
+mod flow;
 mod kept;
 mod live;
+mod loops;
 
 use crate::diagnosis::{Settings, Tallies, findings};
 use crate::event::{Block, Clock, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, Sys};
@@ -15,6 +17,7 @@ use crate::state::{Role, State};
 use crate::update::Update;
 use chains::Chains;
 use daemon::Watch;
+use flow::Flow;
 use kept::Kept;
 use live::{Context, Live};
 use mta_trace_common::syscalls::Call;
@@ -83,6 +86,8 @@ pub struct Analysis {
     daemon: Watch,
     /// Sessions that had begun before the trace: their processes, until their socket is told.
     seeds: HashMap<u32, SeedProc>,
+    /// For whom event loops work.
+    flow: Flow,
 }
 
 impl Analysis {
@@ -198,6 +203,7 @@ impl Analysis {
 
     fn seed_fd(&mut self, seed: &SeedFd, updates: &mut Vec<Update>) {
         self.known.state.seed_fd(seed);
+        self.seed_loop(seed);
         let Some(socket) = seed.socket.as_ref().filter(|_| seed.client) else { return };
         // The session's other descriptors of the same socket tell nothing new.
         let Some(process) = self.seeds.remove(&seed.pid) else { return };
@@ -214,6 +220,9 @@ impl Analysis {
         }
         if matches!(sys.call, Call::Accept | Call::Accept4) && sys.ret >= 0 {
             return self.accept(sys, updates);
+        }
+        if self.is_loop(sys.pid) {
+            return self.loop_sys(sys, updates);
         }
         let context = self.known.context();
         let inode = sys.socket.as_ref().map(|socket| socket.inode);
@@ -233,6 +242,7 @@ impl Analysis {
             return;
         }
         if sys.matched == Some(false) {
+            self.loop_accepted_other(sys);
             self.backlog.remove(&peer.to_string());
             self.known.summary.unmatched = self.known.summary.unmatched.saturating_add(1);
             updates.push(Update::Unmatched { client: peer.to_string() });
@@ -241,6 +251,7 @@ impl Analysis {
         let Some(socket) = sys.socket.as_ref() else { return };
         self.began += 1;
         let mut live = Live::accepted(self.began, sys, socket, peer, &self.known.context());
+        self.loop_accepted(&mut live, sys, updates);
         if let Some(waited) = self.backlog.remove(&peer.to_string()) {
             live.waited_in_backlog(waited);
         }
@@ -295,6 +306,9 @@ impl Analysis {
             let Known { chains, state, header, .. } = &mut self.known;
             return chains.block(block, state, header.as_deref());
         }
+        if self.is_loop(block.pid) {
+            return;
+        }
         let context = self.known.context();
         if let Some(at) = position(&self.live, block.pid, None)
             && let Some(live) = self.live.get_mut(at)
@@ -304,7 +318,9 @@ impl Analysis {
     }
 
     fn exit(&mut self, exit: &Exit, updates: &mut Vec<Update>) {
-        if exit.tid == exit.pid
+        if exit.tid == exit.pid && self.is_loop(exit.pid) {
+            self.loop_exit(exit, updates);
+        } else if exit.tid == exit.pid
             && let Some(at) = self.live.iter().position(|live| live.serves(exit.pid))
         {
             let mut live = self.live.remove(at);

@@ -192,6 +192,11 @@ impl Namer {
         ended
     }
 
+    /// Whether somebody has been asked who has not answered yet.
+    pub fn is_outstanding(&self) -> bool {
+        self.present.as_ref().is_some_and(outstanding::is_outstanding)
+    }
+
     /// Descriptors were closed; `is_open` tells whether a socket still has one.
     pub fn closed(&mut self, is_open: impl Fn(u64) -> bool) {
         if let Some(present) = &mut self.present {

@@ -1,9 +1,9 @@
 //! A completed call: registers and captured bytes to arguments by their meaning, one arm per family of the table.
 
 use super::{names, socket};
-use crate::event::{Args, Bytes, Counters, PollFd, Smtp, SmtpMode, Sys};
+use crate::event::{Args, Bytes, Counters, Message, PollFd, Smtp, SmtpMode, Sys};
 use mta_trace_common::{
-    event::{self as raw, FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT, FLAG_MATCHED, FLAG_MILTER, FLAG_PATH, FLAG_POLICY},
+    event::{self as raw, FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT, FLAG_MATCHED, FLAG_MESSAGES, FLAG_MILTER, FLAG_PATH, FLAG_POLICY},
     smtp,
     syscalls::{Call, Capture},
 };
@@ -61,7 +61,7 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         }),
         socket,
         peer,
-        data: (is_data && !is(FLAG_PATH) && !data.is_empty())
+        data: (is_data && !is(FLAG_PATH) && !is(FLAG_MESSAGES) && !data.is_empty())
             .then(|| Bytes(if is(FLAG_CLIENT) && is_out(call) { without_wiped(data) } else { data.to_vec() })),
         cut: is(FLAG_CUT),
         fault: is(FLAG_FAULT),
@@ -73,7 +73,19 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         matched: (call.row().capture == Capture::Accepted && *ret >= 0).then(|| is(FLAG_MATCHED)),
         milter: is(FLAG_MILTER),
         policy: is(FLAG_POLICY),
+        messages: if is(FLAG_MESSAGES) { messages(data) } else { Vec::new() },
     })
+}
+
+/// `{u32 type; u16 len; u16 flags; u32 peerid; u32 pid}` and an id, one after another.
+fn messages(data: &[u8]) -> Vec<Message> {
+    let (heads, _) = data.as_chunks::<{ raw::MESSAGE_HEAD }>();
+    let head = |head: &[u8; raw::MESSAGE_HEAD]| {
+        let [a, b, c, d, e, f, _, _, g, h, i, j, k, l, m, n, id @ ..] = *head;
+        let [kind, peer, pid] = [[a, b, c, d], [g, h, i, j], [k, l, m, n]].map(u32::from_le_bytes);
+        Message { kind, len: u16::from_le_bytes([e, f]), peer, pid, id: u64::from_le_bytes(id) }
+    };
+    heads.iter().map(head).collect()
 }
 
 fn mode(mode: u8) -> Result<SmtpMode, String> {

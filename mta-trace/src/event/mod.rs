@@ -7,10 +7,12 @@
 mod args;
 mod bytes;
 mod endpoint;
+mod message;
 
 pub use args::{Args, PollFd};
 pub use bytes::Bytes;
 pub use endpoint::{Endpoint, Proto, SocketId};
+pub use message::Message;
 
 use mta_trace_common::syscalls::Call;
 use serde::{Deserialize, Serialize};
@@ -159,9 +161,13 @@ pub struct SeedProc {
     /// Working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
-    /// What the process is: `daemon` (accepts), `server` (accepts and serves), `session` (serves one), `helper` (is waited for), `other`.
+    /// What the process is: `daemon` (accepts), `server` (accepts and serves), `session` (serves one), `helper` (is waited for), `loop` (serves many at a
+    /// time, or is asked by one that does), `other`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// What its title says that it is, among several of one server (`lookup`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// The verb that its title names: it is inside this command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verb: Option<String>,
@@ -294,6 +300,9 @@ pub struct Sys {
     /// The connection was recognised as one to a policy service.
     #[serde(default, skip_serializing_if = "is_false")]
     pub policy: bool,
+    /// Heads of the messages between the server's own processes that it transferred; with `cut` there may have been more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<Message>,
 }
 
 impl Sys {

@@ -32,7 +32,7 @@ use aya::maps::{MapData, RingBuf};
 use diagnostics::Diagnostics;
 use helpers::Helpers;
 use mta_trace_common::{
-    config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_HELPER, ROLE_SERVER, ROLE_SESSION, Request, STATE_BLOCKED, Settings, Thread},
+    config::{Filter, MAX_FILTERS, ROLE_DAEMON, ROLE_HELPER, ROLE_LOOP, ROLE_SERVER, ROLE_SESSION, Request, STATE_BLOCKED, Settings, Thread},
     event::{Head, LOSSES},
     smtp::{MODE_UNKNOWN, Scanner},
 };
@@ -101,11 +101,13 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     let is_daemon = !target.listening.is_empty();
     let mut seeds = Vec::new();
     if is_daemon {
-        seeds.push(seed::process(target.pid, "daemon"));
+        let is_loop = matches!(target.shape, Shape::EventLoop { .. });
+        seeds.push(seed::process(target.pid, if is_loop { "loop" } else { "daemon" }));
         seeds.push(Record::Daemon(daemon::look(target.pid, target.mta)));
         match target.shape {
             Shape::ForkPerSession => trace(&mut object, target.pid, ROLE_DAEMON, None)?,
             Shape::PreForked => seeds.extend(servers(&mut object, target.pid, options)?),
+            Shape::EventLoop { has_messages } => seeds.extend(loops(&mut object, &target, has_messages)?),
         }
     }
     let hooks = object.attach_calls(options.hooks)?;
@@ -151,6 +153,40 @@ fn servers(object: &mut Object, root: u32, options: &AttachOptions) -> Result<Ve
     }
 }
 
+/// Takes in an event loop and those of its descendants that run the same program: workers, or services that it asks. Sessions that they serve already
+/// are not taken in.
+fn loops(object: &mut Object, target: &Target, has_messages: bool) -> Result<Vec<Record>, Error> {
+    let (mut seeds, mut seen) = (Vec::new(), HashSet::new());
+    loop {
+        let is_of_it = |pid: &u32| *pid == target.pid || proc::exe(*pid).as_deref() == Some(&target.exe);
+        let new: Vec<u32> = proc::tree(target.pid).into_iter().filter(|pid| is_of_it(pid) && seen.insert(*pid)).collect();
+        if new.is_empty() {
+            return Ok(seeds);
+        }
+        for pid in new {
+            if pid != target.pid {
+                seeds.push(seed::process(pid, "loop"));
+            }
+            if !object.is_traced(pid) {
+                trace_as(object, pid, ROLE_LOOP, 0, u64::from(has_messages))?;
+            }
+            let descriptors = seed::descriptors(pid, None);
+            for fd in descriptors.iter().filter_map(|seed| client_of(seed, &target.listening)) {
+                object.add_client(pid, fd)?;
+            }
+            seeds.extend(descriptors);
+        }
+    }
+}
+
+/// The descriptor in a seed, if it is that of a client: connected, at a port on which the server listens.
+fn client_of(seed: &Record, listening: &[Endpoint]) -> Option<u32> {
+    let Record::SeedFd(seed) = seed else { return None };
+    let socket = seed.socket.as_ref().filter(|socket| socket.peer.is_some())?;
+    let port = socket.local.as_ref().and_then(Endpoint::port)?;
+    listening.iter().any(|end| end.port() == Some(port)).then(|| u32::try_from(seed.fd).ok()).flatten()
+}
+
 /// Takes in the descendants of a daemon that serve sessions already. Every hook is in place, so whoever is accepted from now on is
 /// followed anyway; who was accepted but not forked before that comes up in one of the next looks.
 fn all_existing(object: &mut Object, daemon: u32, options: &AttachOptions) -> Result<Vec<Record>, Error> {
@@ -194,8 +230,12 @@ fn is_wanted(options: &AttachOptions, socket: &SocketId) -> bool {
 fn trace(object: &mut Object, pid: u32, role: u8, session: Option<&SocketId>) -> Result<(), Error> {
     let inode = session.map_or(0, |socket| socket.inode);
     let client_fd = session.and_then(|socket| proc::descriptor_of(pid, socket.inode)).and_then(|fd| u64::try_from(fd).ok()).unwrap_or(u64::MAX);
+    trace_as(object, pid, role, inode, client_fd)
+}
+
+fn trace_as(object: &mut Object, pid: u32, role: u8, inode: u64, more: u64) -> Result<(), Error> {
     for tid in proc::threads(pid) {
-        object.request(&[Request::TRACE, tid.into(), pid.into(), role.into(), inode, client_fd])?;
+        object.request(&[Request::TRACE, tid.into(), pid.into(), role.into(), inode, more])?;
         if let Some((nr, [a, b, c, d, e, f])) = proc::blocked_in(pid, tid) {
             object.request(&[Request::BLOCKED, tid.into(), nr.cast_unsigned(), a, b, c, d, e, f])?;
         }
@@ -284,7 +324,7 @@ impl Trace {
     /// The path of a unix socket, for the sockets at their other ends that were connected before they were seen. Only servers whose processes
     /// live longer than a session have such.
     pub fn unix_path(&self, inode: u64) -> Option<String> {
-        (self.target.shape == Shape::PreForked).then(|| proc::unix_path(self.target.pid, inode)).flatten()
+        (self.target.shape != Shape::ForkPerSession).then(|| proc::unix_path(self.target.pid, inode)).flatten()
     }
 
     /// The daemon as it is now, if the target is one.

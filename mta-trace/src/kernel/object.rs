@@ -254,6 +254,13 @@ impl Object {
         map.insert(inode, Plain(scanner), 0).map_err(|_| Error::Object("room in map SESSIONS".into()))
     }
 
+    /// Makes a client of an event loop known whose session had begun before us: of it only the end is told.
+    pub fn add_client(&mut self, pid: u32, fd: u32) -> Result<(), Error> {
+        let map = self.ebpf.map_mut("CLIENTS").ok_or_else(|| Error::Object("map CLIENTS".into()))?;
+        let mut map: HashMap<_, u64, u64> = HashMap::try_from(map).map_err(|_| Error::Object("map CLIENTS".into()))?;
+        map.insert(u64::from(pid) << 32 | u64::from(fd), 0, 0).map_err(|_| Error::Object("room in map CLIENTS".into()))
+    }
+
     /// Whether a thread is in the trace.
     pub fn is_traced(&self, tid: u32) -> bool {
         self.thread(tid).is_some()

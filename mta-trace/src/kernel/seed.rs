@@ -10,7 +10,7 @@ use std::fs;
 /// Largest resolv.conf that is kept.
 const RESOLV_CONF_MAX: usize = 16 * 1024;
 
-/// A process with its role (`daemon`, `session`).
+/// A process with its role (`daemon`, `session`, `server`, `loop`).
 pub fn process(pid: u32, role: &str) -> Record {
     let blocked = proc::blocked_in(pid, pid);
     let call = blocked.and_then(|(nr, _)| Call::by_number(nr));
@@ -21,6 +21,7 @@ pub fn process(pid: u32, role: &str) -> Record {
         comm: proc::comm(pid).unwrap_or_default(),
         cwd: proc::cwd(pid),
         role: Some(role.to_owned()),
+        service: if role == "loop" { service(pid, &exe) } else { None },
         verb: if role == "session" { verb(pid, &exe) } else { None },
         exe,
         call: call.map(|call| call.name().to_owned()),
@@ -46,6 +47,13 @@ pub fn resolv_conf(pid: u32) -> Option<Record> {
     let (mut text, _) = proc::file_in_root(pid, "/etc/resolv.conf", 1024 * 1024)?;
     text.truncate(RESOLV_CONF_MAX);
     Some(Record::SeedFile(SeedFile { path: "/etc/resolv.conf".into(), text: String::from_utf8_lossy(&text).into_owned() }))
+}
+
+/// The service of its server that a process's title names, of those that the server is known to have.
+fn service(pid: u32, exe: &str) -> Option<String> {
+    let title = fs::read(proc::path(pid, "cmdline")).ok()?;
+    let title = String::from_utf8_lossy(&title);
+    mta::by_program(exe)?.service_in(title.trim_end_matches('\0')).map(str::to_owned)
 }
 
 /// The verb in the title of a process that serves a session, where its server writes one into it.

@@ -60,17 +60,38 @@ fn look_at(pid: u32) -> Result<Target, Error> {
             Error::Vanished(pid)
         });
     }
-    let listening = listening(pid);
+    let known = mta::by_program(&exe);
+    let is_family = known.is_some_and(|known| matches!(known.shape(), Shape::EventLoop { .. }));
+    let pid = if is_family { oldest_of_its_kind(pid, &exe) } else { pid };
+    let listening = if is_family { listening_in_tree(pid) } else { listening(pid) };
     if listening.is_empty() && serving(pid).is_none() {
         return Err(if proc::has_ended(pid) { Error::Vanished(pid) } else { Error::NoServer { pid, exe } });
     }
     if proc::is_32_bit(pid) {
         return Err(Error::Bits32(pid));
     }
-    let known = mta::by_program(&exe);
     let version = known.and_then(|known| known.version_in(&fs::read(proc::path(pid, "exe")).ok()?));
-    let (mta, shape) = known.map_or(("unknown", Shape::ForkPerSession), |known| (known.name(), known.shape()));
+    let (mta, shape) = known.map_or_else(|| ("unknown", shape_of_unknown(pid)), |known| (known.name(), known.shape()));
     Ok(Target { pid, exe, mta, version, shape, listening })
+}
+
+/// The parent of all: what listens may be one of its children, and what that asks another.
+fn oldest_of_its_kind(pid: u32, exe: &str) -> u32 {
+    let parent = proc::status(pid, "PPid").filter(|parent| *parent > 1 && proc::exe(*parent).as_deref() == Some(exe));
+    parent.map_or(pid, |parent| oldest_of_its_kind(parent, exe))
+}
+
+fn listening_in_tree(root: u32) -> Vec<Endpoint> {
+    let mut all: Vec<Endpoint> = proc::tree(root).into_iter().flat_map(listening).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// What waits for many descriptors by epoll serves many clients.
+fn shape_of_unknown(pid: u32) -> Shape {
+    let is_loop = proc::descriptors(pid).iter().any(|(_, link)| link == "anon_inode:[eventpoll]");
+    if is_loop { Shape::EventLoop { has_messages: false } } else { Shape::ForkPerSession }
 }
 
 /// Whether a program is a mail server that is known by its name.

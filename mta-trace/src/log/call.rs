@@ -3,7 +3,7 @@
 //!
 //! Calls in, JSON out. Invariant: the same bytes that serde writes (a property test compares them). Not here: other records, reading.
 
-use crate::event::{Args, Bytes, Counters, Endpoint, PollFd, Proto, Smtp, SmtpMode, SocketId, Sys};
+use crate::event::{Args, Bytes, Counters, Endpoint, Message, PollFd, Proto, Smtp, SmtpMode, SocketId, Sys};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ pub fn write(line: &mut Vec<u8>, sys: &Sys) {
     #[rustfmt::skip]
     let Sys {
         t, pid, tid, call, args: of_call, ret, start, cpu_ns, blocked_ns, rq_ns, at_start, socket: behind, peer, data, cut, fault, smtp: dialogue,
-        matched, milter, policy,
+        matched, milter, policy, messages,
     } = sys;
     let mut object = Object::open(line);
     object.text("k", "sys");
@@ -44,6 +44,7 @@ pub fn write(line: &mut Vec<u8>, sys: &Sys) {
     }
     object.flag("milter", *milter);
     object.flag("policy", *policy);
+    object.list("messages", messages, message);
     object.close();
 }
 
@@ -71,6 +72,16 @@ fn poll_fd(line: &mut Vec<u8>, PollFd { fd, events, revents }: &PollFd) {
     object.number("fd", *fd);
     elements(object.value("events"), events, |line, name| text(line, name));
     object.list("revents", revents, |line, name| text(line, name));
+    object.close();
+}
+
+fn message(line: &mut Vec<u8>, Message { kind, len, peer, pid, id }: &Message) {
+    let mut object = Object::open(line);
+    object.number("type", *kind);
+    object.number("len", *len);
+    object.number("peer", *peer);
+    object.number("pid", *pid);
+    quoted(object.value("id"), format!("{id:016x}").as_bytes());
     object.close();
 }
 

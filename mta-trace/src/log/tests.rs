@@ -215,8 +215,8 @@ fn sys() -> impl Strategy<Value = Record> {
     let smtp = (modes, any::<bool>(), proptest::option::of(bytes())).prop_map(|(mode, dot, carry)| Smtp { mode, dot, carry });
     let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<i64>(), any::<Option<u64>>(), 0..Call::ALL.len());
     let more = (proptest::option::of(socket()), proptest::option::of(endpoint()), proptest::option::of(bytes()), proptest::option::of(smtp));
-    (numbers, args(), counters(), proptest::option::of(counters()), more, any::<[bool; 4]>(), any::<Option<bool>>()).prop_map(
-        |((t, pid, tid, ret, start, call), args, at, at_start, (socket, peer, data, smtp), [cut, fault, milter, policy], matched)| {
+    (numbers, args(), counters(), proptest::option::of(counters()), more, any::<[bool; 4]>(), (any::<Option<bool>>(), messages())).prop_map(
+        |((t, pid, tid, ret, start, call), args, at, at_start, (socket, peer, data, smtp), [cut, fault, milter, policy], (matched, messages))| {
             Record::Sys(Box::new(Sys {
                 t,
                 pid,
@@ -238,9 +238,15 @@ fn sys() -> impl Strategy<Value = Record> {
                 matched,
                 milter,
                 policy,
+                messages,
             }))
         },
     )
+}
+
+fn messages() -> impl Strategy<Value = Vec<Message>> {
+    let message = any::<(u32, u16, u32, u32, u64)>().prop_map(|(kind, len, peer, pid, id)| Message { kind, len, peer, pid, id });
+    proptest::collection::vec(message, 0..3)
 }
 
 fn record() -> impl Strategy<Value = Record> {
@@ -267,7 +273,7 @@ fn record() -> impl Strategy<Value = Record> {
         1 => any::<[u64; 7]>().prop_map(|[t, ring, truncated, fault, tables, switches, exits]| Record::Loss(Loss { t, ring, truncated, fault, tables, switches, exits })),
         1 => (text(), bytes()).prop_map(|(reason, malformed)| Record::Malformed(Malformed { reason, malformed })),
         1 => (any::<(u32, u32)>(), text(), proptest::option::of(text())).prop_map(|((pid, ppid), comm, verb)| Record::SeedProc(SeedProc {
-            pid, ppid, exe: comm.clone(), comm, cwd: verb.clone(), role: None, verb, call: None, fd: Some(3)
+            pid, ppid, exe: comm.clone(), comm, cwd: verb.clone(), role: None, service: verb.clone(), verb, call: None, fd: Some(3)
         })),
         1 => (any::<(u32, i32, bool)>(), proptest::option::of(text()), proptest::option::of(socket())).prop_map(
             |((pid, fd, client), path, socket)| Record::SeedFd(SeedFd { pid, fd, path, socket, client })

@@ -25,6 +25,11 @@ pub enum Shape {
     ForkPerSession,
     /// Processes that were forked before accept by themselves, and serve one session after another.
     PreForked,
+    /// One process (or one for each processor) serves many sessions at a time; if it asks other processes of its own, `has_messages` says how.
+    EventLoop {
+        /// By imsg messages.
+        has_messages: bool,
+    },
 }
 
 /// A mail server. What a file leaves out has no special form with that server.
@@ -60,6 +65,11 @@ pub trait Mta: Sync {
 
     /// The client's line in the title of a process that serves a session: the caller may take its verb, nothing else.
     fn command_in<'a>(&self, _title: &'a str) -> Option<&'a str> {
+        None
+    }
+
+    /// Which of its services a process is, by its title; nothing else is taken of one.
+    fn service_in(&self, _title: &str) -> Option<&'static str> {
         None
     }
 

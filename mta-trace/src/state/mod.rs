@@ -20,10 +20,19 @@ const MAX_PROCS: usize = 32_768;
 pub enum Role {
     /// Accepts connections.
     Daemon,
+    /// Serves many sessions at a time, or is asked by one that does.
+    Loop,
     /// Its calls are traced.
     Traced,
     /// Only its life is known.
     Known,
+}
+
+impl Role {
+    /// Whether it outlives sessions: what it makes is not waited for.
+    fn serves_many(self) -> bool {
+        matches!(self, Self::Daemon | Self::Loop)
+    }
 }
 
 /// The process's own alarm or interval timer.
@@ -46,6 +55,8 @@ pub struct Proc {
     pub cwd: Option<String>,
     /// What it is for us.
     pub role: Role,
+    /// What it calls itself among the processes of its server.
+    pub service: Option<String>,
     /// Its descriptors, as far as they are known.
     pub fds: Fds,
     /// Its running timer.
@@ -83,6 +94,11 @@ impl State {
         self.policies.contains(endpoint)
     }
 
+    /// What the process calls itself that has a descriptor of this socket.
+    pub fn service_at(&self, inode: u64) -> Option<&str> {
+        self.procs.values().filter(|process| process.service.is_some()).find(|process| process.fds.holds(inode))?.service.as_deref()
+    }
+
     /// Whether the process has a descriptor of this socket.
     pub fn holds(&self, pid: u32, inode: u64) -> bool {
         self.process(pid).is_some_and(|process| process.fds.holds(inode))
@@ -107,6 +123,7 @@ impl State {
         let process = self.entry(seed.pid);
         let role = match seed.role.as_deref() {
             Some("daemon" | "server") => Role::Daemon,
+            Some("loop") => Role::Loop,
             Some("session") => Role::Traced,
             // It may be one of the server's own.
             Some("helper") => process.role,
@@ -116,6 +133,7 @@ impl State {
         process.comm.clone_from(&seed.comm);
         process.cwd.clone_from(&seed.cwd);
         process.role = role;
+        process.service.clone_from(&seed.service);
         process.may_have_children = true;
     }
 
@@ -140,7 +158,12 @@ impl State {
             ppid: fork.pid,
             comm: fork.comm.clone(),
             cwd: parent.cwd.clone(),
-            role: if fork.traced { Role::Traced } else { Role::Known },
+            role: match (fork.traced, parent.role) {
+                (true, Role::Loop) => Role::Loop,
+                (true, Role::Daemon | Role::Traced | Role::Known) => Role::Traced,
+                (false, _) => Role::Known,
+            },
+            service: None,
             fds: parent.fds.forked(),
             // Alarms are not inherited.
             timer: None,
@@ -156,10 +179,10 @@ impl State {
 
     /// Forgets the older half of those that are no daemons.
     fn forget_older(&mut self) {
-        let mut born: Vec<u64> = self.procs.values().filter(|process| process.role != Role::Daemon).map(|process| process.born).collect();
+        let mut born: Vec<u64> = self.procs.values().filter(|process| !process.role.serves_many()).map(|process| process.born).collect();
         born.sort_unstable();
         let middle = born.get(born.len() / 2).copied().unwrap_or(0);
-        self.procs.retain(|_, process| process.role == Role::Daemon || process.born > middle);
+        self.procs.retain(|_, process| process.role.serves_many() || process.born > middle);
     }
 
     /// A process executed another program. Which of its descriptors were closed by that is not told (`O_CLOEXEC`); the first three are
@@ -180,7 +203,7 @@ impl State {
         process.exited_at = Some(exit.t);
         process.fds = Fds::default();
         let ppid = process.ppid;
-        let is_awaited = self.process(ppid).is_some_and(|parent| parent.role != Role::Daemon && parent.exited_at.is_none());
+        let is_awaited = self.process(ppid).is_some_and(|parent| !parent.role.serves_many() && parent.exited_at.is_none());
         if !is_awaited {
             self.procs.remove(&exit.pid);
         }
@@ -209,6 +232,7 @@ impl State {
             comm: String::new(),
             cwd: None,
             role: Role::Known,
+            service: None,
             fds: Fds::default(),
             timer: None,
             born: 0,

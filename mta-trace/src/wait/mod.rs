@@ -94,6 +94,8 @@ pub struct Step {
     pub relays: bool,
     /// It begins a connection with its first bytes (`MSG_FASTOPEN`): there is no connect.
     pub is_fast_open: bool,
+    /// An event loop's wait for all of its descriptors: it tells nothing of what it returned for.
+    pub is_shared_poll: bool,
     /// `PID COMM` of the child that it waited for: the one that has ended by it, or the only one.
     pub child: Option<String>,
     /// `PID COMM` of the parent, whose pipe it reads: one that was open when the process was forked.
@@ -211,6 +213,7 @@ impl Step {
             verifies: false,
             relays: false,
             is_fast_open: false,
+            is_shared_poll: false,
             child: None,
             parent: None,
             has_child: false,
@@ -323,7 +326,7 @@ impl Step {
 
     /// Its own time-out ended it.
     pub fn has_timed_out(&self) -> bool {
-        self.is_poll() && self.ret == Some(0)
+        self.is_poll() && self.ret == Some(0) && !self.is_shared_poll
     }
 
     /// What it returned is not known, but it lasted as long as it may.
@@ -334,7 +337,7 @@ impl Step {
 
     /// It waits on descriptors, and what it returned is not known, so that nothing tells on which.
     pub fn is_unnamed_poll(&self) -> bool {
-        self.ret.is_none() && self.is_poll() && self.polled.is_empty()
+        self.is_shared_poll || self.ret.is_none() && self.is_poll() && self.polled.is_empty()
     }
 
     /// `fd 7: tcp 10.99.0.2:41822 -> 10.99.0.1:113`.

@@ -4,9 +4,11 @@
 //! serve. How it is started, mounted and waited for is the same for all (`daemon.rs`), and so is most of an `/etc` (`etc.rs`).
 //! Another one is a file, a line in [`of`] and in [`ALL`], and a table of its own in the scenario.
 
+mod aiosmtpd;
 mod daemon;
 mod etc;
 mod exim;
+mod opensmtpd;
 mod postfix;
 mod sendmail;
 
@@ -82,7 +84,7 @@ pub struct Account {
 }
 
 /// All of them.
-pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &postfix::Postfix, &exim::Exim];
+pub const ALL: &[&dyn Mta] = &[&sendmail::Sendmail, &postfix::Postfix, &exim::Exim, &opensmtpd::OpenSmtpd, &aiosmtpd::Aiosmtpd];
 
 /// The one that a scenario names.
 pub fn of(kind: MtaKind) -> &'static dyn Mta {
@@ -90,6 +92,8 @@ pub fn of(kind: MtaKind) -> &'static dyn Mta {
         MtaKind::Sendmail => &sendmail::Sendmail,
         MtaKind::Postfix => &postfix::Postfix,
         MtaKind::Exim => &exim::Exim,
+        MtaKind::OpenSmtpd => &opensmtpd::OpenSmtpd,
+        MtaKind::Aiosmtpd => &aiosmtpd::Aiosmtpd,
     }
 }
 

@@ -81,6 +81,7 @@ impl Builder {
             comm: "sendmail".into(),
             cwd: Some("/var/spool/mqueue".into()),
             role: Some("daemon".into()),
+            service: None,
             verb: None,
             call: None,
             fd: None,
@@ -225,6 +226,7 @@ impl Builder {
             matched: None,
             milter: false,
             policy: false,
+            messages: Vec::new(),
         };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {

@@ -3,6 +3,7 @@
 //! A session begins in the process that accepted it; the forked child, or the first one to speak SMTP on the
 //! socket, is its serving process. What is said before that is known is held back: it is part of the session's id.
 
+mod looped;
 mod report;
 mod traffic;
 
@@ -17,6 +18,7 @@ use crate::session::{Chain, Dialogue, Exchange, Mark, Named, Start};
 use crate::state::State;
 use crate::update::{SessionId, Update};
 use crate::wait::{Place, Step};
+use looped::Looped;
 use mta_trace_common::syscalls::Call;
 
 /// The port on which TLS begins with the first byte (RFC 8314, 7.3).
@@ -76,6 +78,9 @@ pub(super) struct Live {
     inherited_by: Vec<u32>,
     before_accept_ns: Option<u64>,
     has_ended: bool,
+    min_wait_ns: u64,
+    /// What a session of an event loop has.
+    looped: Option<Looped>,
 }
 
 impl Live {
@@ -140,6 +145,8 @@ impl Live {
             inherited_by: Vec::new(),
             before_accept_ns: None,
             has_ended: false,
+            min_wait_ns,
+            looped: None,
         }
     }
 
@@ -189,7 +196,7 @@ impl Live {
 
     /// A process has forked one that is no part of the session: it has the session's descriptors, if its parent has.
     pub fn inherited(&mut self, fork: &Fork) {
-        let is_heir = self.pid == fork.pid || self.inherited_by.contains(&fork.pid);
+        let is_heir = !self.is_looped() && (self.pid == fork.pid || self.inherited_by.contains(&fork.pid));
         if is_heir && !self.inherited_by.contains(&fork.child) {
             self.inherited_by.push(fork.child);
         }
@@ -282,6 +289,7 @@ impl Live {
 
     /// Its process has ended unseen.
     pub fn vanished(&mut self, context: &Context<'_>) {
+        self.settle_held(None, context);
         self.flush_suspended(context);
         self.flush(context);
         let mark = self.last;
@@ -291,6 +299,7 @@ impl Live {
 
     /// The trace ended first.
     pub fn detach(&mut self, context: &Context<'_>) {
+        self.settle_held(None, context);
         self.flush_suspended(context);
         if let Some(block) = self.unfinished.take() {
             let step = self.unfinished_step(&block, context);
@@ -313,7 +322,9 @@ impl Live {
     }
 
     fn account(&self, index: usize, command: &Exchange, context: &Context<'_>) -> Command {
-        command.account(index, &self.start, self.is_proven(context), self.has_gap(context))
+        // Of an event loop not all that is done for a session is known.
+        let is_proven = self.is_proven(context) && !self.is_looped();
+        command.account(index, &self.start, is_proven, self.has_gap(context))
     }
 
     fn place<'a>(&self, context: &Context<'a>) -> Place<'a> {

@@ -8,5 +8,5 @@ mod hostile;
 mod lookups;
 mod other_servers;
 mod seeded;
-mod trace;
+pub(super) mod trace;
 mod waits;

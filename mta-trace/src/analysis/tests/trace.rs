@@ -62,6 +62,7 @@ pub fn seed_process(pid: u32, parent: u32, role: &str) -> SeedProc {
         comm: "sendmail".into(),
         cwd: Some("/var/spool/mqueue".into()),
         role: Some(role.into()),
+        service: None,
         verb: None,
         call: None,
         fd: None,
@@ -162,6 +163,7 @@ impl Trace {
             matched: None,
             milter: false,
             policy: false,
+            messages: Vec::new(),
         };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {
