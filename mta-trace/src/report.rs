@@ -489,63 +489,52 @@ impl Command {
     }
 }
 
-/// Causes of the vocabulary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "report-schema describes each; so does its file in cause/")]
-pub enum Cause {
-    Dns,
-    Ident,
-    Callback,
-    Relay,
-    Milter,
-    Sasl,
-    Ldap,
-    Sql,
-    Map,
-    Policy,
-    ContentFilter,
-    NameService,
-    Mta,
-    SpoolSync,
-    FileLock,
-    FileIo,
-    Child,
-    Sleep,
-    Tls,
-    Client,
-    Network,
-    Unknown,
+macro_rules! causes {
+    ($($variant:ident $name:literal;)*) => {
+        /// Causes of the vocabulary.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[allow(missing_docs, reason = "report-schema describes each; so does its file in cause/")]
+        pub enum Cause {
+            $(#[serde(rename = $name)] $variant),*
+        }
+
+        impl Cause {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// As in the report.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name),*
+                }
+            }
+        }
+    };
 }
 
-impl Cause {
-    /// As in the report.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Ident => "ident",
-            Self::Callback => "callback",
-            Self::Relay => "relay",
-            Self::Milter => "milter",
-            Self::Sasl => "sasl",
-            Self::Ldap => "ldap",
-            Self::Sql => "sql",
-            Self::Map => "map",
-            Self::Policy => "policy",
-            Self::ContentFilter => "content-filter",
-            Self::NameService => "name-service",
-            Self::Mta => "mta",
-            Self::SpoolSync => "spool-sync",
-            Self::FileLock => "file-lock",
-            Self::FileIo => "file-io",
-            Self::Child => "child",
-            Self::Sleep => "sleep",
-            Self::Tls => "tls",
-            Self::Client => "client",
-            Self::Network => "network",
-            Self::Unknown => "unknown",
-        }
-    }
+causes! {
+    Dns "dns";
+    Ident "ident";
+    Callback "callback";
+    Relay "relay";
+    Milter "milter";
+    Sasl "sasl";
+    Ldap "ldap";
+    Sql "sql";
+    Map "map";
+    Policy "policy";
+    ContentFilter "content-filter";
+    NameService "name-service";
+    Mta "mta";
+    SpoolSync "spool-sync";
+    FileLock "file-lock";
+    FileIo "file-io";
+    Child "child";
+    Sleep "sleep";
+    Tls "tls";
+    Client "client";
+    Network "network";
+    Unknown "unknown";
 }
 
 /// How a wait ended.
@@ -680,6 +669,20 @@ pub enum Severity {
     High,
 }
 
+/// The present value of a setting that a remedy names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// As its file calls it, behind the service for which alone it holds.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Where it is set, or would be.
+    pub file: String,
+    /// On this line; absent where it is the default, or the whole file says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+}
+
 /// What to look at, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
@@ -706,6 +709,9 @@ pub struct Finding {
     /// A command to confirm it by hand.
     #[serde(default)]
     pub check: Option<String>,
+    /// What is set now of what the remedy names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
 }
 
 /// What a client measured without a trace: `mta-trace probe --no-trace --format json`.

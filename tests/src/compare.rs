@@ -4,11 +4,11 @@
 //! none if all is well. Every time is compared with a clock of the lab, never with another number of the report.
 
 use crate::client::Played;
-use crate::compare_wait::wait_problems;
+use crate::compare_wait::{IGNORE_S, Pairing, pair, wait_problems};
 use crate::emulated::latency_s;
 use crate::journal::{Event, What, seconds};
-use crate::measure::{Measured, measure, slack_s};
-use crate::report::{Command, Report, Session, Wait};
+use crate::measure::{measure, slack_s};
+use crate::report::{Command, Finding, Report, Session};
 use crate::scenario::{Expect, ExpectCommand, ExpectWait, Scenario};
 use crate::span::{Span, assign, spans};
 
@@ -17,8 +17,6 @@ const WIRE_S: f64 = 0.005;
 /// The same for each single command: until the serving process has a processor to read it, a command is on its way, and that is not the
 /// server's time. On two processors with 39 labs a delay of 6 ms was seen about once in 200 sessions.
 const ONE_WIRE_S: f64 = 0.02;
-/// Waits that no expectation mentions may be this long.
-const IGNORE_S: f64 = 0.02;
 /// What no wait explains may be this long in commands of which 1 % is less: the child reads one byte from its parent's pipe before it
 /// greets, and on a busy machine that takes longer than the shortest wait that is told.
 const UNEXPLAINED_S: f64 = 0.002;
@@ -62,6 +60,7 @@ pub fn problems(scenario: &Scenario, played: &Played, events: &[Event], report: 
     problems.extend(median_s.map(|s| format!("the client's clock differs by {s:.6} s in the median of the commands")));
     problems.extend(client_problem(expect, played, session));
     problems.extend(batch_problems(&expect.commands, &assign(&verbs, &all), session));
+    problems.extend(share_problems(expect, session));
     let missing = expect.findings_anywhere.iter().filter(|rule| !session.findings.iter().any(|found| found.rule == **rule));
     problems.extend(missing.map(|rule| format!("expected a finding {rule} for the session")));
     problems
@@ -156,34 +155,15 @@ fn identity_problems(command: &Command) -> Vec<String> {
 
 /// Expected waits in order; shorter ones and the client's own may stand between them.
 fn waits_problems(expected: &ExpectCommand, span: Option<&Span>, events: &[Event], command: &Command) -> Vec<String> {
-    let mut problems = Vec::new();
+    let measured_of =
+        |next: &ExpectWait| span.map_or_else(|| Err("the client's dialogue has no such command".to_owned()), |span| measure(events, span, next));
+    let Pairing { pairs, missing, others } = pair(expected, command, |next| measured_of(next).ok().map(|measured| measured.elapsed_s));
     let ignore_s = expected.ignore_s.unwrap_or(IGNORE_S) + latency_s();
-    let mut rest = expected.waits.iter().peekable();
-    for wait in &command.waits {
-        let measured_of =
-            |next: &ExpectWait| span.map_or_else(|| Err("the client's dialogue has no such command".to_owned()), |span| measure(events, span, next));
-        if let Some(next) = rest.next_if(|next| is_meant(next, wait) && !is_by_the_way(wait, &measured_of(next))) {
-            problems.extend(wait_problems(next, measured_of(next), wait));
-        } else if wait.elapsed_s >= ignore_s && wait.cause != "client" {
-            problems.push(format!("a wait that was not expected: {wait:?}"));
-        }
-    }
-    problems.extend(rest.map(|missing| format!("a wait is missing: {missing:?}")));
+    let mut problems: Vec<String> = pairs.into_iter().flat_map(|(next, wait)| wait_problems(next, measured_of(next), wait)).collect();
+    let unexpected = others.into_iter().filter(|wait| wait.elapsed_s >= ignore_s && wait.cause != "client");
+    problems.extend(unexpected.map(|wait| format!("a wait that was not expected: {wait:?}")));
+    problems.extend(missing.into_iter().map(|missing| format!("a wait is missing: {missing:?}")));
     problems
-}
-
-/// A wait that nobody has to mention, where one is expected that is much longer: on a slow disk a look at a file may be told before the
-/// operation that is delayed. If the long one does not come, it is missing.
-fn is_by_the_way(wait: &Wait, measured: &Result<Measured, String>) -> bool {
-    wait.elapsed_s < IGNORE_S && measured.as_ref().is_ok_and(|measured| measured.elapsed_s > 5.0 * IGNORE_S)
-}
-
-fn is_meant(expected: &ExpectWait, wait: &Wait) -> bool {
-    let ExpectWait { cause, question, stage, .. } = expected;
-    let asked = wait.dns.as_ref().map(|dns| format!("{} {}", dns.qtype, dns.qname));
-    *cause == wait.cause
-        && question.as_ref().is_none_or(|question| asked.as_ref() == Some(question))
-        && stage.as_ref().is_none_or(|stage| wait.milter.as_ref().is_some_and(|milter| milter.stage == *stage))
 }
 
 fn finding_problems(expect: &Expect, expected: &ExpectCommand, session: &Session, command: &Command) -> Vec<String> {
@@ -198,6 +178,33 @@ fn finding_problems(expect: &Expect, expected: &ExpectCommand, session: &Session
     found.sort_unstable();
     wanted.sort_unstable();
     if found == wanted { Vec::new() } else { vec![format!("expected the findings {wanted:?}, found {found:?}")] }
+}
+
+/// Each share is that of the finding's time in the server's, and together they are no more than all of it: no second stands in two findings.
+pub fn share_problems(expect: &Expect, session: &Session) -> Vec<String> {
+    let mut problems = Vec::new();
+    for Finding { rule, command, elapsed_s, share } in &session.findings {
+        // Time before the accept is in no command.
+        let before_s = if rule == "accept-late" { *elapsed_s } else { 0.0 };
+        let server_s = before_s + session.commands.iter().map(|command| command.elapsed_s).sum::<f64>();
+        // They are rounded to three digits.
+        if (share * server_s - elapsed_s).abs() > 0.0006 * server_s {
+            problems.push(format!("{rule} of command {command}: {elapsed_s} s of {server_s} s is not the share {share}"));
+        }
+    }
+    for (index, (rule, wanted)) in
+        expect.commands.iter().enumerate().flat_map(|(index, command)| command.shares.iter().map(move |share| (index, share)))
+    {
+        let found: f64 = session.findings.iter().filter(|found| found.command == index && found.rule == *rule).map(|found| found.share).sum();
+        if (wanted - found).abs() > 0.02 {
+            problems.push(format!("{rule} of command {index}: expected the share {wanted}, found {found}"));
+        }
+    }
+    let all: f64 = session.findings.iter().map(|finding| finding.share).sum();
+    if all > 1.0 + 0.001 * session.findings.len() as f64 {
+        problems.push(format!("the shares of the findings sum up to {all}"));
+    }
+    problems
 }
 
 /// Of a batch only the sum can be compared: the client sees all replies at once.

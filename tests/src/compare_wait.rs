@@ -1,8 +1,48 @@
 //! One wait of a report against what was expected of it and what a neighbour measured.
 
 use crate::measure::{Measured, slack_s};
-use crate::report::{Dns, Wait};
-use crate::scenario::ExpectWait;
+use crate::report::{Command, Dns, Wait};
+use crate::scenario::{ExpectCommand, ExpectWait};
+
+/// Waits that no expectation mentions may be this long.
+pub const IGNORE_S: f64 = 0.02;
+
+/// Which wait of a command is which expected one.
+pub struct Pairing<'a> {
+    /// Both, in order.
+    pub pairs: Vec<(&'a ExpectWait, &'a Wait)>,
+    /// What is expected and not there.
+    pub missing: Vec<&'a ExpectWait>,
+    /// What is there and not mentioned.
+    pub others: Vec<&'a Wait>,
+}
+
+/// Pairs them in order, by cause, question and stage; target and time are compared afterwards.
+pub fn pair<'a>(expected: &'a ExpectCommand, command: &'a Command, measured_s: impl Fn(&ExpectWait) -> Option<f64>) -> Pairing<'a> {
+    let mut rest = expected.waits.iter().peekable();
+    let (mut pairs, mut others) = (Vec::new(), Vec::new());
+    for wait in &command.waits {
+        match rest.next_if(|next| is_meant(next, wait) && !is_by_the_way(wait, measured_s(next))) {
+            Some(next) => pairs.push((next, wait)),
+            None => others.push(wait),
+        }
+    }
+    Pairing { pairs, missing: rest.collect(), others }
+}
+
+/// A wait that nobody has to mention, where one is expected that is much longer: on a slow disk a look at a file may be told before the
+/// operation that is delayed. If the long one does not come, it is missing.
+fn is_by_the_way(wait: &Wait, measured_s: Option<f64>) -> bool {
+    wait.elapsed_s < IGNORE_S && measured_s.is_some_and(|measured_s| measured_s > 5.0 * IGNORE_S)
+}
+
+fn is_meant(expected: &ExpectWait, wait: &Wait) -> bool {
+    let ExpectWait { cause, question, stage, .. } = expected;
+    let asked = wait.dns.as_ref().map(|dns| format!("{} {}", dns.qtype, dns.qname));
+    *cause == wait.cause
+        && question.as_ref().is_none_or(|question| asked.as_ref() == Some(question))
+        && stage.as_ref().is_none_or(|stage| wait.milter.as_ref().is_some_and(|milter| milter.stage == *stage))
+}
 
 /// All differences of one wait.
 pub fn wait_problems(expected: &ExpectWait, measured: Result<Measured, String>, wait: &Wait) -> Vec<String> {
@@ -48,14 +88,15 @@ pub fn wait_problems(expected: &ExpectWait, measured: Result<Measured, String>, 
 /// A process is looked for after so long, and found at the next look.
 const FOUND_S: f64 = 0.15;
 
-/// What the process at the far end waited for, one after another.
+/// What the process at the far end waited for, one after another; short ones may stand between them.
 fn inner_problems(expected: &ExpectWait, wait: &Wait) -> Vec<String> {
-    if !expected.inner.is_empty() && expected.inner.len() != wait.inner.len() {
-        let found: Vec<&str> = wait.inner.iter().map(|inner| inner.cause.as_str()).collect();
+    let inner: Vec<&Wait> = wait.inner.iter().filter(|inner| inner.elapsed_s >= IGNORE_S).collect();
+    if !expected.inner.is_empty() && expected.inner.len() != inner.len() {
+        let found: Vec<&str> = inner.iter().map(|inner| inner.cause.as_str()).collect();
         return vec![format!("{}: expected {} waits at its far end, found {}", expected.cause, expected.inner.len(), found.join(", "))];
     }
     let mut problems = Vec::new();
-    for (wanted, found) in expected.inner.iter().zip(&wait.inner) {
+    for (wanted, found) in expected.inner.iter().zip(inner) {
         let question = found.dns.as_ref().map(|dns| format!("{} {}", dns.qtype, dns.qname));
         if found.cause != wanted.cause || wanted.question.is_some() && wanted.question != question {
             problems.push(format!("inner: expected {} {:?}, found {} {question:?}", wanted.cause, wanted.question, found.cause));
@@ -75,7 +116,8 @@ fn shown(value: Option<String>) -> String {
     value.unwrap_or_else(|| "nothing".to_owned())
 }
 
-fn is_target(expected: &str, found: Option<&str>) -> bool {
+/// Whether a target is the expected one, in which each `*` is any text.
+pub fn is_target(expected: &str, found: Option<&str>) -> bool {
     let Some(found) = found else { return false };
     let Some((before, mut pattern)) = expected.split_once('*') else { return expected == found };
     let Some(mut rest) = found.strip_prefix(before) else { return false };

@@ -23,7 +23,8 @@ pub fn install(ns: &Netns, scenario: &Ident, journal: &Journal, stop: &Stop) -> 
 }
 
 fn serve(ns: &Netns, scenario: &Ident, journal: &Journal, stop: &Stop) -> Result<()> {
-    let listener = ns.run(|| TcpListener::bind("0.0.0.0:113").context("bind port 113"))?;
+    // Over IPv4 too.
+    let listener = ns.run(|| TcpListener::bind("[::]:113").context("bind port 113"))?;
     let (scenario, journal, stop) = (scenario.clone(), journal.clone(), stop.clone());
     std::thread::spawn(move || {
         while stop.wait_readable(&listener) {

@@ -22,7 +22,7 @@ use crate::late::Late;
 use crate::milter::Milter;
 use crate::mta::{self, Daemon};
 use crate::netns::{Jail, Pair, kill, signal, take_precedence};
-use crate::packages::{Packages, target_dir};
+use crate::packages::Packages;
 use crate::scenario::{Scenario, Step};
 use crate::sink::Sink;
 use crate::stop::Stop;
@@ -68,7 +68,7 @@ impl Drop for Lab {
 impl Lab {
     /// Puts it up, in `lab-out/NAME` below the target folder.
     pub fn up(scenario: &Scenario) -> Result<Self> {
-        Self::up_in(scenario, &target_dir().join("lab-out").join(&scenario.name))
+        Self::up_in(scenario, &crate::run::dir_of(scenario))
     }
 
     /// Puts it up in a folder whose earlier content is removed.
@@ -81,7 +81,7 @@ impl Lab {
         let stop = ended.0.clone();
         let pair = Pair::new()?;
         let dns = Dns::default();
-        dns.serve(&pair.client, "10.99.0.1", &journal, &stop)?;
+        dns.serve(&pair.client, scenario.dns.first(), &journal, &stop)?;
         if scenario.dns.second_server {
             dns.serve(&pair.client, "10.99.0.3", &journal, &stop)?;
         }

@@ -51,15 +51,18 @@ pub mod memory;
 pub mod soak;
 
 // What the tracer says, against what was measured.
-mod compare;
+pub mod compare;
 mod compare_wait;
 pub mod harness;
+pub mod matrix;
 pub mod measure;
-mod report;
+pub mod report;
 pub mod run;
+pub mod score;
 pub mod selftest;
 pub mod skips;
 pub mod tracer;
+pub mod truth;
 
 pub use lab_up::Lab;
 pub use stop::Stop;

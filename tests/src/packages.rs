@@ -81,9 +81,10 @@ impl Packages {
         self.root.join(set).join(path)
     }
 
-    /// The folders of all sets, as they stand in logs.
-    pub fn folders(&self) -> impl Iterator<Item = PathBuf> {
-        self.sets.iter().map(|set| self.file(set.name, ""))
+    /// The folders of all sets, also of those of neighbours, as they stand in logs.
+    pub fn folders(&self) -> Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(&self.root).with_context(|| format!("list {}", self.root.display()))?;
+        entries.map(|entry| Ok(entry?.path().join(""))).collect()
     }
 
     /// Postfix's load generator.

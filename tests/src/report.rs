@@ -1,5 +1,7 @@
 //! The parts of a report that the lab compares, read from JSON without any code of the product.
 
+#![expect(missing_docs, reason = "the fields are those of the report's schema, which says what they are")]
+
 use serde::Deserialize;
 
 /// A report.
@@ -113,4 +115,6 @@ pub struct Milter {
 pub struct Finding {
     pub rule: String,
     pub command: usize,
+    pub elapsed_s: f64,
+    pub share: f64,
 }

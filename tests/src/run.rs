@@ -2,7 +2,6 @@
 //!
 //! In comes a scenario; log, report and journal stay in `lab-out/NAME` of the target folder, differences are the error.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -15,10 +14,14 @@ use crate::packages::{Packages, target_dir};
 use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::tracer::{Ended, READY, Tracer};
+use crate::truth::Truth;
 use crate::{Lab, compare, mta};
 
 /// Name of the log in a scenario's folder.
 pub const LOG: &str = "trace.jsonl";
+
+/// Name of what the neighbours measured, there.
+pub const TRUTH: &str = "truth.json";
 
 /// What the tracer may need to end after the session has ended.
 const END_LIMIT: Duration = Duration::from_secs(15);
@@ -75,6 +78,11 @@ fn attach(lab: &Lab, scenario: &Scenario) -> Result<Tracer> {
     Ok(tracer)
 }
 
+/// Where the lab of a scenario keeps what it leaves.
+pub fn dir_of(scenario: &Scenario) -> PathBuf {
+    target_dir().join("lab-out").join(&scenario.name)
+}
+
 /// What a recording left.
 pub struct Traced {
     /// By the client's clock.
@@ -93,6 +101,7 @@ pub fn run(scenario: &Scenario) -> Result<()> {
 }
 
 fn compare(scenario: &Scenario, traced: &Traced) -> Result<()> {
+    Truth::of(scenario, &traced.played, &traced.events).save(&traced.dir.join(TRUTH))?;
     let json: serde_json::Value = serde_json::from_str(&report_of(&traced.dir, "json")?).context("parse the report")?;
     let mut problems = schema_problems(&json)?;
     problems.extend(summary_problem(&traced.summary, &report_of(&traced.dir, "text")?));
@@ -112,27 +121,30 @@ fn summary_problem(printed: &str, report: &str) -> Option<String> {
 }
 
 fn report_of(dir: &Path, format: &str) -> Result<String> {
-    let output = Command::new(tracer_path()?)
-        .arg("report")
-        .arg(dir.join(LOG))
-        .args(["--format", format])
-        .stdin(Stdio::null())
-        .stderr(File::create(dir.join("report.err")).context("create report.err")?)
-        .output()
-        .context("run mta-trace report")?;
-    std::fs::write(dir.join(format!("report.{format}")), &output.stdout).context("write the report")?;
-    let stderr = || std::fs::read_to_string(dir.join("report.err")).unwrap_or_default();
-    ensure!(output.status.success(), "mta-trace report: {}: {}", output.status, stderr());
+    let report = report_of_log(&dir.join(LOG), format)?;
+    std::fs::write(dir.join(format!("report.{format}")), &report).context("write the report")?;
+    Ok(report)
+}
+
+/// What the tracer's binary says of a log.
+pub fn report_of_log(log: &Path, format: &str) -> Result<String> {
+    let mut command = Command::new(tracer_path()?);
+    let output = command.arg("report").arg(log).args(["--format", format]).stdin(Stdio::null()).output().context("run mta-trace report")?;
+    ensure!(output.status.success(), "mta-trace report: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     String::from_utf8(output.stdout).context("the report is no UTF-8")
 }
 
 /// Where a report differs from its schema.
 pub fn schema_problems(report: &serde_json::Value) -> Result<Vec<String>> {
+    let validator = jsonschema::validator_for(&schema()?).context("compile the schema")?;
+    Ok(validator.iter_errors(report).map(|error| format!("schema: {}: {error}", error.instance_path())).collect())
+}
+
+/// The report's schema.
+pub fn schema() -> Result<serde_json::Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mta-trace/schema/report.schema.json");
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let schema = serde_json::from_str(&text).context("parse the schema")?;
-    let validator = jsonschema::validator_for(&schema).context("compile the schema")?;
-    Ok(validator.iter_errors(report).map(|error| format!("schema: {}: {error}", error.instance_path())).collect())
+    serde_json::from_str(&text).context("parse the schema")
 }
 
 /// Runs a scenario and keeps its log as `tests/replay/NAME.jsonl`, if the report says what is expected: a golden log
@@ -146,10 +158,15 @@ pub fn record(scenario: &Scenario) -> Result<PathBuf> {
     let log = std::fs::read_to_string(traced.dir.join(LOG)).context("read the log")?;
     // The log names the MTA by where it was unpacked, which is nobody's business and different everywhere.
     let unpacked = Packages::unpack(mta::of(scenario.mta))?;
-    let log = unpacked.folders().fold(log, |log, folder| log.replace(&*folder.to_string_lossy(), "/"));
+    let log = unpacked.folders()?.iter().fold(log, |log, folder| log.replace(&*folder.to_string_lossy(), "/"));
     let log = log.replace(&*traced.dir.to_string_lossy(), "");
     let log = without_kernel_flavour(&log)?;
+    let target = target_dir().canonicalize().context("resolve the target folder")?;
+    if let Some(line) = log.lines().find(|line| line.contains(&*target.to_string_lossy())) {
+        bail!("the log names {}: {line}\nWhere a thread of the lab is what the session waits for, the scenario says `chains = false`", target.display());
+    }
     std::fs::write(&to, log).with_context(|| format!("write {}", to.display()))?;
+    Truth::of(scenario, &traced.played, &traced.events).save(&to.with_extension("truth.json"))?;
     Ok(to)
 }
 

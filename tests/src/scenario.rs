@@ -149,12 +149,21 @@ pub struct Exim {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dns {
+    /// The first server is on `fd99::1` instead of 10.99.0.1.
+    pub is_over_ipv6: bool,
     /// With a second server, on 10.99.0.3.
     pub second_server: bool,
     /// `options` of resolv.conf.
     pub options: String,
     /// First match wins; what matches none is answered from the lab's zone.
     pub rules: Vec<DnsRule>,
+}
+
+impl Dns {
+    /// Address of the first server.
+    pub fn first(&self) -> &'static str {
+        if self.is_over_ipv6 { "fd99::1" } else { "10.99.0.1" }
+    }
 }
 
 /// What one kind of question gets.
@@ -516,6 +525,8 @@ pub struct ExpectCommand {
     pub absent: Vec<String>,
     /// Rules of the findings that must be there for this command; the only ones.
     pub findings: Vec<String>,
+    /// Of some of these rules: the share of the server's time, within 2 %.
+    pub shares: BTreeMap<String, f64>,
     /// All DNS questions during it, in order, as the name servers saw them (`AAAA example.com`); checked if given.
     pub questions: Vec<String>,
     /// `inferred`, where that is expected.

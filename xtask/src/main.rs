@@ -5,6 +5,7 @@ mod demo;
 mod ebpf;
 mod fuzz;
 mod kernels;
+mod matrix;
 mod record;
 mod setup;
 mod shell;
@@ -44,6 +45,8 @@ enum Task {
     Kernels(kernels::Options),
     /// Shows the reported case from beginning to end: a real sendmail, one slow session, live timeline, report
     Demo,
+    /// Writes the table of causes and mail servers (docs/matrix.md), or says how right the reports are
+    Matrix(matrix::Options),
     /// Makes the golden logs of tests/replay again from the lab's scenarios
     Record {
         /// Only these scenarios
@@ -70,6 +73,7 @@ fn main() -> anyhow::Result<()> {
         Task::Fuzz(options) => fuzz::search(&options),
         Task::Kernels(options) => kernels::measure(&options),
         Task::Demo => demo::run(),
+        Task::Matrix(options) => matrix::run(&options),
         Task::Record { names } => record::run(&names),
         Task::Soak(options) => soak::run_long(&options),
         Task::Test { only } => test::run(only.as_deref()),

@@ -179,7 +179,8 @@ fn peer_of(thread: &Thread, place: Place, is_in: bool) -> u8 {
         // SAFETY: map values live as long as the program runs.
         return unsafe { *peer };
     }
-    let peer = if is_in {
+    // A helper that is a milter itself negotiates too: what it reads are messages.
+    let peer = if is_in || thread.role == ROLE_HELPER {
         0
     } else if place == Place::Vector && negotiates(thread) || place == Place::Buffer && negotiates_at_once(thread) {
         PEER_MILTER
@@ -274,6 +275,22 @@ fn pieces(thread: &Thread, place: Place) -> Pieces {
     Pieces { first, first_len, second, second_len: if second_len < rest { second_len } else { rest } }
 }
 
+/// Wipes what is no head of a milter packet: the rest of one that was sent or read in several pieces. The length of a packet is at most 1 MiB
+/// (`MILTER_MDS_1M`, libmilter), so that its first byte is zero; that of text is not.
+#[inline(always)]
+fn keep_head<const N: usize>(record: &mut Record<N>) {
+    if record.data[0] != 0 || record.data[1] > 0x10 {
+        // SAFETY: the data area has room for a word, and lies at a multiple of 8.
+        unsafe { emit::zero_words::<1>(record.data.as_mut_ptr().cast()) };
+        record.sys.head.data_len = 0;
+    } else if record.data[4] != b'D' {
+        record.data[5] = 0;
+        if record.sys.head.data_len > 5 {
+            record.sys.head.data_len = 5;
+        }
+    }
+}
+
 #[inline(always)]
 fn bytes<const N: usize>(thread: &Thread, which: &Which, pieces: &Pieces, budget: u64, is_milter: bool) {
     let Some(mut entry) = reserve::<Record<N>>() else { return };
@@ -291,12 +308,7 @@ fn bytes<const N: usize>(thread: &Thread, which: &Which, pieces: &Pieces, budget
     }
     if is_milter {
         record.sys.head.flags |= FLAG_MILTER;
-        if record.data[4] != b'D' {
-            record.data[5] = 0;
-            if record.sys.head.data_len > 5 {
-                record.sys.head.data_len = 5;
-            }
-        }
+        keep_head(record);
     }
     submit(entry);
 }

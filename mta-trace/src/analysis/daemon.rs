@@ -3,7 +3,7 @@
 //! In: `daemon` records, and how far the trace has come. Out: the report's `daemon`, if there is anything to say.
 
 use super::live::{Context, wall};
-use crate::diagnosis;
+use crate::diagnosis::{self, Settings};
 use crate::event::Daemon;
 use crate::report::{DaemonReport, DaemonState};
 use crate::session::seconds;
@@ -47,7 +47,7 @@ impl Watch {
     }
 
     /// What there is to say.
-    pub fn conclude(&mut self, mta: &str) -> Option<DaemonReport> {
+    pub fn conclude(&mut self, mta: &str, settings: &Settings) -> Option<DaemonReport> {
         self.lasted(self.reached);
         let (first, last) = (self.first.take()?, self.last.take()?);
         let mut report = DaemonReport {
@@ -57,7 +57,7 @@ impl Watch {
             states: std::mem::take(&mut self.states),
             findings: Vec::new(),
         };
-        report.findings = diagnosis::of_daemon(&report, mta);
+        report.findings = diagnosis::of_daemon(&report, mta, settings);
         let is_told = report.listen_overflows > 0 || report.listen_drops > 0 || !report.findings.is_empty();
         is_told.then_some(report)
     }

@@ -8,7 +8,7 @@ mod daemon;
 mod kept;
 mod live;
 
-use crate::diagnosis::{Tallies, findings};
+use crate::diagnosis::{Settings, Tallies, findings};
 use crate::event::{Block, Clock, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, Sys};
 use crate::report::{LogSummary, REPORT_SCHEMA, Report, Tool};
 use crate::state::{Role, State};
@@ -30,6 +30,8 @@ const MAX_BACKLOG: usize = 10_000;
 struct Known {
     header: Option<Box<Header>>,
     clock: Option<Clock>,
+    /// How the mail server and the resolver are set up.
+    settings: Settings,
     state: State,
     /// Whom sessions wait for.
     chains: Chains,
@@ -102,7 +104,9 @@ impl Analysis {
             Record::Header(header) => self.known.header = Some(header.clone()),
             Record::SeedProc(seed) => self.seed_process(seed),
             Record::SeedFd(seed) => self.seed_fd(seed, updates),
-            Record::SeedFile(_) | Record::Malformed(_) => {}
+            Record::SeedFile(file) => self.known.settings.see_file(file),
+            Record::SeedSettings(settings) => self.known.settings.see(settings),
+            Record::Malformed(_) => {}
             Record::Sys(sys) => self.sys(sys, updates),
             Record::Block(block) => self.block(block, updates),
             Record::Fork(fork) => self.fork(fork, updates),
@@ -141,7 +145,7 @@ impl Analysis {
             ..self.known.summary
         };
         let mta = self.known.header.as_ref().map_or("", |header| &header.target.mta);
-        let daemon = self.daemon.conclude(mta);
+        let daemon = self.daemon.conclude(mta, &self.known.settings);
         let findings = self.tallies.conclude();
         Report { schema: REPORT_SCHEMA.to_owned(), tool, log, daemon, findings, sessions, left_out, probe: None }
     }
@@ -174,6 +178,7 @@ impl Analysis {
             | Record::SeedProc(_)
             | Record::SeedFd(_)
             | Record::SeedFile(_)
+            | Record::SeedSettings(_)
             | Record::Daemon(_)
             | Record::Helper(_)
             | Record::Release(_)
@@ -321,7 +326,7 @@ impl Analysis {
     fn collect(&mut self, live: Live, updates: &mut Vec<Update>) {
         let number = live.number();
         let mut session = live.conclude(&self.known.context(), updates);
-        session.findings = findings(&session);
+        session.findings = findings(&session, &self.known.settings);
         self.tallies.add(&session);
         updates.push(Update::SessionEnded(Box::new(session.clone())));
         self.ended.push(number, session);

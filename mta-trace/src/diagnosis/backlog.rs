@@ -2,7 +2,7 @@
 //!
 //! In: a session. Out: its finding. What kept the daemon is not known here, only that it did not come to accept.
 
-use super::{Text, text::seconds};
+use super::{Remedy, Settings, Text, text::seconds};
 use crate::mta::{Mta, Topic};
 use crate::report::Session;
 
@@ -13,7 +13,7 @@ pub fn waited_s(session: &Session, floor_s: f64) -> Option<f64> {
     session.before_accept_s.filter(|s| *s >= floor_s)
 }
 
-pub fn explain(session: &Session, waited_s: f64, mta: &dyn Mta) -> Text {
+pub fn explain(session: &Session, waited_s: f64, mta: &dyn Mta, settings: &Settings) -> Text {
     Text {
         summary: format!("the connection waited {} until the server accepted it, before anything else began", seconds(waited_s)),
         evidence: format!(
@@ -22,7 +22,7 @@ pub fn explain(session: &Session, waited_s: f64, mta: &dyn Mta) -> Text {
             seconds(waited_s),
             session.daemon_pid
         ),
-        remedy: mta.advice(Topic::AcceptLate).to_owned(),
+        remedy: Remedy::of(mta, settings, Topic::AcceptLate),
         check: mta.check(Topic::AcceptLate).map(str::to_owned).or_else(|| Some("ss -ltn; nstat -az TcpExtListenOverflows".to_owned())),
     }
 }

@@ -37,7 +37,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the mail server {target}, asked whether the address exists, {how}", case.opening()),
         evidence: format!("SMTP connection to {target}: {outcome}{}{}", case.timer(), case.traces()),
-        remedy: case.mta.advice(Topic::Callback).to_owned(),
+        remedy: case.advice(Topic::Callback),
         check: connect(target),
     }
 }

@@ -3,7 +3,7 @@
 //! In: what a rule says about its case. Out: the same, with the chain in its summary, and remedy and check of its last link, since that is what
 //! has to be repaired. Not here: how chains are found (`analysis/chains`).
 
-use super::{Case, FAMILIES, OTHER, Text, text};
+use super::{Case, FAMILIES, OTHER, Settings, Text, text};
 use crate::mta;
 use crate::report::{Cause, Outcome, Wait};
 
@@ -22,7 +22,7 @@ pub fn explain(case: &Case<'_>, said: Text) -> Text {
         summary: format!("{}{}", said.summary, chain.concat()),
         evidence: said.evidence,
         remedy: match holder {
-            Some(peer) => format!("what {} waits for: {}. Of the wait for it: {}", peer.comm, own.remedy, said.remedy),
+            Some(peer) => said.remedy.behind(&format!("what {} waits for: ", peer.comm), own.remedy),
             None => said.remedy,
         },
         check: own.check.or(said.check),
@@ -47,10 +47,13 @@ fn of_last(case: &Case<'_>, last: &Wait) -> Text {
     let family = FAMILIES.iter().find(|family| family.cause == last.cause).unwrap_or(&OTHER);
     let is_own = case.waits.iter().any(|wait| matches!(wait.cause, Cause::Mta | Cause::Map)) && last.cause != Cause::Dns;
     let mta = if is_own { case.mta } else { mta::by_name("unknown") };
+    // How another program and its resolver are set up is not known.
+    let unknown = Settings::default();
+    let settings = if is_own { case.settings } else { &unknown };
     let rule = (family.rule)(case.session, case.command, last);
     let target = (family.target)(case.command, last);
     let waits = [last];
-    (family.explain)(&Case { rule, target: target.as_deref(), waits: &waits, elapsed_s: last.elapsed_s, mta, ..*case })
+    (family.explain)(&Case { rule, target: target.as_deref(), waits: &waits, elapsed_s: last.elapsed_s, mta, settings, ..*case })
 }
 
 /// `dns TXT s1._domainkey.example.com of 192.0.2.53:53 (not answered)`, `milter /run/milter`.

@@ -17,7 +17,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for {child}{inner}", case.opening()),
         evidence: format!("the server did nothing until the child had ended or written to its pipe{}", case.traces()),
-        remedy: case.mta.advice(Topic::Child).to_owned(),
+        remedy: case.advice(Topic::Child),
         check: Some(format!("ps -o pid,stat,wchan:32,args --ppid {}", case.session.pid)),
     }
 }

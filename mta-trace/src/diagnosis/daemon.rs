@@ -3,6 +3,7 @@
 //! In: what it said of itself and what the kernel counted. Out: findings that belong to no session. What a daemon's words mean is the
 //! mail server's own business (`mta/`).
 
+use super::settings::{Remedy, Settings};
 use super::text::{count, seconds};
 use crate::mta::{self, DaemonTopic, Mta, Refusal, Topic};
 use crate::report::{DaemonFinding, DaemonReport, Severity};
@@ -10,7 +11,7 @@ use crate::report::{DaemonFinding, DaemonReport, Severity};
 pub const OVERFLOW: &str = "listen-overflow";
 
 /// The findings, worst first.
-pub fn of_daemon(report: &DaemonReport, mta: &str) -> Vec<DaemonFinding> {
+pub fn of_daemon(report: &DaemonReport, mta: &str, settings: &Settings) -> Vec<DaemonFinding> {
     let mta = mta::by_name(mta);
     let mut found: Vec<DaemonFinding> = Vec::new();
     for state in &report.states {
@@ -24,7 +25,7 @@ pub fn of_daemon(report: &DaemonReport, mta: &str) -> Vec<DaemonFinding> {
                 elapsed_s: state.elapsed_s,
                 summary: what.to_owned(),
                 evidence: evidence(),
-                remedy: mta.advice(Topic::Daemon(topic)).to_owned(),
+                remedy: Remedy::of(mta, settings, Topic::Daemon(topic)).told().0,
                 check: mta.check(Topic::Daemon(topic)).map(str::to_owned),
             }),
         }
@@ -34,13 +35,13 @@ pub fn of_daemon(report: &DaemonReport, mta: &str) -> Vec<DaemonFinding> {
         it.summary = format!("the daemon (pid {}) {} for {}", report.pid, it.summary, seconds(it.elapsed_s));
     }
     if report.listen_overflows > 0 {
-        found.push(overflow(report, mta));
+        found.push(overflow(report, mta, settings));
     }
     found.sort_by(|a, b| b.severity.cmp(&a.severity).then(b.elapsed_s.total_cmp(&a.elapsed_s)));
     found
 }
 
-fn overflow(report: &DaemonReport, mta: &dyn Mta) -> DaemonFinding {
+fn overflow(report: &DaemonReport, mta: &dyn Mta, settings: &Settings) -> DaemonFinding {
     let connections = count(report.listen_overflows, "connection");
     DaemonFinding {
         rule: OVERFLOW.to_owned(),
@@ -52,7 +53,7 @@ fn overflow(report: &DaemonReport, mta: &dyn Mta) -> DaemonFinding {
             "ListenOverflows of the network namespace of pid {} rose by {}, ListenDrops by {}; the counters are those of all listeners in it",
             report.pid, report.listen_overflows, report.listen_drops
         ),
-        remedy: mta.advice(Topic::Daemon(DaemonTopic::ListenQueue)).to_owned(),
+        remedy: Remedy::of(mta, settings, Topic::Daemon(DaemonTopic::ListenQueue)).told().0,
         check: mta
             .check(Topic::Daemon(DaemonTopic::ListenQueue))
             .map(str::to_owned)
@@ -82,7 +83,7 @@ mod tests {
             states: states.iter().map(state).collect(),
             findings: Vec::new(),
         };
-        of_daemon(&report, "sendmail").into_iter().map(|it| (it.rule, it.severity)).collect()
+        of_daemon(&report, "sendmail", &Settings::default()).into_iter().map(|it| (it.rule, it.severity)).collect()
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! silent only if it answered none of these questions; what it answered in part is a rule of its own. Not here: which look-ups a mail server makes (`mta/`).
 
 use super::{
-    Case, Text,
+    Case, Remedy, Text,
+    resolver::saving,
     text::{count, ended, host_port, list, seconds, shell},
 };
 use crate::mta::Topic;
@@ -187,7 +188,8 @@ fn evidence(case: &Case) -> String {
     };
     let number = count(u64::try_from(case.waits.len()).unwrap_or(u64::MAX), "look-up");
     let colon = if look_ups.is_empty() { "" } else { ": " };
-    format!("{number}{colon}{}{stub}{}{}", look_ups.join("; "), case.timer(), case.traces())
+    let saving = if matches!(case.rule, TIMEOUT | SERVER_SILENT) { saving(case.waits, case.elapsed_s) } else { None };
+    format!("{number}{colon}{}{stub}{}{}{}", look_ups.join("; "), case.timer(), case.traces(), saving.unwrap_or_default())
 }
 
 /// What came back.
@@ -210,7 +212,7 @@ fn local(target: Option<&str>) -> Option<IpAddr> {
     address.ip().is_loopback().then(|| address.ip())
 }
 
-fn remedy(case: &Case) -> String {
+fn remedy(case: &Case) -> Remedy {
     let server = match (local(case.target), case.target.and_then(host_port)) {
         (Some(address), _) if STUBS.contains(&address) => {
             "`resolvectl status` names the servers that systemd-resolved asks: repair or replace the one that fails".to_owned()
@@ -227,11 +229,8 @@ fn remedy(case: &Case) -> String {
         },
         (None, None) => "look at the name servers in /etc/resolv.conf".to_owned(),
     };
-    let mut parts = vec![server];
-    for topic in topics(case).into_iter().chain([Topic::Resolver]) {
-        parts.push(case.mta.advice(topic).to_owned());
-    }
-    parts.join("; ")
+    let topics = topics(case).into_iter().chain([Topic::Resolver]);
+    topics.fold(Remedy::from(server), |remedy, topic| remedy.and(case.advice(topic)))
 }
 
 /// Why the mail server asked, as far as the question itself shows it.

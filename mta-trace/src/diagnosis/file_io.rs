@@ -19,7 +19,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the file system: {path}", case.opening()),
         evidence: format!("{}{}", count(number, "wait"), case.traces()),
-        remedy: case.mta.advice(Topic::FileIo).to_owned(),
+        remedy: case.advice(Topic::FileIo),
         check: Some(case.target.map_or_else(|| "iostat -x 1 5".to_owned(), |path| format!("findmnt -T {}; iostat -x 1 5", shell(path)))),
     }
 }

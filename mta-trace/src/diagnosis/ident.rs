@@ -35,10 +35,9 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for ident of {target}, {how}", case.opening()),
         evidence: format!("connection to {target}: {outcome}{}{}", case.timer(), case.traces()),
-        remedy: format!(
-            "{}; or let the client's firewall reject port 113 instead of dropping it (a refused connection costs nothing)",
-            case.mta.advice(Topic::Ident)
-        ),
+        remedy: case
+            .advice(Topic::Ident)
+            .then("; or let the client's firewall reject port 113 instead of dropping it (a refused connection costs nothing)"),
         check: connect(target),
     }
 }

@@ -20,7 +20,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for a lock on {path} that another process held", case.opening()),
         evidence: format!("{} for the lock{}", count(number, "wait"), case.traces()),
-        remedy: case.mta.advice(Topic::Lock).to_owned(),
+        remedy: case.advice(Topic::Lock),
         check: Some(case.target.map_or_else(|| "lslocks".to_owned(), |path| format!("fuser -v {}; lslocks", shell(path)))),
     }
 }

@@ -47,7 +47,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the milter {target}, which {how}", case.opening()),
         evidence: format!("{}{}{}", answers(case), case.timer(), case.traces()),
-        remedy: case.mta.advice(topic).to_owned(),
+        remedy: case.advice(topic),
         check,
     }
 }

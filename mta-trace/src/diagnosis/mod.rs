@@ -19,8 +19,10 @@ mod nagle;
 mod network;
 mod parent;
 mod relay;
+mod resolver;
 mod sasl;
 mod service;
+mod settings;
 mod sleep;
 mod spool;
 mod tally;
@@ -28,10 +30,12 @@ mod text;
 mod unknown;
 
 pub use daemon::of_daemon;
+pub use settings::Settings;
 pub use tally::Tallies;
 
-use crate::mta::{self, Mta};
+use crate::mta::{self, Mta, Topic};
 use crate::report::{Cause, Command, Finding, Outcome, Session, Severity, Wait};
+use settings::Remedy;
 
 /// Waits of one command with the same rule and target.
 #[derive(Clone, Copy)]
@@ -45,13 +49,14 @@ struct Case<'a> {
     /// They lie behind this command, not in it.
     is_behind: bool,
     mta: &'static dyn Mta,
+    settings: &'a Settings,
 }
 
 /// What a rule says about a case.
 struct Text {
     summary: String,
     evidence: String,
-    remedy: String,
+    remedy: Remedy,
     check: Option<String>,
 }
 
@@ -98,12 +103,13 @@ const INTENDED: &[&str] = &[sleep::GREET_PAUSE, sleep::RCPT_THROTTLE, sleep::AUT
 const FLOOR_S: f64 = 0.1;
 
 /// The findings of a session, worst first.
-pub fn findings(session: &Session) -> Vec<Finding> {
+pub fn findings(session: &Session, settings: &Settings) -> Vec<Finding> {
     let kept_s: f64 = session.commands.iter().map(|command| command.elapsed_s).sum();
     let server_s = kept_s + session.left_out.as_ref().map_or(0.0, |left_out| left_out.elapsed_s);
     let mta = mta::by_name(&session.mta);
     let nagle = nagle::find(session);
     let behind = behind(session);
+    let client = text::host_port(&session.client).map_or_else(|| "ADDRESS".to_owned(), |(host, _)| host);
     let mut found: Vec<Finding> = Vec::new();
     for (command, is_behind) in session.commands.iter().map(|it| (it, false)).chain(behind.iter().map(|it| (it, true))) {
         for group in groups(session, command, |wait| nagle.iter().any(|pattern| pattern.has(wait))) {
@@ -112,9 +118,12 @@ pub fn findings(session: &Session) -> Vec<Finding> {
                 continue;
             }
             let Group { rule, ref target, ref waits, .. } = group;
-            let case = Case { session, command, rule, target: target.as_deref(), waits, elapsed_s, is_behind, mta };
+            let case = Case { session, command, rule, target: target.as_deref(), waits, elapsed_s, is_behind, mta, settings };
             let mut text = chain::explain(&case, (group.family.explain)(&case));
             text.check = text.check.or_else(|| Some(case.look()));
+            if let (Some(check), Some(debug)) = (&mut text.check, text.remedy.debug(&client)) {
+                *check = format!("{check}; {debug}");
+            }
             found.push(finding(command.index, group.rule, group.cause, group.target.clone(), elapsed_s, server_s, text));
         }
     }
@@ -124,7 +133,7 @@ pub fn findings(session: &Session) -> Vec<Finding> {
         found.push(finding(pattern.command, nagle::RULE, Cause::Milter, target, pattern.elapsed_s, server_s, text));
     }
     if let Some(waited_s) = backlog::waited_s(session, FLOOR_S) {
-        let text = backlog::explain(session, waited_s, mta);
+        let text = backlog::explain(session, waited_s, mta, settings);
         let first = session.commands.first().map_or(0, |command| command.index);
         found.push(finding(first, backlog::RULE, Cause::Mta, None, waited_s, server_s + waited_s, text));
     }
@@ -182,6 +191,7 @@ fn own_target(_: &Command, wait: &Wait) -> Option<String> {
 fn finding(command: usize, rule: &str, cause: Cause, target: Option<String>, elapsed_s: f64, server_s: f64, text: Text) -> Finding {
     let share = if server_s > 0.0 { (elapsed_s / server_s).clamp(0.0, 1.0) } else { 0.0 };
     let Text { summary, evidence, remedy, check } = text;
+    let (remedy, settings) = remedy.told();
     Finding {
         rule: rule.to_owned(),
         severity: severity(rule, elapsed_s, share),
@@ -194,6 +204,7 @@ fn finding(command: usize, rule: &str, cause: Cause, target: Option<String>, ela
         evidence,
         remedy,
         check,
+        settings,
     }
 }
 
@@ -219,6 +230,11 @@ impl Case<'_> {
     fn opening(&self) -> String {
         let (verb, elapsed) = (self.command.verb.name(), text::seconds(self.elapsed_s));
         if self.is_behind { format!("after {verb} the server itself waited {elapsed}") } else { format!("{verb} waited {elapsed}") }
+    }
+
+    /// The mail server's advice, with what is set now.
+    fn advice(&self, topic: Topic) -> Remedy {
+        Remedy::of(self.mta, self.settings, topic)
     }
 
     /// Where nothing better is known: what the serving processes do while it lasts.

@@ -54,7 +54,7 @@ impl Pattern<'_> {
                 count(number, "callback"),
                 count(commands, "command")
             ),
-            remedy: mta.advice(Topic::MilterNagle).to_owned(),
+            remedy: mta.advice(Topic::MilterNagle).to_owned().into(),
             check: connect(self.target).map(|_| {
                 let port = host_port(self.target).map_or(0, |(_, port)| port);
                 format!("tcpdump -ni any -ttt port {port}")

@@ -40,7 +40,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for {target}{over}: {how}", case.opening()),
         evidence: format!("{}{}", count(number, "wait"), case.traces()),
-        remedy: format!("{}{who}", case.mta.advice(Topic::Network)),
+        remedy: case.advice(Topic::Network).then(&who),
         check: case.target.and_then(connect),
     }
 }

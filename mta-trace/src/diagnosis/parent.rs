@@ -23,7 +23,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the process that forked it{parent}", case.opening()),
         evidence: format!("the serving process read the pipe that it was forked with until its parent closed it or wrote{}", case.traces()),
-        remedy: case.mta.advice(Topic::AcceptLate).to_owned(),
+        remedy: case.advice(Topic::AcceptLate),
         check: case.mta.check(Topic::AcceptLate).map(str::to_owned),
     }
 }

@@ -36,7 +36,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the next hop {target}, to which the message goes before its reply, {how}", case.opening()),
         evidence: format!("connection to {target} behind the end of the message: {outcome}{}{}", case.timer(), case.traces()),
-        remedy: case.mta.advice(Topic::Relay).to_owned(),
+        remedy: case.advice(Topic::Relay),
         check: connect(target),
     }
 }

@@ -36,7 +36,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the password check by {target}, {how}", case.opening()),
         evidence: format!("{target}: {outcomes}{}", case.traces()),
-        remedy: format!("{}{delay}", case.mta.advice(Topic::Sasl)),
+        remedy: case.advice(Topic::Sasl).then(delay),
         check: Some("time testsaslauthd -u USER -p PASSWORD -s smtp".to_owned()),
     }
 }

@@ -10,23 +10,43 @@ use super::{
 use crate::mta::Topic;
 use crate::report::{Cause, Command, Outcome, Session, Wait};
 
-/// The rules of a cause, in the order of [`rule`].
-macro_rules! rules {
-    ($name:literal) => {
-        [concat!($name, "-slow"), concat!($name, "-timeout"), concat!($name, "-unreachable"), concat!($name, "-unfinished")]
+/// What a service is called, and its rules in the order of [`rule`].
+struct Service {
+    cause: Cause,
+    words: &'static str,
+    rules: [&'static str; 4],
+}
+
+macro_rules! services {
+    ($($cause:ident $name:literal $words:literal;)*) => {
+        &[$(Service {
+            cause: Cause::$cause,
+            words: $words,
+            rules: [concat!($name, "-slow"), concat!($name, "-timeout"), concat!($name, "-unreachable"), concat!($name, "-unfinished")],
+        }),*]
     };
 }
 
+/// One line for each cause.
+const SERVICES: &[Service] = services! {
+    Policy "policy" "the policy service";
+    Map "map" "the table behind";
+    Ldap "ldap" "the directory";
+    Sql "sql" "the database";
+    ContentFilter "content-filter" "the content filter";
+    NameService "name-service" "the name service";
+    Mta "mta" "the mail server's own";
+};
+/// For a cause without a line of its own: no other's name.
+const OTHER: Service =
+    Service { cause: Cause::Unknown, words: "the service", rules: ["service-slow", "service-timeout", "service-unreachable", "service-unfinished"] };
+
+fn service(cause: Cause) -> &'static Service {
+    SERVICES.iter().find(|service| service.cause == cause).unwrap_or(&OTHER)
+}
+
 pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
-    let [slow, timeout, unreachable, unfinished] = match wait.cause {
-        Cause::Policy => rules!("policy"),
-        Cause::Map => rules!("map"),
-        Cause::Ldap => rules!("ldap"),
-        Cause::Sql => rules!("sql"),
-        Cause::ContentFilter => rules!("content-filter"),
-        Cause::NameService => rules!("name-service"),
-        _ => rules!("mta"),
-    };
+    let [slow, timeout, unreachable, unfinished] = service(wait.cause).rules;
     match wait.outcome {
         Outcome::Timeout => timeout,
         Outcome::Unfinished | Outcome::Interrupted => unfinished,
@@ -37,15 +57,7 @@ pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
 
 pub fn explain(case: &Case) -> Text {
     let cause = case.waits.first().map_or(Cause::Unknown, |wait| wait.cause);
-    let what = match cause {
-        Cause::Policy => "the policy service",
-        Cause::Map => "the table behind",
-        Cause::Ldap => "the directory",
-        Cause::Sql => "the database",
-        Cause::ContentFilter => "the content filter",
-        Cause::NameService => "the name service",
-        _ => "the mail server's own",
-    };
+    let what = service(cause).words;
     let target = case.target_text();
     let outcome = case.waits.first().map_or(Outcome::Ok, |wait| wait.outcome);
     let how = match outcome {
@@ -59,7 +71,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for {what} {target}, {how}", case.opening()),
         evidence: format!("{}, {}{}{}", count(number, "wait"), ended(outcome), case.timer(), case.traces()),
-        remedy: case.mta.advice(Topic::Service(cause)).to_owned(),
+        remedy: case.advice(Topic::Service(cause)),
         check: case.mta.check(Topic::Service(cause)).map(str::to_owned).or_else(|| case.target.and_then(connect)),
     }
 }

@@ -66,7 +66,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary,
         evidence: format!("{} of {}; the server waited for nothing but the time{}", count(number, "sleep"), list(&lengths), case.traces()),
-        remedy: case.mta.advice(topic).to_owned(),
+        remedy: case.advice(topic),
         check: case.mta.check(topic).map(str::to_owned),
     }
 }

@@ -41,7 +41,7 @@ pub fn explain(case: &Case) -> Text {
     Text {
         summary: format!("{} for the disk: {} in {directory}", case.opening(), count(number, "fsync")),
         evidence: format!("{}, the slowest took {}{}", count(number, "fsync"), seconds(slowest), case.traces()),
-        remedy: case.mta.advice(Topic::Spool).to_owned(),
+        remedy: case.advice(Topic::Spool),
         check: directory_check.or_else(|| Some("iostat -x 1 5".to_owned())),
     }
 }

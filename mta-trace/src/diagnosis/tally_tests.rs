@@ -17,6 +17,7 @@ fn finding(rule: &str, target: Option<&str>, command: usize, elapsed_s: f64) -> 
         summary: format!("{rule} of {elapsed_s}"),
         evidence: String::new(),
         remedy: format!("remedy of {elapsed_s}"),
+        settings: Vec::new(),
         check: None,
     }
 }

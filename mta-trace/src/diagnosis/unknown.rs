@@ -24,7 +24,7 @@ pub fn explain(case: &Case) -> Text {
             None => format!("{} for something that could not be named{of}", case.opening()),
         },
         evidence: format!("{}, {outcome}{}", count(number, "wait"), case.traces()),
-        remedy: case.mta.advice(if named.is_some() { Topic::OtherService } else { Topic::Unknown }).to_owned(),
+        remedy: case.advice(if named.is_some() { Topic::OtherService } else { Topic::Unknown }),
         check: case.target.and_then(connect),
     }
 }

@@ -31,6 +31,9 @@ pub enum Record {
     /// A file that matters for the explanation (`/etc/resolv.conf`).
     #[serde(rename = "seed.file")]
     SeedFile(SeedFile),
+    /// What a configuration file says of settings that advice names.
+    #[serde(rename = "seed.settings")]
+    SeedSettings(SeedSettings),
     /// A completed system call.
     #[serde(rename = "sys")]
     Sys(Box<Sys>),
@@ -76,7 +79,7 @@ impl Record {
     /// `CLOCK_MONOTONIC` in ns, where the record has a time.
     pub fn t(&self) -> Option<u64> {
         match self {
-            Self::Header(_) | Self::SeedProc(_) | Self::SeedFd(_) | Self::SeedFile(_) | Self::Malformed(_) => None,
+            Self::Header(_) | Self::SeedProc(_) | Self::SeedFd(_) | Self::SeedFile(_) | Self::SeedSettings(_) | Self::Malformed(_) => None,
             Self::Sys(it) => Some(it.t),
             Self::Block(it) => Some(it.t),
             Self::Fork(it) => Some(it.t),
@@ -195,6 +198,33 @@ pub struct SeedFile {
     pub path: String,
     /// Its text.
     pub text: String,
+}
+
+/// See [`Record::SeedSettings`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeedSettings {
+    /// Path as the process sees it.
+    pub file: String,
+    /// All of it was understood: what is not among the settings is not set in it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub whole: bool,
+    /// It was changed after the process had started.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub newer: bool,
+    /// Those of the mail server's list that are set in it.
+    pub settings: Vec<SeedSetting>,
+}
+
+/// A setting in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeedSetting {
+    /// As the file calls it.
+    pub name: String,
+    /// None: it is set, but to something that is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Line, from 1.
+    pub line: u32,
 }
 
 /// Cumulative counters of a thread, ns. Differences between two events close the accounting of the time between.

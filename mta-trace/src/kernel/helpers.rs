@@ -94,19 +94,14 @@ impl Helpers {
             if !is_patient(thread, now) || !self.is_due(*tid, thread, now) {
                 continue;
             }
-            let sockets = Sockets::of(thread.tgid);
-            let waited_for = sockets_of(object, thread, &sockets);
-            if thread.role == ROLE_SERVER {
-                records.extend(waited_for.iter().filter_map(|(fd, id)| seed_of(&sockets, thread.tgid, *fd, id)));
+            let (found, links, is_final) = ends_of(object, thread, &self.ends);
+            records.extend(found);
+            let mut is_found = is_final;
+            for link in links {
+                is_found |= self.follow(object, thread.tgid, &link, depth + 1, &sessions, &mut records)?;
             }
-            let ends = self.ends.clone();
-            let others = waited_for.iter().filter(|(_, id)| !ends.contains(&id.inode));
-            for link in others.filter_map(|(_, id)| link(&sockets, thread.tgid, id)) {
-                if self.follow(object, thread.tgid, &link, depth + 1, &sessions, &mut records)?
-                    && let Some(look) = self.looks.get_mut(tid)
-                {
-                    look.tries = TRIES;
-                }
+            if is_found && let Some(look) = self.looks.get_mut(tid) {
+                look.tries = TRIES;
             }
         }
         if now.saturating_sub(self.released) >= RELEASE_NS {
@@ -146,7 +141,7 @@ impl Helpers {
     ) -> Result<bool, Error> {
         let key = (link.inode, link.peer_inode);
         if !self.known.contains_key(&key) {
-            let holders = proc::holders(&format!("socket:[{}]", link.peer_inode));
+            let holders = proc::holders(&format!("socket:[{}]", link.peer_inode), waiter);
             for pid in holders {
                 if pid == waiter || !may_be_followed(object, pid) || self.wanted.len() >= MAX_HELPERS && !self.has(pid) {
                     continue;
@@ -238,10 +233,25 @@ fn may_be_followed(object: &Object, pid: u32) -> bool {
     pid != std::process::id() && !role.is_some_and(|(role, is_serving)| role == ROLE_DAEMON || is_serving) && !target::is_mail_listener(pid)
 }
 
-/// The sockets on which a thread waits, its client's apart, by their descriptors.
-fn sockets_of(object: &Object, thread: &Thread, sockets: &Sockets) -> Vec<(i32, SocketId)> {
-    let all = waited_for(object, thread).into_iter().filter_map(|fd| Some((fd, proc::socket_behind(sockets, thread.tgid, fd)?)));
-    all.filter(|(_, id)| id.inode != thread.session).collect()
+/// Where the descriptors lead on which a thread waits: what has to be told of connections that a server had before its session, whom to follow, and
+/// whether that is all, so that nobody needs to look again.
+fn ends_of(object: &Object, thread: &Thread, ends: &HashSet<u64>) -> (Vec<Record>, Vec<Link>, bool) {
+    let behind = |fd: i32| Some((fd, proc::inode_behind(thread.tgid, fd)?));
+    let fds: Vec<(i32, u64)> =
+        waited_for(object, thread).into_iter().filter_map(behind).filter(|(_, inode)| *inode != thread.session && !ends.contains(inode)).collect();
+    if fds.is_empty() {
+        return (Vec::new(), Vec::new(), true);
+    }
+    let sockets = Sockets::of(thread.tgid);
+    let known: Vec<(i32, &SocketId)> = fds.iter().filter_map(|(fd, inode)| sockets.get(*inode).map(|(id, _)| (*fd, id))).collect();
+    let is_server = thread.role == ROLE_SERVER;
+    let seeds = known.iter().filter(|_| is_server).filter_map(|(fd, id)| seed_of(&sockets, thread.tgid, *fd, id)).collect();
+    let links: Vec<Link> = known.iter().filter_map(|(_, id)| link(&sockets, thread.tgid, id)).collect();
+    // Who has not been accepted yet may be later.
+    let is_local = |id: &SocketId| id.peer.as_ref().and_then(Endpoint::ip) == id.local.as_ref().and_then(Endpoint::ip);
+    let may_come = |(_, id): &(i32, &SocketId)| id.proto == Proto::Unix || id.proto == Proto::Tcp && is_local(id);
+    let is_final = links.is_empty() && !known.iter().any(may_come);
+    (seeds, links, is_final)
 }
 
 /// What is behind a descriptor of a server that serves many sessions, one after another: it was opened when nothing of it was told.

@@ -13,6 +13,7 @@ mod offsets;
 mod probe;
 mod proc;
 mod seed;
+mod settings;
 mod sock_diag;
 mod target;
 
@@ -109,6 +110,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     }
     let hooks = object.attach_calls(options.hooks)?;
     seeds.extend(seed::resolv_conf(target.pid));
+    seeds.extend(settings::read(target.pid));
     if !is_daemon {
         seeds.extend(existing(&mut object, target.pid, options)?.ok_or(Error::Vanished(target.pid))?);
     } else if options.existing && target.shape == Shape::ForkPerSession {

@@ -2,11 +2,14 @@
 //! a missing file is "not known", never an error, except where a caller says so.
 
 use crate::event::{Endpoint, Proto, SocketId};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use std::{
     collections::HashMap,
     fs,
+    io::Read as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    time::{Duration, SystemTime},
 };
 
 /// `/proc/PID/NAME`.
@@ -21,6 +24,28 @@ fn link(pid: u32, name: &str) -> Option<String> {
 /// Path of the program, without the mark of a replaced file.
 pub fn exe(pid: u32) -> Option<String> {
     link(pid, "exe").map(|path| path.trim_end_matches(" (deleted)").to_owned())
+}
+
+/// A file as a process sees it: all links stay inside its root. Its bytes, and when it was changed; none: it is too big, or no file.
+pub fn file_in_root(pid: u32, name: &str, most: u64) -> Option<(Vec<u8>, Option<SystemTime>)> {
+    let root = fs::File::open(path(pid, "root")).ok()?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut file = fs::File::from(openat2(&root, name, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?);
+    let data = file.metadata().ok().filter(|data| data.is_file() && data.len() <= most)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(most).read_to_end(&mut bytes).ok()?;
+    Some((bytes, data.modified().ok()))
+}
+
+/// When it started (`starttime` of `proc_pid_stat(5)`, in ticks of 10 ms since the machine's start).
+pub fn started(pid: u32) -> Option<SystemTime> {
+    let stat = fs::read_to_string(path(pid, "stat")).ok()?;
+    // The name before the last bracket may hold anything. Behind it the state is field 3.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: u64 = fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let up = Duration::new(u64::try_from(up.tv_sec).ok()?, u32::try_from(up.tv_nsec).ok()?);
+    SystemTime::now().checked_sub(up.checked_sub(Duration::from_millis(ticks.checked_mul(10)?))?)
 }
 
 /// Whether its program is a 32-bit one (`e_ident[EI_CLASS]`, elf(5)).
@@ -106,9 +131,13 @@ pub fn descriptors(pid: u32) -> Vec<(i32, String)> {
     all
 }
 
-/// Processes that have a descriptor with this link.
-pub fn holders(link: &str) -> Vec<u32> {
-    all().into_iter().filter(|pid| descriptors(*pid).iter().any(|(_, found)| found == link)).collect()
+/// Processes that have a descriptor with this link, in the network namespace of `near`; only where there is none, those of others.
+pub fn holders(link: &str, near: u32) -> Vec<u32> {
+    let own = network(&near.to_string());
+    let (near, far): (Vec<u32>, Vec<u32>) = all().into_iter().partition(|pid| network(&pid.to_string()) == own);
+    let holding = |pids: Vec<u32>| -> Vec<u32> { pids.into_iter().filter(|pid| descriptors(*pid).iter().any(|(_, found)| found == link)).collect() };
+    let holders = holding(near);
+    if holders.is_empty() { holding(far) } else { holders }
 }
 
 /// Memory of a process (`/proc/PID/mem`); none: it is not there, or may not be read.
@@ -126,8 +155,12 @@ pub fn descriptor_of(pid: u32, inode: u64) -> Option<i32> {
 
 /// The socket behind a descriptor, among those of the process's network namespace.
 pub fn socket_behind(sockets: &Sockets, pid: u32, fd: i32) -> Option<SocketId> {
-    let inode = socket_inode(&link(pid, &format!("fd/{fd}"))?)?;
-    sockets.get(inode).map(|(id, _)| id.clone())
+    sockets.get(inode_behind(pid, fd)?).map(|(id, _)| id.clone())
+}
+
+/// The inode of the socket behind a descriptor.
+pub fn inode_behind(pid: u32, fd: i32) -> Option<u64> {
+    socket_inode(&link(pid, &format!("fd/{fd}"))?)
 }
 
 /// Inode of a descriptor's link, if it is a socket.
@@ -262,6 +295,23 @@ fn endpoint(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_whole_files_are_read() {
+        let folder = std::env::temp_dir().join(format!("mta-trace-proc-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let read = |name: &str, most| file_in_root(std::process::id(), &folder.join(name).to_string_lossy(), most);
+        fs::write(folder.join("file"), "text").unwrap();
+        std::os::unix::fs::symlink(folder.join("file"), folder.join("link")).unwrap();
+        let (text, changed) = read("link", 10).unwrap();
+        assert_eq!(text, b"text");
+        // This process is older than the file, if only by some ticks.
+        assert!(changed > started(std::process::id()).map(|it| it - Duration::from_millis(20)));
+        for (name, most) in [("file", 3), (".", 10), ("none", 10)] {
+            assert_eq!(read(name, most), None, "{name}");
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn a_line_of_proc_net_tcp() {

@@ -43,7 +43,7 @@ pub fn descriptors(pid: u32, client: Option<&SocketId>) -> Vec<Record> {
 
 /// The resolver's configuration as the process sees it (its mount namespace and root).
 pub fn resolv_conf(pid: u32) -> Option<Record> {
-    let mut text = fs::read(proc::path(pid, "root/etc/resolv.conf")).ok()?;
+    let (mut text, _) = proc::file_in_root(pid, "/etc/resolv.conf", 1024 * 1024)?;
     text.truncate(RESOLV_CONF_MAX);
     Some(Record::SeedFile(SeedFile { path: "/etc/resolv.conf".into(), text: String::from_utf8_lossy(&text).into_owned() }))
 }

@@ -58,6 +58,7 @@ impl Recorder {
             Record::Header(_)
             | Record::SeedFd(_)
             | Record::SeedFile(_)
+            | Record::SeedSettings(_)
             | Record::Daemon(_)
             | Record::Loss(_)
             | Record::Malformed(_)

@@ -58,7 +58,11 @@ fn regress_a_session_whose_process_number_was_used_before_is_kept() {
 fn a_fast_session_is_not_written() {
     let kept = kept(&recorded("fast"), 1.0);
     assert!(report(&kept).sessions.is_empty());
-    assert!(kept.iter().all(|record| matches!(record, Record::Header(_) | Record::SeedProc(_) | Record::SeedFile(_) | Record::End(_))), "{kept:#?}");
+    assert!(
+        kept.iter()
+            .all(|record| matches!(record, Record::Header(_) | Record::SeedProc(_) | Record::SeedFile(_) | Record::SeedSettings(_) | Record::End(_))),
+        "{kept:#?}"
+    );
 }
 
 #[test]

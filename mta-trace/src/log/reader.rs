@@ -184,11 +184,12 @@ impl Iterator for Reader {
 
 /// The kind of a line that is a record, but of a kind that is not in [`Record`].
 fn unknown_kind(text: &str) -> Option<String> {
-    const KNOWN: [&str; 15] = [
+    const KNOWN: [&str; 18] = [
         "header",
         "seed.proc",
         "seed.fd",
         "seed.file",
+        "seed.settings",
         "sys",
         "block",
         "fork",
@@ -196,6 +197,8 @@ fn unknown_kind(text: &str) -> Option<String> {
         "exit",
         "accept-backlog",
         "daemon",
+        "helper",
+        "release",
         "loss",
         "clock",
         "malformed",

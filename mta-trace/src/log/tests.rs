@@ -260,6 +260,10 @@ fn record() -> impl Strategy<Value = Record> {
         1 => (any::<u64>(), any::<u32>(), proptest::option::of(text()), any::<[u64; 2]>()).prop_map(
             |(t, pid, state, [listen_overflows, listen_drops])| Record::Daemon(Daemon { t, pid, state, listen_overflows, listen_drops })
         ),
+        1 => (any::<[u64; 3]>(), any::<[u32; 3]>(), text(), proptest::option::of(endpoint())).prop_map(
+            |([t, inode, peer_inode], [pid, waiter, connections], comm, endpoint)| Record::Helper(Helper { t, pid, exe: comm.clone(), comm, waiter, inode, peer_inode, endpoint, connections })
+        ),
+        1 => any::<(u64, u32)>().prop_map(|(t, pid)| Record::Release(Release { t, pid })),
         1 => any::<[u64; 7]>().prop_map(|[t, ring, truncated, fault, tables, switches, exits]| Record::Loss(Loss { t, ring, truncated, fault, tables, switches, exits })),
         1 => (text(), bytes()).prop_map(|(reason, malformed)| Record::Malformed(Malformed { reason, malformed })),
         1 => (any::<(u32, u32)>(), text(), proptest::option::of(text())).prop_map(|((pid, ppid), comm, verb)| Record::SeedProc(SeedProc {
@@ -269,6 +273,9 @@ fn record() -> impl Strategy<Value = Record> {
             |((pid, fd, client), path, socket)| Record::SeedFd(SeedFd { pid, fd, path, socket, client })
         ),
         1 => (text(), text()).prop_map(|(path, text)| Record::SeedFile(SeedFile { path, text })),
+        1 => (text(), text(), proptest::option::of(text()), any::<(bool, bool, u32)>()).prop_map(|(file, name, value, (whole, newer, line))| {
+            Record::SeedSettings(SeedSettings { file, whole, newer, settings: vec![SeedSetting { name, value, line }] })
+        }),
         1 => (any::<(u64, u32)>(), text()).prop_map(|((t, pid), comm)| Record::Exec(Exec { t, pid, comm })),
     ]
 }

@@ -52,7 +52,7 @@ impl Rotation {
 
     /// Keeps what the next log begins with.
     fn keep(&mut self, record: &Record, line: &[u8]) {
-        if matches!(record, Record::Header(_) | Record::SeedProc(_) | Record::SeedFd(_) | Record::SeedFile(_)) {
+        if matches!(record, Record::Header(_) | Record::SeedProc(_) | Record::SeedFd(_) | Record::SeedFile(_) | Record::SeedSettings(_)) {
             self.head.extend_from_slice(line);
         } else if matches!(record, Record::Daemon(_)) {
             line.clone_into(&mut self.daemon);

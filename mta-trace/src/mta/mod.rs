@@ -9,9 +9,11 @@ mod generic;
 mod opensmtpd;
 mod postfix;
 mod sendmail;
+mod setting;
 mod topic;
 mod version;
 
+pub use setting::{Form, Found, Setting, Started, Value};
 pub use topic::{DaemonTopic, Refusal, Service, Topic};
 
 use crate::report::Cause;
@@ -96,6 +98,26 @@ pub trait Mta: Sync {
         generic::check(topic)
     }
 
+    /// How to make the server itself say what it does, where asking its peer by hand does not show it. `CLIENT` stands for the client's address.
+    fn debug(&self, _topic: Topic) -> Option<&'static str> {
+        None
+    }
+
+    /// The settings whose values may be told.
+    fn settings(&self) -> &'static [Setting] {
+        &[]
+    }
+
+    /// Its configuration files, as its root sees them: of each list the first that exists.
+    fn files(&self, _started: &Started) -> Vec<Vec<String>> {
+        Vec::new()
+    }
+
+    /// What one of them says of the settings.
+    fn settings_in(&self, _file: &str, _text: &str) -> Found {
+        Found::default()
+    }
+
     /// What one of its own timers is called, with the value that it had: for the cause whose wait it ended, and the milter's stage.
     fn timer_setting(&self, _cause: Cause, _stage: Option<&str>, _timer_s: f64) -> Option<String> {
         None
@@ -129,5 +151,7 @@ pub fn queue_id(reply: &str) -> Option<String> {
     is_id.then(|| id.to_owned())
 }
 
+#[cfg(test)]
+mod setting_tests;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! After a change: `postfix reload`. What weakens security says so.
 
-use super::{DaemonTopic, Mta, Service, Shape, Topic, generic};
+use super::{DaemonTopic, Form, Found, Mta, Service, Setting, Shape, Started, Topic, generic, setting::folded};
 use crate::report::Cause;
 
 /// A `master` that does not accept, and smtpd processes that do.
@@ -60,6 +60,121 @@ impl Mta for Postfix {
     fn timer_setting(&self, cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
         timer_setting(cause, stage, timer_s)
     }
+
+    /// `DEBUG_README`: the client's sessions with all that smtpd asks, in the mail log.
+    fn debug(&self, topic: Topic) -> Option<&'static str> {
+        is_inside(topic).then_some("postconf -e debug_peer_list=CLIENT && postfix reload (the mail log then has each step of smtpd, and the passwords of that client: take it out again)")
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        SETTINGS
+    }
+
+    fn files(&self, started: &Started) -> Vec<Vec<String>> {
+        let folder = started.option("-c").or(started.mail_config.as_deref()).unwrap_or("/etc/postfix");
+        ["main.cf", "master.cf"].map(|name| vec![format!("{}/{name}", folder.trim_end_matches('/'))]).into()
+    }
+
+    fn settings_in(&self, file: &str, text: &str) -> Found {
+        if file.ends_with("/master.cf") { overrides_in(text) } else { settings_in(text) }
+    }
+}
+
+/// What advice names (postconf(5)).
+const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "smtpd_error_sleep_time",
+        form: Form::Time,
+        default: Some("1s"),
+        topics: &[Topic::Tarpit, Topic::Sleep, Topic::RcptThrottle, Topic::AuthThrottle],
+    },
+    Setting {
+        name: "smtpd_soft_error_limit",
+        form: Form::Number,
+        default: Some("10"),
+        topics: &[Topic::Tarpit, Topic::Sleep, Topic::RcptThrottle, Topic::AuthThrottle],
+    },
+    Setting {
+        name: "milter_connect_timeout",
+        form: Form::Time,
+        default: Some("30s"),
+        topics: &[Topic::MilterSlow, Topic::MilterTimeout, Topic::MilterUnreachable],
+    },
+    Setting { name: "milter_command_timeout", form: Form::Time, default: Some("30s"), topics: &[Topic::MilterSlow, Topic::MilterTimeout] },
+    Setting { name: "milter_content_timeout", form: Form::Time, default: Some("300s"), topics: &[Topic::MilterSlow, Topic::MilterTimeout] },
+    Setting {
+        name: "milter_default_action",
+        form: Form::Word(&["accept", "reject", "tempfail", "quarantine", "shutdown"]),
+        default: Some("tempfail"),
+        topics: &[Topic::MilterTimeout, Topic::MilterUnreachable],
+    },
+    Setting { name: "smtpd_policy_service_timeout", form: Form::Time, default: Some("100s"), topics: &[Topic::Service(Cause::Policy)] },
+    Setting { name: "address_verify_poll_delay", form: Form::Time, default: Some("3s"), topics: &[Topic::Callback] },
+    Setting { name: "address_verify_poll_count", form: Form::Number, default: None, topics: &[Topic::Callback] },
+    Setting {
+        name: "smtpd_peername_lookup",
+        form: Form::Word(&["yes", "no"]),
+        default: Some("yes"),
+        topics: &[Topic::ClientPtr, Topic::ForwardOfClient],
+    },
+    Setting { name: "postscreen_greet_wait", form: Form::Time, default: None, topics: &[Topic::GreetPause] },
+    Setting {
+        name: "default_process_limit",
+        form: Form::Number,
+        default: Some("100"),
+        topics: &[Topic::AcceptLate, Topic::Daemon(DaemonTopic::ListenQueue), Topic::Service(Cause::Mta)],
+    },
+];
+
+/// `name = value`; the last one wins. A value with `$` in it is not told.
+fn settings_in(text: &str) -> Found {
+    let mut found = Found::default();
+    for (line, whole) in folded(text) {
+        if let Some((name, value)) = whole.split_once('=') {
+            found.set(SETTINGS, name.trim(), Some(value.trim()), line);
+        }
+    }
+    found
+}
+
+/// `-o name=value` of the services that are run by smtpd and its like: they hold for these alone, `SERVICE/inet/NAME`.
+fn overrides_in(text: &str) -> Found {
+    // What is not set here says nothing of defaults.
+    let mut found = Found { is_whole: false, ..Found::default() };
+    for (line, whole) in folded(text) {
+        let words: Vec<&str> = whole.split_ascii_whitespace().collect();
+        let [service, kind @ ("inet" | "pass"), _, _, _, _, _, "smtpd" | "postscreen", arguments @ ..] = words.as_slice() else { continue };
+        let is_name = service.len() <= 64 && service.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte));
+        if !is_name {
+            continue;
+        }
+        for option in arguments.windows(2).filter_map(|pair| if let ["-o", option] = pair { Some(option) } else { None }) {
+            let Some((name, value)) = option.split_once('=') else { continue };
+            if let Some(known) = SETTINGS.iter().find(|known| known.name == name) {
+                found.keep(known.form, format!("{service}/{kind}/{name}"), Some(value), line);
+            }
+        }
+    }
+    found
+}
+
+/// What neither dig nor a connection by hand shows.
+fn is_inside(topic: Topic) -> bool {
+    matches!(
+        topic,
+        Topic::MilterSlow
+            | Topic::MilterTimeout
+            | Topic::Callback
+            | Topic::Sasl
+            | Topic::Tarpit
+            | Topic::RcptThrottle
+            | Topic::AuthThrottle
+            | Topic::Sleep
+            | Topic::Service(_)
+            | Topic::OtherService
+            | Topic::Network
+            | Topic::Unknown
+    )
 }
 
 /// `mail_version` among the default parameters, which every program of Postfix has in it (`DEF_MAIL_VERSION` in

@@ -2,7 +2,7 @@
 //!
 //! After a change of `sendmail.mc`: make the `.cf`, restart. What weakens security says so.
 
-use super::{DaemonTopic, Mta, Refusal, Shape, Topic, generic, version::only_version};
+use super::{DaemonTopic, Form, Found, Mta, Refusal, Setting, Shape, Started, Topic, generic, setting::folded, version::only_version};
 use crate::report::Cause;
 
 const RELAY: &str = "`DeliveryMode=interactive` (confDELIVERY_MODE in sendmail.mc, or a `d=i` in DAEMON_OPTIONS) makes the client wait for the next hop: \
@@ -67,6 +67,115 @@ impl Mta for Sendmail {
 
     fn timer_setting(&self, cause: Cause, stage: Option<&str>, timer_s: f64) -> Option<String> {
         timer_setting(cause, stage, timer_s)
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        SETTINGS
+    }
+
+    fn files(&self, _started: &Started) -> Vec<Vec<String>> {
+        vec![vec!["/etc/mail/sendmail.cf".to_owned(), "/etc/sendmail.cf".to_owned()]]
+    }
+
+    fn settings_in(&self, _file: &str, text: &str) -> Found {
+        settings_in(text)
+    }
+}
+
+/// What advice names (doc/op/op.me, "Options").
+const SETTINGS: &[Setting] = &[
+    Setting { name: "Timeout.ident", form: Form::Time, default: Some("5s"), topics: &[Topic::Ident] },
+    Setting { name: "Timeout.resolver.retrans", form: Form::Time, default: None, topics: &[Topic::Resolver] },
+    Setting { name: "Timeout.resolver.retrans.first", form: Form::Time, default: None, topics: &[Topic::Resolver] },
+    Setting { name: "Timeout.resolver.retrans.normal", form: Form::Time, default: None, topics: &[Topic::Resolver] },
+    Setting { name: "Timeout.resolver.retry", form: Form::Number, default: None, topics: &[Topic::Resolver] },
+    Setting { name: "Timeout.resolver.retry.first", form: Form::Number, default: None, topics: &[Topic::Resolver] },
+    Setting { name: "Timeout.resolver.retry.normal", form: Form::Number, default: None, topics: &[Topic::Resolver] },
+    Setting { name: "BadRcptThrottle", form: Form::Number, default: None, topics: &[Topic::RcptThrottle] },
+    Setting {
+        name: "DelayLA",
+        form: Form::Number,
+        default: None,
+        topics: &[Topic::RcptThrottle, Topic::Sleep, Topic::Daemon(DaemonTopic::DelayLoad)],
+    },
+    Setting {
+        name: "RefuseLA",
+        form: Form::Number,
+        default: None,
+        topics: &[Topic::Sleep, Topic::AcceptLate, Topic::Daemon(DaemonTopic::RefuseLoad)],
+    },
+    Setting { name: "MaxDaemonChildren", form: Form::Number, default: None, topics: &[Topic::AcceptLate, Topic::Daemon(DaemonTopic::MaxChildren)] },
+    Setting {
+        name: "ConnectionRateThrottle",
+        form: Form::Number,
+        default: None,
+        topics: &[Topic::AcceptLate, Topic::Daemon(DaemonTopic::ConnectionRate)],
+    },
+    Setting {
+        name: "SuperSafe",
+        form: Form::Word(&["True", "False", "Interactive", "PostMilter", "t", "f", "i", "m"]),
+        default: None,
+        topics: &[Topic::Spool],
+    },
+    Setting {
+        name: "DeliveryMode",
+        form: Form::Word(&["background", "interactive", "queueonly", "deferred", "b", "i", "q", "d"]),
+        default: None,
+        topics: &[Topic::Child],
+    },
+    Setting {
+        name: "INPUT_MAIL_FILTER T=",
+        form: Form::Limits,
+        default: None,
+        topics: &[Topic::MilterSlow, Topic::MilterTimeout, Topic::MilterUnreachable],
+    },
+    Setting { name: "DaemonPortOptions Listen=", form: Form::Number, default: Some("10"), topics: &[Topic::Daemon(DaemonTopic::ListenQueue)] },
+];
+
+/// The time limits of a milter, and the length of a listen queue, are parts of longer lines.
+const MILTER: &str = "INPUT_MAIL_FILTER T=";
+const LISTEN: &str = "DaemonPortOptions Listen=";
+
+/// `O Name=value` (case does not matter, names may be abbreviated), `X` lines of milters. Its command line is not known, since its title stands there: a
+/// file named by `-C` is not found.
+fn settings_in(text: &str) -> Found {
+    let (mut found, mut milters) = (Found::default(), 0);
+    for (line, whole) in folded(text) {
+        if let Some(option) = whole.strip_prefix("O ") {
+            option_in(option, line, &mut found);
+        } else if whole.starts_with('O') {
+            // The form of old: one letter and the value.
+            found.is_whole = false;
+        } else if whole.starts_with('X') {
+            milters += 1;
+            part(&whole, &["T"], MILTER, Form::Limits, line, &mut found);
+        }
+    }
+    // Whose limits they are is not known.
+    found.values.retain(|known| milters < 2 || known.name != MILTER);
+    found
+}
+
+fn option_in(option: &str, line: u32, found: &mut Found) {
+    let (name, value) = option.split_once('=').map_or((option.trim(), None), |(name, value)| (name.trim(), Some(value.trim())));
+    if name.eq_ignore_ascii_case("DaemonPortOptions") {
+        return part(value.unwrap_or_default(), &["L", "Listen"], LISTEN, Form::Number, line, found);
+    }
+    let is_meant = |known: &&Setting| known.name.get(..name.len()).is_some_and(|begin| !name.is_empty() && begin.eq_ignore_ascii_case(name));
+    match SETTINGS.iter().find(|known| known.name.eq_ignore_ascii_case(name)) {
+        Some(known) => found.set(SETTINGS, known.name, value, line),
+        // An abbreviation may mean another option: that it is set is all that is sure.
+        None => SETTINGS.iter().filter(is_meant).for_each(|known| found.set(SETTINGS, known.name, None, line)),
+    }
+}
+
+/// `KEY=value` among others with commas between. Where several lines have such parts, which of them is meant is not known.
+fn part(text: &str, keys: &[&str], name: &str, form: Form, line: u32, found: &mut Found) {
+    let mut parts = text.split(',').filter_map(|part| part.trim().split_once('='));
+    let value = parts.find(|(key, _)| keys.iter().any(|known| known.eq_ignore_ascii_case(key.trim()))).map(|(_, value)| value.trim());
+    let is_second = found.values.iter().any(|known| known.name == name);
+    if value.is_some() {
+        found.keep(form, name.to_owned(), value.filter(|_| !is_second), line);
     }
 }
 

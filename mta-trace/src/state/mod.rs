@@ -94,6 +94,14 @@ impl State {
         may_have && self.procs.values().any(|child| child.ppid == pid && child.exited_at.is_none_or(|t| t >= since))
     }
 
+    /// The child, as `PID COMM`, of a process that had no other since then; of one that was there before the trace some may be unknown.
+    pub fn only_child(&self, pid: u32, since: u64) -> Option<String> {
+        self.process(pid).filter(|process| process.born > 0)?;
+        let mut children = self.procs.iter().filter(|(_, child)| child.ppid == pid && child.exited_at.is_none_or(|t| t >= since));
+        let (number, child) = children.next()?;
+        children.next().is_none().then(|| format!("{number} {}", child.comm))
+    }
+
     /// A process that existed before the trace.
     pub fn seed_process(&mut self, seed: &SeedProc) {
         let process = self.entry(seed.pid);

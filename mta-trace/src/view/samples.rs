@@ -102,7 +102,7 @@ fn session(commands: Vec<Command>) -> Session {
         inherited_by: Vec::new(),
         probe: None,
     };
-    session.findings = findings(&session);
+    session.findings = findings(&session, &crate::diagnosis::Settings::default());
     session
 }
 

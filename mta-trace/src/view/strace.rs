@@ -93,7 +93,7 @@ impl<W: Write> Strace<W> {
                 let at = self.time(release.t);
                 writeln!(self.out, "{} {at} +++ nobody waits for it any more +++", release.pid)
             }
-            Record::SeedProc(_) | Record::SeedFile(_) | Record::Backlog(_) | Record::Loss(_) | Record::End(_) => Ok(()),
+            Record::SeedProc(_) | Record::SeedFile(_) | Record::SeedSettings(_) | Record::Backlog(_) | Record::Loss(_) | Record::End(_) => Ok(()),
         }
     }
 

@@ -29,7 +29,7 @@ fn what_several_sessions_have_in_common_stands_first() {
     // Here one look-up only: its check is another one.
     second.commands[2].waits.remove(0);
     second.commands[2].elapsed_s -= 10.01;
-    second.findings = crate::diagnosis::findings(&second);
+    second.findings = crate::diagnosis::findings(&second, &crate::diagnosis::Settings::default());
     let report = report_of(vec![samples::slow_session(), second]);
     samples::check("summary-common", &shown(&report));
     assert_eq!(shown(&Report { findings: Vec::new(), ..report.clone() }).matches("nc -vz").count(), 2);

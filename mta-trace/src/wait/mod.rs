@@ -94,7 +94,7 @@ pub struct Step {
     pub relays: bool,
     /// It begins a connection with its first bytes (`MSG_FASTOPEN`): there is no connect.
     pub is_fast_open: bool,
-    /// `PID COMM` of the child that it waited for.
+    /// `PID COMM` of the child that it waited for: the one that has ended by it, or the only one.
     pub child: Option<String>,
     /// `PID COMM` of the parent, whose pipe it reads: one that was open when the process was forked.
     pub parent: Option<String>,
@@ -239,6 +239,9 @@ impl Step {
         self.verifies = place.verifies;
         self.relays = place.relays;
         self.has_child = place.state.had_child(pid, self.from.t);
+        if self.has_child && self.child.is_none() {
+            self.child = place.state.only_child(pid, self.from.t);
+        }
         self.client = self.touch_of(place.client_inode);
         self.is_known_milter = self.any_socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));
         self.is_policy |= self.any_socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_policy(peer));

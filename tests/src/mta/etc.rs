@@ -86,5 +86,5 @@ fn write_accounts(etc: &Path, accounts: &[Account]) -> Result<()> {
 fn resolv_conf(dns: &Dns) -> String {
     let second = if dns.second_server { "nameserver 10.99.0.3\n" } else { "" };
     let options = if dns.options.is_empty() { String::new() } else { format!("options {}\n", dns.options) };
-    format!("nameserver 10.99.0.1\n{second}{options}")
+    format!("nameserver {}\n{second}{options}", dns.first())
 }

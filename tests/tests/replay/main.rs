@@ -36,7 +36,8 @@ fn main() -> ExitCode {
         };
         for log in logs {
             let name = log.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-            for (what, test) in TESTS {
+            let of_scenario: &[(&str, Test)] = if kind == "replay" { &[("score", is_right)] } else { &[] };
+            for (what, test) in TESTS.iter().chain(of_scenario) {
                 let log = log.clone();
                 let run = move || test(&log).map_err(|error| Failed::from(format!("{error:#}")));
                 trials.push(Trial::test(format!("{name}: {what}"), run).with_kind(kind));
@@ -51,6 +52,10 @@ fn main() -> ExitCode {
     trials.push(Trial::test("a session of very many commands", long).with_kind("replay-handmade"));
     let recorded = || every_scenario_is_recorded().map_err(|error| Failed::from(format!("{error:#}")));
     trials.push(Trial::test("every scenario is recorded", recorded).with_kind("replay"));
+    let causes = || schema_knows_causes().map_err(|error| Failed::from(format!("{error:#}")));
+    trials.push(Trial::test("the schema knows all causes", causes).with_kind("replay"));
+    let matrix = || lab::matrix::check().map_err(|error| Failed::from(format!("{error:#}")));
+    trials.push(Trial::test("the matrix of causes and mail servers", matrix).with_kind("replay"));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -164,16 +169,50 @@ fn obeys_schema(log: &Path) -> Result<()> {
 fn report_obeys_schema(report: &Report) -> Result<()> {
     let mut text = Vec::new();
     json::write(&mut text, report)?;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mta-trace/schema/report.schema.json");
-    let schema = serde_json::from_slice(&bytes(&path)?).context("parse the schema")?;
-    let validator = jsonschema::validator_for(&schema).context("compile the schema")?;
+    let validator = jsonschema::validator_for(&lab::run::schema()?).context("compile the schema")?;
     let json = serde_json::from_slice(&text).context("parse the report")?;
     none(validator.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())))
+}
+
+/// Each of its lists of causes is that of the report.
+fn schema_knows_causes() -> Result<()> {
+    let all: Vec<&str> = Cause::ALL.iter().map(|cause| cause.name()).collect();
+    let schema = lab::run::schema()?;
+    let lists = enums(&schema).into_iter().filter(|list| list.contains(&Cause::Unknown.name()) && list.contains(&Cause::Dns.name()));
+    let lists: Vec<Vec<&str>> = lists.collect();
+    ensure!(!lists.is_empty(), "no list of causes");
+    none(lists.iter().filter(|list| **list != all).map(|list| format!("{list:?} instead of {all:?}")))
+}
+
+/// All lists of words in a schema.
+fn enums(schema: &serde_json::Value) -> Vec<Vec<&str>> {
+    let own = schema.get("enum").and_then(|words| words.as_array()).map(|words| words.iter().filter_map(|word| word.as_str()).collect());
+    let below: Vec<&serde_json::Value> = match schema {
+        serde_json::Value::Object(fields) => fields.values().collect(),
+        serde_json::Value::Array(items) => items.iter().collect(),
+        _ => Vec::new(),
+    };
+    own.into_iter().chain(below.into_iter().flat_map(enums)).collect()
 }
 
 fn sums_close(log: &Path) -> Result<()> {
     let (report, _) = analyse(bytes(log)?)?;
     none(report.sessions.iter().flat_map(|session| session_problems(session, report.log.lost == 0)))
+}
+
+/// No expected wait is missing or other than the fault was, and nothing is told that the scenario does not explain.
+fn is_right(log: &Path) -> Result<()> {
+    let name = log.file_stem().and_then(|stem| stem.to_str()).context("a log's name")?;
+    let (report, _) = analyse(bytes(log)?)?;
+    let mut text = Vec::new();
+    json::write(&mut text, &report)?;
+    let report: lab::report::Report = serde_json::from_slice(&text).context("parse the report")?;
+    let truth = lab::truth::Truth::load(&log.with_extension("truth.json"))?;
+    let scenario = lab::scenario::Scenario::named(name)?;
+    let score = lab::score::Score::of(&scenario, truth.as_ref(), &report);
+    let shares = report.sessions.iter().flat_map(|session| lab::compare::share_problems(&scenario.expect, session));
+    let missing = score.missing.iter().map(|what| format!("missing: {what}"));
+    none(missing.chain(score.false_ones.iter().map(|what| format!("false: {what}"))).chain(shares))
 }
 
 fn none(problems: impl Iterator<Item = impl Display>) -> Result<()> {

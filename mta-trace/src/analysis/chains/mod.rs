@@ -7,7 +7,7 @@
 mod thread;
 
 use crate::event::{Block, Endpoint, Exit, Header, Helper as Found, Sys};
-use crate::report::{Outcome, Peer, Wait};
+use crate::report::{Cause, Outcome, Peer, Wait};
 use crate::session::{Named, seconds};
 use crate::state::State;
 use std::collections::{BTreeMap, HashSet};
@@ -155,6 +155,9 @@ impl Chains {
         if let Some(Explanation { peer, inner }) = explanation {
             // A descriptor that another process had connected does not tell where it leads.
             wait.target = wait.target.or_else(|| peer.path.clone());
+            if wait.cause == Cause::Unknown {
+                wait.cause = Cause::Network;
+            }
             wait.peer = Some(peer);
             wait.inner = inner;
         }

@@ -2,6 +2,7 @@
 
 mod account;
 mod bounds;
+mod chains;
 mod dialogue;
 mod hostile;
 mod lookups;

@@ -490,21 +490,25 @@ fn regress_an_argument_that_is_no_descriptor_names_no_socket() {
 
 #[test]
 fn regress_a_pipe_from_a_child() {
-    let with_child = |has_child: bool| {
+    let with_children = |children: &[u32]| {
         waits(|trace| {
             let pipe = trace.call(Call::Pipe2, 0);
             (pipe.args.fd, pipe.args.fd2) = (Some(8), Some(9));
-            if has_child {
-                trace.fork(300, false);
+            for child in children {
+                trace.fork(*child, false);
             }
             trace.close(9);
             trace.blocked(Call::Read, 5, 2 * SECOND).args.fd = Some(8);
         })
     };
-    let wait = &with_child(true)[0];
+    let wait = &with_children(&[300])[0];
     assert_eq!((wait.cause, wait.descriptor.as_deref()), (Cause::Child, Some("fd 8: pipe:[9->8]")));
+    assert_eq!(wait.target.as_deref(), Some("300 sendmail"));
+    // Which of two writes into it is not known.
+    let wait = &with_children(&[300, 301])[0];
+    assert_eq!((wait.cause, wait.target.as_deref()), (Cause::Child, None));
     // Without a child nobody is known who could write.
-    assert_eq!(with_child(false)[0].cause, Cause::Unknown);
+    assert_eq!(with_children(&[])[0].cause, Cause::Unknown);
 }
 
 /// sendmail's daemon lets its child wait at a pipe until it has taken note of it: on a busy machine that was `unknown`.

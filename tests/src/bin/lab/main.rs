@@ -1,10 +1,12 @@
-//! The lab by hand: `lab setup`, `lab list`, `lab play NAME`, `lab record [NAME]...`, `lab demo LOG`.
+//! The lab by hand: `lab setup`, `lab list`, `lab play NAME`, `lab record [NAME]...`, `lab demo LOG`,
+//! `lab matrix`, `lab score`.
 //!
 //! `play` puts a lab up, says how to attach to its daemon, waits for Enter and plays the dialogue; Ctrl-C ends everything.
-//! `record` and `demo` are what `cargo xtask` calls.
+//! `record`, `demo`, `matrix` and `score` are what `cargo xtask` calls.
 
 mod demo;
 mod interrupt;
+mod matrix;
 mod record;
 mod small;
 mod world;
@@ -42,10 +44,12 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["record", names @ ..] => {
             record::all(names.iter().map(|name| Scenario::named(name)).collect::<Result<_>>()?)?;
         }
+        ["matrix"] => matrix::write()?,
+        ["score"] => matrix::score()?,
         ["demo", log] => return demo::run(Path::new(log)),
         [small::SERVER] => small::serve()?,
         [small::SESSION] => small::session()?,
-        _ => bail!("usage: lab setup | list | play NAME | record [NAME]... | demo LOG"),
+        _ => bail!("usage: lab setup | list | play NAME | record [NAME]... | demo LOG | matrix | score"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -50,7 +50,7 @@ fn one(scenario: &Scenario) -> Result<String> {
     let bytes = std::fs::metadata(&log).with_context(|| format!("stat {}", log.display()))?.len();
     let expect = log.with_extension("expect.txt");
     if bytes > LIMIT_BYTES {
-        for path in [&log, &expect].into_iter().filter(|path| path.exists()) {
+        for path in [&log, &expect, &log.with_extension("truth.json")].into_iter().filter(|path| path.exists()) {
             std::fs::remove_file(path).with_context(|| format!("remove {}", path.display()))?;
         }
         return Ok(format!("{bytes} bytes: too big to be kept"));
