@@ -133,8 +133,11 @@ fn lines(text: &mut String, more: &[String]) {
 
 /// The driver `plaintext` asks for three values (PLAIN) or for two of them one after the other (LOGIN).
 fn authenticator(mechanism: &str) -> String {
-    let (user, password, prompts) =
-        if mechanism == "LOGIN" { ("$auth1", "$auth2", "  server_prompts = Username:: : Password::\n") } else { ("$auth2", "$auth3", "") };
+    let (user, password, prompts) = if mechanism == "LOGIN" {
+        ("$auth1", "$auth2", "  server_prompts = Username:: : Password::\n")
+    } else {
+        ("$auth2", "$auth3", "  server_prompts = :\n")
+    };
     format!(
         "{mechanism}:\n  driver = plaintext\n  public_name = {mechanism}\n{prompts}  \
          server_condition = ${{if saslauthd{{{{{user}}}{{{password}}}}}{{1}}{{0}}}}\n  server_set_id = {user}\n"
