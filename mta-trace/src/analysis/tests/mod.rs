@@ -5,6 +5,7 @@ mod bounds;
 mod dialogue;
 mod hostile;
 mod lookups;
+mod loops;
 mod seeded;
 pub(super) mod trace;
 mod waits;
