@@ -163,7 +163,10 @@ pub fn record(scenario: &Scenario) -> Result<PathBuf> {
     let log = without_kernel_flavour(&log)?;
     let target = target_dir().canonicalize().context("resolve the target folder")?;
     if let Some(line) = log.lines().find(|line| line.contains(&*target.to_string_lossy())) {
-        bail!("the log names {}: {line}\nWhere a thread of the lab is what the session waits for, the scenario says `chains = false`", target.display());
+        bail!(
+            "the log names {}: {line}\nWhere a thread of the lab is what the session waits for, the scenario says `chains = false`",
+            target.display()
+        );
     }
     std::fs::write(&to, log).with_context(|| format!("write {}", to.display()))?;
     Truth::of(scenario, &traced.played, &traced.events).save(&to.with_extension("truth.json"))?;

@@ -155,8 +155,8 @@ fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     if budget == 0 {
         let flags = if peer == PEER_POLICY { FLAG_POLICY } else { 0 };
         // Of ident (RFC 1413) and a policy service it matters whether they answered, not what.
-        // Of a helper each request and answer tells for whom it works.
-        let is_asked = thread.role == ROLE_HELPER && thread.socket.kind == SOCK_STREAM;
+        // Of a helper each request and answer tells for whom it works, and of an event loop whatever comes in.
+        let is_asked = (thread.role == ROLE_HELPER || thread.role == ROLE_LOOP && is_in && thread.done.ret > 0) && thread.socket.kind == SOCK_STREAM;
         if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH || flags != 0 || is_asked || connects(thread, which) {
             emit::bare(thread, which, flags, 0);
         }

@@ -1,7 +1,8 @@
 //! For whom an event loop works: which of its sessions a message or a look-up belongs to.
 //!
 //! In: what the loops' processes do, in order. Out: sessions, where that is proven, else none. What a process sends was caused by what came to it
-//! since it sent there last (messages are written out whole, in order): if that was one session's alone, so is a request with a new number. Invariant:
+//! since it sent there last, and since it slept last (messages are written out whole, in order, and at once): if that was one session's alone, so is
+//! a request with a new number; if nothing came, a timer's. Invariant:
 //! wherever two come into question nobody is named. Not here: what is waited for (`cause/`).
 
 use crate::event::{Message, Proto, Sys};
@@ -123,10 +124,15 @@ impl Flow {
         self.touch(pid, t, Some(session));
     }
 
-    /// A process had nothing to do since then; gives the sessions for which it waits for name servers.
-    pub fn idle(&mut self, pid: u32, since: u64) -> Vec<Number> {
+    /// Something came to a process that is no session's, as far as anybody knows.
+    pub fn somebody(&mut self, pid: u32, t: u64) {
+        self.touch(pid, t, None);
+    }
+
+    /// A process had nothing to do since then, if it slept; gives the sessions for which it waits for name servers.
+    pub fn idle(&mut self, pid: u32, since: Option<u64>) -> Vec<Number> {
         let process = self.process(pid);
-        process.idle = process.idle.max(since);
+        process.idle = process.idle.max(since.unwrap_or(0));
         process.asking.iter().copied().collect()
     }
 
@@ -173,7 +179,8 @@ impl Flow {
         let process = self.process(pid);
         let last = process.sent.insert(inode, clock).unwrap_or(0);
         let is_known = last >= process.since;
-        only(process.touches.iter().filter(|touch| touch.clock > last).map(|touch| touch.whom)).filter(|_| is_known)
+        let is_cause = |touch: &&Touch| touch.clock > last && touch.t > process.idle;
+        only(process.touches.iter().filter(is_cause).map(|touch| touch.whom)).filter(|_| is_known)
     }
 
     fn sent(&mut self, pid: u32, message: &Message, cause: Option<Number>) -> Option<(Number, Option<u64>)> {
@@ -201,7 +208,8 @@ impl Flow {
 
     fn received(&mut self, sys: &Sys, message: &Message) -> Option<(Number, Option<u64>)> {
         let bearer = self.bearer_of(message);
-        self.touch(sys.pid, sys.t, bearer.map(|(session, _)| session));
+        // What follows from a guess would be as uncertain.
+        self.touch(sys.pid, sys.t, bearer.filter(|(_, guess)| guess.is_none()).map(|(session, _)| session));
         let (session, guess) = bearer.filter(|(session, _)| self.is_home(sys.pid, *session))?;
         for known in self.guesses.iter_mut().filter(|known| known.session == session && Some(known.id) == guess) {
             known.is_answered = true;
@@ -234,7 +242,7 @@ impl Flow {
             return known;
         }
         let process = self.process(sys.pid);
-        let caused = only(process.touches.iter().filter(|touch| touch.t >= process.idle).map(|touch| touch.whom));
+        let caused = only(process.touches.iter().filter(|touch| touch.t > process.idle).map(|touch| touch.whom));
         let session = known.or(alone).or(caused).or_else(|| by_name(question.map(|question| question.qname.as_str())?))?;
         if let Some(key) = key.filter(|_| self.queries.len() < MAX_KNOWN) {
             self.queries.insert(key, session);

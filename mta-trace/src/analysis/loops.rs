@@ -58,13 +58,16 @@ impl Analysis {
                 self.hold(work.session, sys, work.service, work.guess);
             }
         } else if matches!(sys.call, Call::EpollWait | Call::EpollPwait) {
-            let asking = self.flow.idle(sys.pid, sys.start.unwrap_or(sys.t));
+            let asking = self.flow.idle(sys.pid, sys.start);
             let here: Vec<usize> = self.live.iter().filter(|live| live.is_looped() && live.serves(sys.pid)).map(Live::number).collect();
             for session in asking.iter().filter(|session| !here.contains(session)).chain(&here) {
                 self.hold(*session, sys, None, None);
             }
         } else if let Some(session) = self.worker(sys) {
             self.hold(session, sys, None, None);
+        } else if is_receive(sys.call) && sys.ret >= 0 {
+            // Another client, a host that mail is sent to, a filter: what is done for those is nobody's.
+            self.flow.somebody(sys.pid, sys.t);
         }
     }
 

@@ -6,11 +6,11 @@
 use super::{Context, Live, may_close};
 use crate::cause::is_query;
 use crate::event::{Counters, Exit, Sys};
+use crate::mta::Service;
 use crate::report::Cause;
 use crate::session::Mark;
 use crate::state::Object;
 use crate::update::Update;
-use crate::mta::Service;
 use crate::wait::{Step, Touch};
 use mta_trace_common::syscalls::Call;
 use std::borrow::Cow;

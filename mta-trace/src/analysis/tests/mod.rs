@@ -6,6 +6,7 @@ mod chains;
 mod dialogue;
 mod hostile;
 mod lookups;
+mod loops;
 mod other_servers;
 mod seeded;
 pub(super) mod trace;
