@@ -105,7 +105,7 @@ impl Kernel {
             matched: None,
             milter: false,
             policy: false,
-messages: Vec::new(),
+            messages: Vec::new(),
         };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {
@@ -345,7 +345,8 @@ fn daemon() -> SeedProc {
         comm: "sendmail".into(),
         cwd: Some("/var/spool/mqueue".into()),
         role: Some("daemon".into()),
-        service: None,        verb: None,
+        service: None,
+        verb: None,
         call: None,
         fd: None,
     }
