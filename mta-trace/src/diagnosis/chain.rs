@@ -15,11 +15,16 @@ pub fn explain(case: &Case<'_>, said: Text) -> Text {
     let Some(longest) = case.waits.iter().max_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s)) else { return said };
     let links = links(longest);
     let Some(last) = links.last() else { return unclear(longest, said) };
-    let chain: Vec<String> = links.iter().map(|link| format!(", which itself waited {} for {}", text::seconds(link.elapsed_s), name(link))).collect();
+    let holders = std::iter::once(*longest).chain(links.iter().copied());
+    let part = |(of, link): (&Wait, &&Wait)| {
+        let who = of.peer.as_ref().map_or("it", |peer| peer.comm.as_str());
+        format!("{who} {} for {}", text::seconds(link.elapsed_s), name(link))
+    };
+    let chain: Vec<String> = holders.zip(&links).map(part).collect();
     let holder = links.len().checked_sub(2).and_then(|at| links.get(at)).unwrap_or(longest).peer.as_ref();
     let own = of_last(case, last);
     Text {
-        summary: format!("{}{}", said.summary, chain.concat()),
+        summary: format!("{}; of that, {}", said.summary, chain.join(", and ")),
         evidence: said.evidence,
         remedy: match holder {
             Some(peer) => said.remedy.behind(&format!("what {} waits for: ", peer.comm), own.remedy),
