@@ -131,7 +131,8 @@ impl LiveTrace {
             self.housekeeping = now;
             records.push(Record::Clock(Clock { t: now, wall_ns: kernel::boot_to_wall_ns().saturating_add_unsigned(now) }));
         }
-        if now.saturating_sub(self.looked_for_helpers) >= HELPERS_NS {
+        // What was told before a look stands before it: the ring is empty.
+        if !self.is_behind && now.saturating_sub(self.looked_for_helpers) >= HELPERS_NS {
             self.looked_for_helpers = now;
             records.extend(self.trace.look_for_helpers());
             records.extend(self.helpers_waiting());
@@ -179,7 +180,7 @@ impl LiveTrace {
 
     /// What the sessions' threads have been waiting for, for at least so long, as unfinished blocks.
     pub fn waiting(&self, at_least_ns: u64) -> Vec<Record> {
-        blocks(&self.trace.blocked(at_least_ns))
+        blocks(&self.trace, &self.trace.blocked(at_least_ns))
     }
 
     /// The same of helpers, each once: a session may give them up before they go on.
@@ -187,7 +188,7 @@ impl LiveTrace {
         let mut waiting = self.trace.helpers_blocked(HELPER_WAIT_NS);
         self.told.retain(|tid, since| waiting.iter().any(|(other, thread, _)| other == tid && thread.since == *since));
         waiting.retain(|(tid, thread, _)| self.told.insert(*tid, thread.since).is_none());
-        blocks(&waiting)
+        blocks(&self.trace, &waiting)
     }
 
     /// Whether the traced process still exists.
@@ -198,7 +199,7 @@ impl LiveTrace {
     /// Ends the trace: what the ring still holds, what is being waited for, the last counts, the end.
     pub fn stop(mut self, reason: &str) -> Vec<Record> {
         let mut records = self.drain(self.trace.capacity());
-        records.extend(blocks(&self.trace.helpers_blocked(0)));
+        records.extend(blocks(&self.trace, &self.trace.helpers_blocked(0)));
         records.extend(self.waiting(0));
         records.extend(self.daemon());
         let t = kernel::now_ns();
@@ -209,14 +210,13 @@ impl LiveTrace {
 }
 
 /// Threads that are blocked in a call, with what is behind its descriptors.
-fn blocks(threads: &[(u32, Thread, [u64; 6])]) -> Vec<Record> {
+fn blocks(trace: &kernel::Trace, threads: &[(u32, Thread, [u64; 6])]) -> Vec<Record> {
     let t = kernel::now_ns();
     let mut sockets: HashMap<u32, kernel::Sockets> = HashMap::new();
     let block = |(tid, thread, args): &(u32, Thread, [u64; 6])| {
         let mut block = decode::blocked(*tid, thread, args, t);
-        let [first, second, ..] = *args;
         if let (Some("poll" | "ppoll"), Some(args)) = (block.call.as_deref(), &mut block.args) {
-            args.fds = decode::polled(&kernel::polled(block.pid, first, second));
+            args.fds = decode::polled(&trace.polled(*tid, thread));
         }
         let fd = block.args.as_ref().and_then(|args| args.fd);
         if let Some(fd) = fd {

@@ -31,6 +31,10 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let t = now();
     // What a loop without messages makes may be its workers; OpenSMTPD's all exist at its start.
     let is_loop = parent.role == ROLE_LOOP && parent.has_messages == 0;
+    if parent.role == ROLE_HELPER && parent.earlier == 0 && child_tgid != tgid {
+        // Nobody would release the children of a helper, and theirs.
+        return 0;
+    }
     let role = if child_tgid == tgid || parent.role == ROLE_SERVER && parent.accepted != ACCEPTED_MATCHED || is_loop {
         parent.role
     } else if parent.role == ROLE_DAEMON {

@@ -278,6 +278,8 @@ impl Analysis {
             return;
         }
         self.reuse(fork.child, updates);
+        // Whatever had this number before is gone.
+        self.known.chains.release(fork.child);
         let context = self.known.context();
         if fork.traced
             && let Some(live) = self.live.iter_mut().rev().find(|live| live.is_awaiting_fork_of(fork.pid))

@@ -1,20 +1,18 @@
-//! Who is at the other end of what a session waits for, on this machine: found while it waits, taken into the trace, and released.
+//! Processes of this machine for which sessions wait: found while they do, taken into the trace, and released.
 //!
-//! In: the threads' state in the kernel side's table, /proc, `sock_diag`. Out: records `helper`, `release` and seeds. Looked at from outside, so the mail
-//! server pays nothing for being looked at; a helper pays as a session does, as long as a session lives that waited for it.
+//! In: the threads' state in the kernel side's table, and who is at the other end of what they wait for (`far_end.rs`). Out: records `helper`, `release` and
+//! seeds. Looked at from outside, so the mail server pays nothing for being looked at; a helper pays as a session does, as long as a session lives
+//! that waited for it. Invariant: one that cannot be taken in is left out, and what was told of others stays told.
 //! Not here: what a helper's calls mean (`analysis/`).
 
-use super::Error;
 use super::{
+    Error,
+    far_end::{Found, Link, Views, connections, ends_of},
     object::Object,
-    proc::{self, Sockets},
-    seed, sock_diag, target,
+    proc, seed, target,
 };
-use crate::event::{Endpoint, Helper, Proto, Record, Release, SeedFd, SocketId};
-use mta_trace_common::{
-    config::{ROLE_DAEMON, ROLE_HELPER, ROLE_SERVER, Request, STATE_BLOCKED, Thread},
-    syscalls::Call,
-};
+use crate::event::{Helper, Record, Release};
+use mta_trace_common::config::{ROLE_DAEMON, ROLE_HELPER, Request, STATE_BLOCKED, Thread};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Who is waited for so long is looked for.
@@ -22,18 +20,18 @@ const PATIENCE_NS: u64 = 50_000_000;
 /// What was not found is looked for again after this time (the other end may not have been accepted yet), so often.
 const AGAIN_NS: u64 = 250_000_000;
 const TRIES: u32 = 20;
+/// So many waits are looked at in one go: between two of them the ring is emptied.
+const AT_ONCE: usize = 32;
+/// To go through all processes takes time on a busy machine: at most this part of it.
+const SCAN_PART: u64 = 10;
 /// How far a chain is followed.
 const DEPTH: u8 = 3;
 /// How many helpers there are at a time.
 const MAX_HELPERS: usize = 64;
-/// Descriptors of a `poll` that are looked at.
-const MAX_FDS: u64 = 64;
+/// A process of more threads serves half the machine.
+const MAX_THREADS: usize = 512;
 /// How often it is asked whether a helper is still wanted.
 const RELEASE_NS: u64 = 1_000_000_000;
-
-/// Databases and directories: they serve many others, and what they do for one of them cannot be told from outside.
-const NOT_FOLLOWED: &[u16] = &[389, 636, 3306, 5432, 11211];
-const NOT_FOLLOWED_PATHS: &[&str] = &["mysqld.sock", ".s.PGSQL.", "ldapi", "memcached"];
 
 /// A process that is traced because a session waits for it.
 #[derive(Debug)]
@@ -53,24 +51,37 @@ struct Look {
     next: u64,
 }
 
+/// A connection that has been told.
+#[derive(Debug, Default)]
+struct Known {
+    /// Who holds its other end.
+    holders: Vec<u32>,
+    /// Sessions that waited there.
+    sessions: BTreeSet<u64>,
+}
+
+/// A thread that waits, and where that leads.
+struct Waiting {
+    tid: u32,
+    pid: u32,
+    depth: u8,
+    sessions: BTreeSet<u64>,
+    links: Vec<Link>,
+}
+
 /// All helpers.
 #[derive(Debug, Default)]
 pub struct Helpers {
     wanted: BTreeMap<u32, Wanted>,
     /// By thread.
     looks: HashMap<u32, Look>,
-    /// Connections that have been told, by the inodes of both ends, and who holds the other one.
-    known: HashMap<(u64, u64), Vec<u32>>,
+    /// By the inodes of both ends.
+    known: HashMap<(u64, u64), Known>,
     /// Helpers' ends of connections: who waits there waits for whoever it helps.
     ends: HashSet<u64>,
     released: u64,
-}
-
-/// A connection between two processes of this machine.
-struct Link {
-    inode: u64,
-    peer_inode: u64,
-    endpoint: Option<Endpoint>,
+    /// All processes are not gone through before.
+    next_scan: u64,
 }
 
 impl Helpers {
@@ -79,36 +90,52 @@ impl Helpers {
         self.wanted.is_empty()
     }
 
-    /// Whether a process is a helper now.
-    pub fn has(&self, pid: u32) -> bool {
-        self.wanted.contains_key(&pid)
-    }
-
-    /// Looks at what is being waited for, and gives what has to be told.
-    pub fn look(&mut self, object: &mut Object, now: u64) -> Result<Vec<Record>, Error> {
+    /// Looks at what is being waited for, and tells what has to be told.
+    pub fn look(&mut self, object: &mut Object, now: u64) -> Vec<Record> {
         let threads = object.threads();
-        self.looks.retain(|tid, look| threads.iter().any(|(other, thread)| other == tid && thread.since == look.since));
+        let since: HashMap<u32, u64> = threads.iter().map(|(tid, thread)| (*tid, thread.since)).collect();
+        self.looks.retain(|tid, look| since.get(tid) == Some(&look.since));
         let mut records = Vec::new();
-        for (tid, thread) in &threads {
-            let Some((depth, sessions)) = self.on_behalf_of(thread).filter(|(depth, _)| *depth < DEPTH) else { continue };
-            if !is_patient(thread, now) || !self.is_due(*tid, thread, now) {
-                continue;
-            }
-            let (found, links, is_final) = ends_of(object, thread, &self.ends);
-            records.extend(found);
-            let mut is_found = is_final;
+        let waiting = self.waiting(object, &threads, now, &mut records);
+        let holders = self.holders(&waiting, now);
+        for Waiting { tid, pid, depth, sessions, links } in waiting {
             for link in links {
-                is_found |= self.follow(object, thread.tgid, &link, depth + 1, &sessions, &mut records)?;
-            }
-            if is_found && let Some(look) = self.looks.get_mut(tid) {
-                look.tries = TRIES;
+                let found = holders.get(&link.peer_inode).map_or(&[][..], Vec::as_slice);
+                if self.follow(object, pid, &link, found, depth + 1, &sessions, &mut records)
+                    && let Some(look) = self.looks.get_mut(&tid)
+                {
+                    look.tries = TRIES;
+                }
             }
         }
         if now.saturating_sub(self.released) >= RELEASE_NS {
             self.released = now;
-            records.extend(self.release(object, now)?);
+            self.release(object, &threads, now, &mut records);
         }
-        Ok(records)
+        records
+    }
+
+    /// The threads that have waited for long enough, and the other ends of that.
+    fn waiting(&mut self, object: &Object, threads: &[(u32, Thread)], now: u64, records: &mut Vec<Record>) -> Vec<Waiting> {
+        let (mut waiting, mut views) = (Vec::new(), Views::default());
+        for (tid, thread) in threads.iter().filter(|(_, thread)| is_patient(thread, now)) {
+            if waiting.len() >= AT_ONCE {
+                break;
+            }
+            let Some((depth, sessions)) = self.on_behalf_of(thread).filter(|(depth, _)| *depth < DEPTH) else { continue };
+            if !self.is_due(*tid, thread, now) {
+                continue;
+            }
+            let Found { seeds, links, is_final } = ends_of(object, thread, &self.ends, &mut views);
+            records.extend(seeds);
+            if is_final && let Some(look) = self.looks.get_mut(tid) {
+                look.tries = TRIES;
+            }
+            if !links.is_empty() {
+                waiting.push(Waiting { tid: *tid, pid: thread.tgid, depth, sessions, links });
+            }
+        }
+        waiting
     }
 
     /// For which sessions a thread works, and how far away from them.
@@ -130,58 +157,67 @@ impl Helpers {
         is_due
     }
 
+    /// Who holds the other ends: helpers first, which is soon asked; all processes only now and then.
+    fn holders(&mut self, waiting: &[Waiting], now: u64) -> HashMap<u64, Vec<u32>> {
+        let links = waiting.iter().flat_map(|it| it.links.iter().map(|link| (it.pid, link)));
+        let new: Vec<(u32, u64)> =
+            links.filter(|(_, link)| !self.known.contains_key(&(link.inode, link.peer_inode))).map(|(pid, link)| (pid, link.peer_inode)).collect();
+        let mut missing: HashSet<u64> = new.iter().map(|(_, inode)| *inode).collect();
+        let mut holders = proc::holders(self.wanted.keys().copied(), &missing);
+        missing.retain(|inode| !holders.contains_key(inode));
+        if missing.is_empty() || now < self.next_scan || self.wanted.len() >= MAX_HELPERS {
+            return holders;
+        }
+        let began = super::now_ns();
+        let near = new.first().and_then(|(pid, _)| proc::network(&pid.to_string()));
+        let (near, far): (Vec<u32>, Vec<u32>) = proc::all().into_iter().partition(|pid| proc::network(&pid.to_string()) == near);
+        holders.extend(proc::holders(near.into_iter(), &missing));
+        missing.retain(|inode| !holders.contains_key(inode));
+        if !missing.is_empty() {
+            holders.extend(proc::holders(far.into_iter(), &missing));
+        }
+        let ended = super::now_ns();
+        self.next_scan = ended + (ended - began) * SCAN_PART;
+        holders
+    }
+
+    /// Takes in who holds the other end; true: somebody does, and is traced.
+    #[expect(clippy::too_many_arguments, reason = "a link, who found it and for whom")]
     fn follow(
         &mut self,
         object: &mut Object,
         waiter: u32,
         link: &Link,
+        holders: &[u32],
         depth: u8,
         sessions: &BTreeSet<u64>,
         records: &mut Vec<Record>,
-    ) -> Result<bool, Error> {
+    ) -> bool {
         let key = (link.inode, link.peer_inode);
-        if !self.known.contains_key(&key) {
-            let holders = proc::holders(&format!("socket:[{}]", link.peer_inode), waiter);
-            for pid in holders {
-                if pid == waiter || !may_be_followed(object, pid) || self.wanted.len() >= MAX_HELPERS && !self.has(pid) {
-                    continue;
-                }
-                records.extend(self.take_in(object, pid, waiter, link)?);
-                let wanted = self.wanted.entry(pid).or_insert(Wanted { depth, sessions: BTreeSet::new() });
-                wanted.depth = wanted.depth.min(depth);
-                self.known.entry(key).or_default().push(pid);
-                self.ends.insert(link.peer_inode);
+        for &pid in holders {
+            let is_new = !self.wanted.contains_key(&pid);
+            if pid == waiter || !may_be_followed(object, pid) || is_new && self.wanted.len() >= MAX_HELPERS {
+                continue;
             }
+            let Some(told) = take_in(object, pid, is_new, waiter, link) else { continue };
+            records.extend(told);
+            let wanted = self.wanted.entry(pid).or_insert(Wanted { depth, sessions: BTreeSet::new() });
+            wanted.depth = wanted.depth.min(depth);
+            self.known.entry(key).or_default().holders.push(pid);
+            self.ends.insert(link.peer_inode);
         }
-        let holders = self.known.get(&key).cloned().unwrap_or_default();
-        for pid in &holders {
+        let Some(known) = self.known.get_mut(&key) else { return false };
+        known.sessions.extend(sessions);
+        for pid in &known.holders {
             if let Some(wanted) = self.wanted.get_mut(pid) {
                 wanted.sessions.extend(sessions);
             }
         }
-        Ok(!holders.is_empty())
-    }
-
-    /// Takes a process in; the first record is about it.
-    fn take_in(&self, object: &mut Object, pid: u32, waiter: u32, link: &Link) -> Result<Vec<Record>, Error> {
-        if !self.has(pid) {
-            help(object, pid)?;
-        }
-        let t = super::now_ns();
-        let (Some(comm), Some(exe)) = (proc::comm(pid), proc::exe(pid)) else { return Ok(Vec::new()) };
-        let Link { inode, peer_inode, endpoint } = link;
-        let connections = connections(pid, link);
-        let helper = Helper { t, pid, comm, exe, waiter, inode: *inode, peer_inode: *peer_inode, endpoint: endpoint.clone(), connections };
-        let mut records = vec![Record::Helper(helper)];
-        if !self.has(pid) {
-            records.push(seed::process(pid, "helper"));
-        }
-        records.extend(seed::descriptors(pid, None));
-        Ok(records)
+        true
     }
 
     /// Leaves alone whoever no living session has waited for.
-    fn release(&mut self, object: &mut Object, t: u64) -> Result<Vec<Record>, Error> {
+    fn release(&mut self, object: &mut Object, threads: &[(u32, Thread)], t: u64, records: &mut Vec<Record>) {
         let mut released = Vec::new();
         for (pid, wanted) in &mut self.wanted {
             wanted.sessions.retain(|inode| object.has_session(*inode));
@@ -191,22 +227,42 @@ impl Helpers {
         }
         for pid in &released {
             self.wanted.remove(pid);
-            for (tid, _) in object.threads().into_iter().filter(|(_, thread)| thread.tgid == *pid) {
-                object.request(&[Request::RELEASE, tid.into()])?;
+            for (tid, _) in threads.iter().filter(|(_, thread)| thread.tgid == *pid) {
+                // A thread that is not released tells on, of a process that nobody asks for any more.
+                let _ = object.request(&[Request::RELEASE, (*tid).into()]);
             }
+            records.push(Record::Release(Release { t, pid: *pid }));
         }
-        self.known.retain(|_, holders| {
-            holders.retain(|pid| !released.contains(pid));
-            !holders.is_empty()
+        self.known.retain(|_, known| {
+            known.holders.retain(|pid| !released.contains(pid));
+            known.sessions.retain(|inode| object.has_session(*inode));
+            !known.holders.is_empty() && !known.sessions.is_empty()
         });
         self.ends = self.known.keys().map(|(_, peer_inode)| *peer_inode).collect();
-        Ok(released.into_iter().map(|pid| Record::Release(Release { t, pid })).collect())
     }
 }
 
 /// Whether it has been blocked for so long that it is worth a look.
 fn is_patient(thread: &Thread, now: u64) -> bool {
     thread.state == STATE_BLOCKED && thread.since != 0 && now.saturating_sub(thread.since) >= PATIENCE_NS
+}
+
+/// Takes a process in; the first record is about it. None: it is gone, or cannot be taken in.
+fn take_in(object: &mut Object, pid: u32, is_new: bool, waiter: u32, link: &Link) -> Option<Vec<Record>> {
+    let (comm, exe) = (proc::comm(pid)?, proc::exe(pid)?);
+    if is_new {
+        help(object, pid).ok()?;
+    }
+    let t = super::now_ns();
+    let Link { inode, peer_inode, endpoint } = link;
+    let connections = connections(pid, link);
+    let helper = Helper { t, pid, comm, exe, waiter, inode: *inode, peer_inode: *peer_inode, endpoint: endpoint.clone(), connections };
+    let mut records = vec![Record::Helper(helper)];
+    if is_new {
+        records.push(seed::process(pid, "helper"));
+    }
+    records.extend(seed::descriptors(pid, None));
+    Some(records)
 }
 
 /// Sets the bits of all threads of a process; what each blocks in comes from /proc, asked for only then.
@@ -220,108 +276,19 @@ fn help(object: &mut Object, pid: u32) -> Result<(), Error> {
         }
         for tid in new {
             object.request(&[Request::HELP, tid.into(), pid.into()])?;
-            if let Some((nr, [a, b, c, d, e, f])) = proc::blocked_in(pid, tid) {
+            if !proc::is_thread(pid, tid) {
+                // It ended before its bit was set, so no hook has cleared it: its number may be given to anybody.
+                object.request(&[Request::FORGET, tid.into()])?;
+            } else if let Some((nr, [a, b, c, d, e, f])) = proc::blocked_in(pid, tid) {
                 object.request(&[Request::BLOCKED, tid.into(), nr.cast_unsigned(), a, b, c, d, e, f])?;
             }
         }
     }
 }
 
-/// Whoever serves sessions, or accepts them, is told of as that, or is somebody else's.
+/// Whoever serves sessions, or accepts them, is told of as that, or is somebody else's. The first process starts everybody.
 fn may_be_followed(object: &Object, pid: u32) -> bool {
     let role = object.thread(pid).map(|thread| (thread.role, thread.is_serving()));
-    pid != std::process::id() && !role.is_some_and(|(role, is_serving)| role == ROLE_DAEMON || is_serving) && !target::is_mail_listener(pid)
-}
-
-/// Where the descriptors lead on which a thread waits: what has to be told of connections that a server had before its session, whom to follow, and
-/// whether that is all, so that nobody needs to look again.
-fn ends_of(object: &Object, thread: &Thread, ends: &HashSet<u64>) -> (Vec<Record>, Vec<Link>, bool) {
-    let behind = |fd: i32| Some((fd, proc::inode_behind(thread.tgid, fd)?));
-    let fds: Vec<(i32, u64)> =
-        waited_for(object, thread).into_iter().filter_map(behind).filter(|(_, inode)| *inode != thread.session && !ends.contains(inode)).collect();
-    if fds.is_empty() {
-        return (Vec::new(), Vec::new(), true);
-    }
-    let sockets = Sockets::of(thread.tgid);
-    let known: Vec<(i32, &SocketId)> = fds.iter().filter_map(|(fd, inode)| sockets.get(*inode).map(|(id, _)| (*fd, id))).collect();
-    let is_server = thread.role == ROLE_SERVER;
-    let seeds = known.iter().filter(|_| is_server).filter_map(|(fd, id)| seed_of(&sockets, thread.tgid, *fd, id)).collect();
-    let links: Vec<Link> = known.iter().filter_map(|(_, id)| link(&sockets, thread.tgid, id)).collect();
-    // Who has not been accepted yet may be later.
-    let is_local = |id: &SocketId| id.peer.as_ref().and_then(Endpoint::ip) == id.local.as_ref().and_then(Endpoint::ip);
-    let may_come = |(_, id): &(i32, &SocketId)| id.proto == Proto::Unix || id.proto == Proto::Tcp && is_local(id);
-    let is_final = links.is_empty() && !known.iter().any(may_come);
-    (seeds, links, is_final)
-}
-
-/// What is behind a descriptor of a server that serves many sessions, one after another: it was opened when nothing of it was told.
-fn seed_of(sockets: &Sockets, pid: u32, fd: i32, id: &SocketId) -> Option<Record> {
-    let peer = match id.proto {
-        Proto::Unix => sockets.get(sock_diag::unix_peer(pid, id.inode)?).and_then(|(peer, _)| peer.local.clone()),
-        Proto::Tcp => id.peer.clone(),
-        Proto::Udp | Proto::Other => None,
-    };
-    let socket = SocketId { peer: Some(peer?), ..id.clone() };
-    Some(Record::SeedFd(SeedFd { pid, fd, path: None, socket: Some(socket), client: false }))
-}
-
-/// Descriptors on which a blocked thread waits, as far as registers and memory tell.
-fn waited_for(object: &Object, thread: &Thread) -> Vec<i32> {
-    let args = object.arguments(thread);
-    let [first, second, ..] = args;
-    match Call::by_number(thread.nr) {
-        Some(Call::Poll | Call::Ppoll) => {
-            polled(thread.tgid, first, second).iter().map(|[a, b, c, d, ..]| i32::from_ne_bytes([*a, *b, *c, *d])).collect()
-        }
-        Some(Call::Select | Call::Pselect6) if thread.selects_valid == 1 => {
-            let [read, write, _] = thread.selects.sets;
-            let is_in = |fd: &i32| [read, write].iter().any(|set| set.get(usize::from(*fd >= 64)).is_some_and(|word| word >> (fd % 64) & 1 == 1));
-            (0..128).filter(is_in).collect()
-        }
-        Some(call) if call.row().fd0 => i32::try_from(first & 0xffff_ffff).into_iter().collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// The array of a `poll` that has not returned (`struct pollfd`), out of the process's memory.
-pub fn polled(pid: u32, at: u64, count: u64) -> Vec<[u8; 8]> {
-    let length = usize::try_from(count.min(MAX_FDS) * 8).unwrap_or(0);
-    let memory = proc::memory(pid, at, length).unwrap_or_default();
-    memory.as_chunks::<8>().0.to_vec()
-}
-
-/// The other end of a socket, if it is on this machine and somebody may be looked at there.
-fn link(sockets: &Sockets, pid: u32, id: &SocketId) -> Option<Link> {
-    match id.proto {
-        Proto::Unix => {
-            let peer_inode = sock_diag::unix_peer(pid, id.inode)?;
-            let endpoint = sockets.get(peer_inode).and_then(|(peer, _)| peer.local.clone());
-            is_followed(endpoint.as_ref()).then_some(Link { inode: id.inode, peer_inode, endpoint })
-        }
-        Proto::Tcp => {
-            let peer_inode = sockets.mirrored(id)?;
-            is_followed(id.peer.as_ref()).then(|| Link { inode: id.inode, peer_inode, endpoint: id.peer.clone() })
-        }
-        Proto::Udp | Proto::Other => None,
-    }
-}
-
-fn is_followed(endpoint: Option<&Endpoint>) -> bool {
-    match endpoint {
-        Some(Endpoint::Unix(path)) => !NOT_FOLLOWED_PATHS.iter().any(|part| path.contains(part)),
-        Some(Endpoint::Inet(address)) => !NOT_FOLLOWED.contains(&address.port()),
-        None => true,
-    }
-}
-
-/// How many connections of this kind a process holds.
-fn connections(pid: u32, link: &Link) -> u32 {
-    let sockets = Sockets::of(pid);
-    let inodes: BTreeSet<u64> = proc::descriptors(pid).iter().filter_map(|(_, name)| proc::socket_inode(name)).collect();
-    let is_alike = |inode: &&u64| match sockets.get(**inode) {
-        Some((id, state)) => *state == proc::State::Established && id.local.is_some() && id.local == link.endpoint,
-        None => false,
-    };
-    let count = inodes.iter().filter(is_alike).count().max(1);
-    u32::try_from(count).unwrap_or(u32::MAX)
+    let is_own = role.is_some_and(|(role, is_serving)| role == ROLE_DAEMON || is_serving);
+    pid != 1 && pid != std::process::id() && !is_own && !target::is_mail_listener(pid) && proc::threads(pid).len() <= MAX_THREADS
 }

@@ -7,6 +7,7 @@ mod btf;
 mod daemon;
 mod diagnostics;
 mod error;
+mod far_end;
 mod helpers;
 mod object;
 mod offsets;
@@ -18,7 +19,6 @@ mod sock_diag;
 mod target;
 
 pub use error::Error;
-pub use helpers::polled;
 pub use probe::{Probe, Programs, others, probe};
 pub use proc::{Sockets, is_initial_pid_namespace, pid_inside, socket_behind};
 pub use target::Target;
@@ -317,8 +317,15 @@ impl Trace {
     /// Whom sessions have begun to wait for, and who is not waited for any more.
     pub fn look_for_helpers(&mut self) -> Vec<Record> {
         let Self { object, helpers, .. } = self;
-        // The kernel may refuse more threads: then their waits stay without an explanation, and the table counts what did not fit.
-        helpers.as_mut().and_then(|helpers| helpers.look(object, now_ns()).ok()).unwrap_or_default()
+        helpers.as_mut().map(|helpers| helpers.look(object, now_ns())).unwrap_or_default()
+    }
+
+    /// The entries of a `poll` in which a thread is blocked (`struct pollfd`); none where it has gone on meanwhile, since then its memory is anything.
+    pub fn polled(&self, tid: u32, thread: &Thread) -> Vec<[u8; 8]> {
+        let [at, count, ..] = self.object.arguments(thread);
+        let entries = far_end::polled(thread.tgid, at, count);
+        let is_same = |now: Thread| now.state == STATE_BLOCKED && (now.since, now.nr, now.last) == (thread.since, thread.nr, thread.last);
+        if self.object.thread(tid).is_some_and(is_same) { entries } else { Vec::new() }
     }
 
     /// The path of a unix socket, for the sockets at their other ends that were connected before they were seen. Only servers whose processes

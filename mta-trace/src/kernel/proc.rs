@@ -4,7 +4,7 @@
 use crate::event::{Endpoint, Proto, SocketId};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     io::Read as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -131,13 +131,26 @@ pub fn descriptors(pid: u32) -> Vec<(i32, String)> {
     all
 }
 
-/// Processes that have a descriptor with this link, in the network namespace of `near`; only where there is none, those of others.
-pub fn holders(link: &str, near: u32) -> Vec<u32> {
-    let own = network(&near.to_string());
-    let (near, far): (Vec<u32>, Vec<u32>) = all().into_iter().partition(|pid| network(&pid.to_string()) == own);
-    let holding = |pids: Vec<u32>| -> Vec<u32> { pids.into_iter().filter(|pid| descriptors(*pid).iter().any(|(_, found)| found == link)).collect() };
-    let holders = holding(near);
-    if holders.is_empty() { holding(far) } else { holders }
+/// Who among these processes has a descriptor of one of these sockets.
+pub fn holders(pids: impl Iterator<Item = u32>, inodes: &HashSet<u64>) -> HashMap<u64, Vec<u32>> {
+    let mut holders: HashMap<u64, Vec<u32>> = HashMap::new();
+    if inodes.is_empty() {
+        return holders;
+    }
+    for pid in pids {
+        for inode in descriptors(pid).iter().filter_map(|(_, link)| socket_inode(link)).filter(|inode| inodes.contains(inode)) {
+            let known = holders.entry(inode).or_default();
+            if !known.contains(&pid) {
+                known.push(pid);
+            }
+        }
+    }
+    holders
+}
+
+/// Whether it is a thread of that process, and lives.
+pub fn is_thread(pid: u32, tid: u32) -> bool {
+    path(pid, &format!("task/{tid}")).exists()
 }
 
 /// Memory of a process (`/proc/PID/mem`); none: it is not there, or may not be read.
@@ -227,7 +240,8 @@ impl Sockets {
     pub fn mirrored(&self, id: &SocketId) -> Option<u64> {
         let (local, peer) = (id.local.as_ref()?, id.peer.as_ref()?);
         let is_mirror = |other: &SocketId| other.proto == Proto::Tcp && other.local.as_ref() == Some(peer) && other.peer.as_ref() == Some(local);
-        self.by_inode.iter().find(|(_, (other, _))| is_mirror(other)).map(|(inode, _)| *inode)
+        // One that has not been accepted has no inode.
+        self.by_inode.iter().find(|(inode, (other, _))| **inode != 0 && is_mirror(other)).map(|(inode, _)| *inode)
     }
 
     /// Inodes that listen on a TCP port.

@@ -58,12 +58,17 @@ const NLM_F_REQUEST: u16 = 1;
 const UDIAG_SHOW_PEER: u32 = 4;
 const UNIX_DIAG_PEER: u16 = 2;
 const AF_UNIX: u8 = 1;
+const SOCK_STREAM: u8 = 1;
+const SOCK_SEQPACKET: u8 = 5;
 
 /// Inode of the other end of a process's unix socket; none: nobody has accepted the connection, or that cannot be asked.
 pub fn unix_peer(pid: u32, inode: u64) -> Option<u64> {
     // A thread of its own, since it has to go into the process's network namespace.
     let inode = u32::try_from(inode).ok()?;
-    let answer = std::thread::scope(|scope| scope.spawn(move || ask(pid, inode)).join()).ok()??;
+    let answer = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, move || ask(pid, inode)).ok()?;
+        thread.join().ok()?
+    })?;
     peer_in(&answer).map(u64::from)
 }
 
@@ -98,7 +103,8 @@ fn ask(pid: u32, inode: u32) -> Option<Vec<u8>> {
 /// The attribute that names the other end; none: an error, or it is not there.
 fn peer_in(answer: &[u8]) -> Option<u32> {
     let (head, mut attributes) = Answer::read_from_prefix(answer).ok()?;
-    if head.kind != SOCK_DIAG_BY_FAMILY {
+    // The other end of a datagram socket serves whoever writes there.
+    if head.kind != SOCK_DIAG_BY_FAMILY || !matches!(head.socket_kind, SOCK_STREAM | SOCK_SEQPACKET) {
         return None;
     }
     while let Ok((attribute, value)) = Attribute::read_from_prefix(attributes) {

@@ -7,7 +7,7 @@
 use crate::event::{Record, SeedFd, SeedProc, Sys};
 use crate::report::Session;
 use mta_trace_common::syscalls::Call;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Records that one session may have before it is written whatever it does: a session of a message has about 70.
 const MAX_OF_SESSION: usize = 20_000;
@@ -24,6 +24,8 @@ pub struct Recorder {
     replaced: HashMap<u32, Option<Vec<Record>>>,
     /// The serving process to which a process belongs.
     owners: HashMap<u32, u32>,
+    /// Whom sessions wait for: they accept no sessions.
+    helpers: HashSet<u32>,
     /// What a daemon has accepted and not forked for yet.
     accepted: HashMap<u32, Vec<Record>>,
     backlog: Option<Record>,
@@ -35,7 +37,7 @@ impl Recorder {
     /// Keeps sessions with a command of at least this time.
     pub fn new(slower_than_s: f64) -> Self {
         let (sessions, replaced, owners, accepted) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
-        Self { slower_than_s, sessions, replaced, owners, accepted, backlog: None, clock: None, held: 0 }
+        Self { slower_than_s, sessions, replaced, owners, helpers: HashSet::new(), accepted, backlog: None, clock: None, held: 0 }
     }
 
     /// Takes a record; gives what is to be written now.
@@ -48,11 +50,13 @@ impl Recorder {
             Record::Helper(helper) => {
                 let Some(owner) = self.owners.get(&helper.waiter).copied() else { return vec![record.clone()] };
                 self.owners.insert(helper.pid, owner);
+                self.helpers.insert(helper.pid);
                 return self.keep(owner, record);
             }
             Record::Release(release) => {
                 let kept = self.keep_of(release.pid, record);
                 self.owners.remove(&release.pid);
+                self.helpers.remove(&release.pid);
                 return kept;
             }
             Record::Header(_)
@@ -74,7 +78,7 @@ impl Recorder {
             // Of a session the one before its accept counts: that says when it began.
             Record::Clock(_) => self.clock = Some(record.clone()),
             Record::Backlog(_) => self.backlog = Some(record.clone()),
-            Record::Sys(sys) if is_accept(sys) && !self.owners.contains_key(&sys.pid) => {
+            Record::Sys(sys) if is_accept(sys) && !self.owners.contains_key(&sys.pid) && !self.helpers.contains(&sys.pid) => {
                 let kept = self.clock.clone().into_iter().chain(self.backlog.take()).chain([record.clone()]).collect();
                 self.accepted.insert(sys.pid, kept);
             }

@@ -10,8 +10,9 @@ use crate::event::{Block, Endpoint, Exit, Header, Helper as Found, Sys};
 use crate::report::{Cause, Outcome, Peer, Wait};
 use crate::session::{Named, seconds};
 use crate::state::State;
+use mta_trace_common::syscalls::Call;
 use std::collections::{BTreeMap, HashSet};
-use thread::{Ends, Inner, Thread};
+use thread::{Ends, Inner, Thread, Whom};
 
 /// Connections that are remembered.
 const MAX_LINKS: usize = 1024;
@@ -38,6 +39,8 @@ struct Link {
 struct Helper {
     comm: String,
     threads: BTreeMap<u32, Thread>,
+    /// It has accepted connections since these were counted.
+    has_accepted: bool,
 }
 
 /// All helpers, and who waits for them.
@@ -56,11 +59,14 @@ struct Explanation {
 impl Chains {
     /// A process is a helper, or is one for another connection too.
     pub fn see(&mut self, found: &Found) {
-        self.helpers.entry(found.pid).or_insert_with(|| Helper { comm: found.comm.clone(), threads: BTreeMap::new() });
+        let helper =
+            self.helpers.entry(found.pid).or_insert_with(|| Helper { comm: found.comm.clone(), threads: BTreeMap::new(), has_accepted: false });
+        helper.has_accepted = false;
+        let Found { waiter, inode, pid: helper, peer_inode, connections, .. } = *found;
+        self.links.retain(|link| (link.waiter, link.inode, link.helper) != (waiter, inode, helper));
         if self.links.len() >= MAX_LINKS {
             self.links.remove(0);
         }
-        let Found { waiter, inode, pid: helper, peer_inode, connections, .. } = *found;
         self.links.push(Link { waiter, inode, helper, peer_inode, endpoint: found.endpoint.clone(), connections });
     }
 
@@ -78,6 +84,9 @@ impl Chains {
     /// A helper's call returned.
     pub fn sys(&mut self, sys: &Sys, state: &State, header: Option<&Header>) {
         let ends = self.ends_of(sys.pid);
+        if let Some(helper) = self.helpers.get_mut(&sys.pid) {
+            helper.has_accepted |= matches!(sys.call, Call::Accept | Call::Accept4) && sys.ret >= 0;
+        }
         if let Some(thread) = self.thread(sys.pid, sys.tid, header) {
             thread.sys(sys, &ends, state, header);
         }
@@ -93,8 +102,8 @@ impl Chains {
 
     /// A helper's thread ended: what it told stays, until nobody can ask for it.
     pub fn exit(&mut self, exit: &Exit) {
-        if let Some(helper) = self.helpers.get_mut(&exit.pid) {
-            helper.threads.remove(&exit.tid);
+        if let Some(thread) = self.helpers.get_mut(&exit.pid).and_then(|helper| helper.threads.get_mut(&exit.tid)) {
+            thread.ended(exit.signal.is_some());
         }
     }
 
@@ -123,22 +132,40 @@ impl Chains {
     }
 
     fn explanation(&self, waiter: u32, inode: u64, (from, to): (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
-        let link = self.link(waiter, inode)?;
+        let (link, is_only) = self.answering(waiter, inode)?;
         let helper = self.helpers.get(&link.helper)?;
         let path = link.endpoint.as_ref().map(Endpoint::to_string);
         let mut peer = Peer { pid: link.helper, comm: helper.comm.clone(), path, unclear: None };
-        if depth >= DEPTH {
+        if !is_only {
+            peer.unclear = Some("several processes have the other end: which of them answers is not known".to_owned());
+        }
+        if depth >= DEPTH || !is_only {
             return Some(Explanation { peer, inner: Vec::new() });
         }
-        let is_known = |inode| self.link(link.helper, inode).is_some();
+        let is_known = |inode| self.links(link.helper, inode).next().is_some();
         let (told, unclear) = helper.waits_for(link, (from, to), is_known);
         peer.unclear = unclear.map(str::to_owned);
         let inner = told.into_iter().map(|it| self.clipped(it, link.helper, (from, to), start, depth)).collect();
         Some(Explanation { peer, inner })
     }
 
-    fn link(&self, waiter: u32, inode: u64) -> Option<&Link> {
-        self.links.iter().rev().find(|link| link.waiter == waiter && link.inode == inode)
+    fn links(&self, waiter: u32, inode: u64) -> impl Iterator<Item = &Link> {
+        self.links.iter().filter(move |link| link.waiter == waiter && link.inode == inode)
+    }
+
+    /// The link to the process that answers; false: several hold the other end, as a child does that has inherited it, and none is known to be the one.
+    fn answering(&self, waiter: u32, inode: u64) -> Option<(&Link, bool)> {
+        let mut links = self.links(waiter, inode);
+        let (first, second) = (links.next()?, links.next());
+        if second.is_none() {
+            return Some((first, true));
+        }
+        let works = |link: &&Link| self.helpers.get(&link.helper).is_some_and(|helper| helper.works_for(link.peer_inode));
+        let mut working = self.links(waiter, inode).filter(works);
+        match (working.next(), working.next()) {
+            (Some(only), None) => Some((only, true)),
+            _ => Some((first, false)),
+        }
     }
 
     /// A helper's wait as a part of the one that it explains, with its own explanation.
@@ -166,6 +193,11 @@ impl Chains {
 }
 
 impl Helper {
+    /// Whether one of its threads is known to work for a connection.
+    fn works_for(&self, peer_inode: u64) -> bool {
+        self.threads.values().any(|thread| thread.works_or_worked_for(peer_inode))
+    }
+
     /// What other threads waited for explains the one that works for a connection only while that one itself waits, for it does not say whom.
     fn while_waiting(&self, peer_inode: u64, (from, to): (u64, u64), waits: Vec<(u32, Inner)>) -> Vec<(u32, Inner)> {
         let mut workers = self.threads.values().filter(|thread| thread.works_or_worked_for(peer_inode)).peekable();
@@ -185,8 +217,10 @@ impl Helper {
     fn waits_for(&self, link: &Link, (from, to): (u64, u64), is_known: impl Fn(u64) -> bool) -> (Vec<Inner>, Option<&'static str>) {
         let waits = |(tid, thread): (&u32, &Thread)| thread.waits_in(from, to, &is_known).into_iter().map(|inner| (*tid, inner)).collect::<Vec<_>>();
         let all: Vec<(u32, Inner)> = self.threads.iter().flat_map(waits).collect();
-        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, inner)| inner.for_whom == Some(link.peer_inode));
-        let (unknown, foreign): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, inner)| inner.for_whom.is_none());
+        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, inner)| inner.for_whom == Whom::One(link.peer_inode));
+        let (unknown, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, inner)| inner.for_whom == Whom::Unseen);
+        let is_mixed = others.iter().any(|(_, inner)| inner.for_whom == Whom::Several);
+        let foreign = others;
         let unknown = self.while_waiting(link.peer_inode, (from, to), unknown);
         let threads: HashSet<u32> = unknown.iter().map(|(tid, _)| *tid).collect();
         let sorted = |waits: Vec<(u32, Inner)>| {
@@ -195,13 +229,14 @@ impl Helper {
             waits
         };
         // A thread that was in its work already when it was taken in: whose that is, is known only where there is one connection, and one thread at work.
-        let is_sure = link.connections <= 1 && threads.len() <= 1 && foreign.is_empty();
+        let is_alone = link.connections <= 1 && link.endpoint.is_some() && !self.has_accepted;
+        let is_sure = is_alone && threads.len() <= 1 && foreign.is_empty();
         if !unknown.is_empty() && is_sure {
             return (sorted(own.into_iter().chain(unknown).collect()), None);
         }
         let unclear = if !own.is_empty() {
             None
-        } else if !unknown.is_empty() {
+        } else if !unknown.is_empty() || is_mixed {
             Some("it serves other connections too: for which of them it waited is not known")
         } else if !foreign.is_empty() {
             Some("it was at work for another connection")

@@ -9,10 +9,12 @@ use crate::session::{Mark, Named};
 use crate::state::{Object, Proc, State};
 use crate::wait::{Place, Step};
 use mta_trace_common::syscalls::Call;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 /// Waits that are remembered: those of the last minutes are asked for.
 const MAX_WAITS: usize = 256;
+/// Connections that are remembered to have asked: two are too many already.
+const MAX_ASKED: usize = 64;
 
 /// A wait of a helper.
 #[derive(Clone, Debug)]
@@ -25,10 +27,21 @@ pub(super) struct Inner {
     pub until: u64,
     /// The socket on which it waited.
     pub socket: Option<u64>,
-    /// The connection for which it worked; none: it was at work when it was taken in.
-    pub for_whom: Option<u64>,
+    /// For whom it worked then.
+    pub for_whom: Whom,
     /// As it is reported.
     pub wait: Wait,
+}
+
+/// For which connection a thread of a helper works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// It was at work already when it was taken in.
+    Unseen,
+    /// The one from which it has read, by its own end.
+    One(u64),
+    /// It has read from several, and answered none of them yet.
+    Several,
 }
 
 /// A thread of a helper.
@@ -36,8 +49,9 @@ pub(super) struct Inner {
 pub(super) struct Thread {
     namer: Namer,
     waits: VecDeque<Inner>,
-    /// The connection from which it read last.
-    for_whom: Option<u64>,
+    for_whom: Whom,
+    /// Connections from which it has read and that it has not answered.
+    asked: BTreeSet<u64>,
     /// The last look at a call that has not returned, as a step.
     unfinished: Option<Step>,
 }
@@ -45,7 +59,7 @@ pub(super) struct Thread {
 impl Thread {
     pub fn new(min_wait_ns: u64) -> Self {
         let start = Mark::default();
-        Self { namer: Namer::new(start, min_wait_ns), waits: VecDeque::new(), for_whom: None, unfinished: None }
+        Self { namer: Namer::new(start, min_wait_ns), waits: VecDeque::new(), for_whom: Whom::Unseen, asked: BTreeSet::new(), unfinished: None }
     }
 
     /// A call returned.
@@ -60,23 +74,46 @@ impl Thread {
         }
         let transfers = (step.is_receive() || step.is_send()) && sys.ret > 0;
         let is_answer = step.is_send();
+        // Who has closed asks nothing any more.
+        let is_end = step.is_receive() && sys.ret == 0;
         let named = self.namer.step(step);
         self.keep(named);
         if let Some(inode) = end {
             self.finish();
             if transfers {
                 self.works_for(inode, is_answer);
+            } else if is_end {
+                self.asked.remove(&inode);
             }
         }
     }
 
     /// It has read from this connection, or has answered there.
     fn works_for(&mut self, inode: u64, is_answer: bool) {
-        // Nothing was read meanwhile: what it answers is what it was at work for when it was taken in.
-        if is_answer && self.for_whom.is_none() {
-            self.waits.iter_mut().for_each(|inner| inner.for_whom = Some(inode));
+        if is_answer {
+            // Nothing was read meanwhile: what it answers is what it was at work for when it was taken in.
+            if self.for_whom == Whom::Unseen {
+                self.waits.iter_mut().for_each(|inner| inner.for_whom = Whom::One(inode));
+            }
+            self.asked.remove(&inode);
+        } else if self.asked.len() < MAX_ASKED {
+            self.asked.insert(inode);
         }
-        self.for_whom = Some(inode);
+        let mut asked = self.asked.iter();
+        self.for_whom = match (asked.next(), asked.next()) {
+            (None, _) => Whom::One(inode),
+            (Some(only), None) => Whom::One(*only),
+            (Some(_), Some(_)) => Whom::Several,
+        };
+    }
+
+    /// It has ended: what it was at is over. `is_killed`: not by itself.
+    pub fn ended(&mut self, is_killed: bool) {
+        if is_killed {
+            self.namer.cut_short();
+        }
+        self.unfinished = None;
+        self.finish();
     }
 
     /// It was blocked outside hooked calls, or still is.
@@ -102,7 +139,7 @@ impl Thread {
 
     /// Whether it has worked for a connection.
     pub fn works_or_worked_for(&self, inode: u64) -> bool {
-        self.for_whom == Some(inode) || self.waits.iter().any(|inner| inner.for_whom == Some(inode))
+        self.for_whom == Whom::One(inode) || self.waits.iter().any(|inner| inner.for_whom == Whom::One(inode))
     }
 
     /// From when to when in an interval it waited for what it does not tell: another thread, perhaps. None: it did not.

@@ -230,3 +230,49 @@ fn who_is_released_explains_nothing_any_more() {
     });
     assert!(wait.inner.is_empty() && wait.peer.is_none());
 }
+
+/// An event loop that has read from two connections and answered neither: whose look-up it is cannot be told.
+#[test]
+fn between_two_questions_nobody_owns_a_wait() {
+    let wait = wait_for(|trace| {
+        helper(trace, HELPER, CHILD, (OWN_END, FAR_END), 2);
+        helper(trace, HELPER, 999, (50, 51), 2);
+        transfers(trace, Call::Read, 51);
+        transfers(trace, Call::Read, FAR_END);
+        trace.lookup(7, "other.example", 1, 2 * SECOND);
+        transfers(trace, Call::Write, 51);
+        transfers(trace, Call::Write, FAR_END);
+    });
+    assert!(wait.inner.is_empty(), "{:#?}", wait.inner);
+    assert_eq!(unclear(&wait), Some("it serves other connections too: for which of them it waited is not known"));
+}
+
+#[test]
+fn one_that_dies_before_it_answers_still_explains() {
+    let wait = wait_for(|trace| {
+        helper(trace, HELPER, CHILD, (OWN_END, FAR_END), 1);
+        transfers(trace, Call::Read, FAR_END);
+        trace.lookup(7, "own.example", 1, 2 * SECOND);
+        trace.exit(Some(9));
+    });
+    assert_eq!(wait.inner.len(), 1, "{wait:#?}");
+}
+
+/// A child of the helper has inherited the connection: it is not the one who answers.
+#[test]
+fn of_two_holders_the_one_who_answers_is_meant() {
+    let both = |answers: bool| {
+        wait_for(|trace| {
+            helper(trace, HELPER, CHILD, (OWN_END, FAR_END), 1);
+            helper(trace, FURTHER, CHILD, (OWN_END, FAR_END), 1);
+            trace.lookup(7, "own.example", 1, 2 * SECOND);
+            if answers {
+                transfers(trace, Call::Write, FAR_END);
+            }
+        })
+    };
+    let wait = both(true);
+    assert_eq!((wait.peer.as_ref().map(|peer| peer.pid), wait.inner.len()), (Some(HELPER), 1));
+    let wait = both(false);
+    assert_eq!((unclear(&wait), wait.inner.len()), (Some("several processes have the other end: which of them answers is not known"), 0));
+}
