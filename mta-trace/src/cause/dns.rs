@@ -5,7 +5,7 @@
 
 use super::{Explained, Match, Present, outstanding::is_outstanding};
 use crate::event::Proto;
-use crate::proto::dns::{Message, PORT, Question, is_answer, rcode_name, type_name};
+use crate::proto::dns::{Message, PORT, Purpose, Question, is_answer, purpose, rcode_name, type_name};
 use crate::report::{Cause, Dns, DnsServer, Outcome};
 use crate::session::{Mark, seconds};
 use crate::state::Socket;
@@ -143,9 +143,12 @@ pub(super) fn explain(steps: &[Step]) -> Explained {
         explained.timer_ns = None;
     }
     let question = steps.iter().find_map(asked).map(|(_, question)| question).or_else(|| answers.iter().find_map(|answer| answer.question.as_ref()));
+    let purpose = question.and_then(|question| purpose(&question.qname, question.qtype));
     explained.dns = Some(Dns {
         qname: question.map(|question| question.qname.clone()).unwrap_or_default(),
         qtype: qtype(steps, &answers),
+        purpose: purpose.map(|purpose| purpose.name().to_owned()),
+        zone: purpose.and_then(Purpose::zone).map(str::to_owned),
         rcode: answers.last().map(|answer| rcode_name(answer.rcode)),
         servers,
         unanswered: unanswered(steps),

@@ -153,6 +153,16 @@ fn slowest(case: &Case) -> f64 {
     case.waits.iter().map(|wait| wait.elapsed_s).fold(0.0, f64::max)
 }
 
+/// What the question is for, in brackets.
+fn what_for(dns: &Dns) -> String {
+    match (dns.purpose.as_deref(), &dns.zone) {
+        (Some("dnsbl"), Some(zone)) => format!(" (the blocklist {zone})"),
+        (Some("dkim-key"), _) => " (the key of a DKIM signature)".to_owned(),
+        (Some("dmarc-policy"), _) => " (a DMARC policy)".to_owned(),
+        _ => String::new(),
+    }
+}
+
 fn evidence(case: &Case) -> String {
     let look_ups: Vec<String> = case
         .waits
@@ -160,7 +170,7 @@ fn evidence(case: &Case) -> String {
         .filter_map(|wait| {
             let dns = wait.dns.as_ref()?;
             let answer = answer(wait, dns);
-            let name = shown(&dns.qname);
+            let name = format!("{}{}", shown(&dns.qname), what_for(dns));
             if let [server] = dns.servers.as_slice() {
                 let attempts = count(u64::from(server.attempts), "attempt");
                 let (address, elapsed) = (&server.address, seconds(wait.elapsed_s));

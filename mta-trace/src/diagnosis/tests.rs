@@ -47,6 +47,8 @@ fn look_up(qtype: &str, qname: &str, elapsed_s: f64, rcode: Option<&str>, server
             })
             .collect(),
         unanswered: None,
+        purpose: None,
+        zone: None,
     });
     it
 }

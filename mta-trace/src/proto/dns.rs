@@ -184,6 +184,61 @@ pub fn is_answer(rcode: u8) -> bool {
     rcode == 0 || rcode == 3
 }
 
+/// What a question is for, as far as its name and type tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose<'a> {
+    /// Whether an address is in the blocklist of this zone (RFC 5782, 2.1).
+    Dnsbl(&'a str),
+    /// The key of a DKIM signature (RFC 6376, 3.6.2.1).
+    DkimKey,
+    /// The DMARC policy of a domain (RFC 7489, 6.1).
+    DmarcPolicy,
+}
+
+impl<'a> Purpose<'a> {
+    /// As reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dnsbl(_) => "dnsbl",
+            Self::DkimKey => "dkim-key",
+            Self::DmarcPolicy => "dmarc-policy",
+        }
+    }
+
+    /// The blocklist's zone.
+    pub fn zone(self) -> Option<&'a str> {
+        match self {
+            Self::Dnsbl(zone) => Some(zone),
+            Self::DkimKey | Self::DmarcPolicy => None,
+        }
+    }
+}
+
+/// What a question is for; SPF's look like any other of type TXT.
+pub fn purpose(qname: &str, qtype: u16) -> Option<Purpose<'_>> {
+    const A: u16 = 1;
+    const TXT: u16 = 16;
+    let has_label = |wanted: &str| qname.split('.').any(|label| label.eq_ignore_ascii_case(wanted));
+    match qtype {
+        TXT if has_label("_domainkey") => Some(Purpose::DkimKey),
+        TXT if qname.split('.').next().is_some_and(|label| label.eq_ignore_ascii_case("_dmarc")) => Some(Purpose::DmarcPolicy),
+        A | TXT => blocklist_zone(qname).map(Purpose::Dnsbl),
+        _ => None,
+    }
+}
+
+/// What stands behind a reversed address: four decimal numbers, or 32 hexadecimal digits, and a zone of two labels or more.
+fn blocklist_zone(qname: &str) -> Option<&str> {
+    let is_octet = |label: &str| label.len() <= 3 && label.bytes().all(|byte| byte.is_ascii_digit()) && label.parse::<u8>().is_ok();
+    let is_nibble = |label: &str| label.len() == 1 && label.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let behind = |count: usize, is_part: &dyn Fn(&str) -> bool| {
+        let mut parts = qname.splitn(count + 1, '.');
+        parts.by_ref().take(count).all(is_part).then(|| parts.next()).flatten()
+    };
+    let zone = behind(32, &is_nibble).or_else(|| behind(4, &is_octet))?;
+    (zone.contains('.') && !zone.to_ascii_lowercase().ends_with(".arpa")).then_some(zone)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -203,6 +258,26 @@ pub(crate) mod tests {
         bytes.extend(qtype.to_be_bytes());
         bytes.extend([0, 1]);
         bytes
+    }
+
+    #[test]
+    fn names_tell_what_they_are_for() {
+        assert_eq!(purpose("1.0.99.10.bl.test", 1), Some(Purpose::Dnsbl("bl.test")));
+        assert_eq!(purpose(&format!("{}zen.example.org", "1.".repeat(32)), 1), Some(Purpose::Dnsbl("zen.example.org")));
+        assert_eq!(purpose("s1._DomainKey.example.com", 16), Some(Purpose::DkimKey));
+        assert_eq!(purpose("_dmarc.example.com", 16), Some(Purpose::DmarcPolicy));
+        for (name, qtype) in [
+            ("1.0.99.10.in-addr.arpa", 12),
+            ("1.0.99.10.in-addr.arpa", 1),
+            ("example.com", 16),
+            ("1.0.99.300.bl.test", 1),
+            ("1.0.99.10.test", 1),
+            ("1.0.99.10", 1),
+            ("s1._domainkey.example.com", 1),
+            ("", 16),
+        ] {
+            assert_eq!(purpose(name, qtype), None, "{name}");
+        }
     }
 
     #[test]

@@ -49,7 +49,15 @@ pub fn silent(qtype: &str, qname: &str, start_s: f64) -> Wait {
         DnsServer { address: "10.99.0.1:53".to_owned(), attempts: 2, answered: false, waited_s: Some(10.01), tcp_attempts: None, truncated: false };
     Wait {
         attempts: Some(2),
-        dns: Some(Dns { qname: qname.to_owned(), qtype: qtype.to_owned(), rcode: None, servers: vec![server], unanswered: None }),
+        dns: Some(Dns {
+            qname: qname.to_owned(),
+            qtype: qtype.to_owned(),
+            rcode: None,
+            servers: vec![server],
+            unanswered: None,
+            purpose: None,
+            zone: None,
+        }),
         ..wait(Cause::Dns, "10.99.0.1:53", start_s, 10.01, Outcome::Timeout)
     }
 }
