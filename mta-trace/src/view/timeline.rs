@@ -121,7 +121,7 @@ impl<W: Write> Timeline<W> {
             return Ok(());
         }
         self.erase()?;
-        let what = if wait.cause == Cause::Client { "waiting for the client".to_owned() } else { format!("  {}", wait_text(wait)) };
+        let what = if wait.cause == Cause::Client { "waiting for the client".to_owned() } else { format!("  {}", chain_text(wait)) };
         let so_far = if wait.elapsed_s >= 1.0 { format!(" {:.0} s", wait.elapsed_s) } else { String::new() };
         let line = format!("{}{:8.3}  {what} ...{so_far}", self.prefix(session), wait.start_s);
         // A line that the terminal wraps could not be erased.
@@ -206,6 +206,12 @@ impl<W: Write> Timeline<W> {
             None => Ok(()),
         }
     }
+}
+
+/// A wait that is going on, and what its far end waits for at present: `milter eoh /run/milter > dns TXT example.com @192.0.2.53`.
+fn chain_text(wait: &Wait) -> String {
+    let text = wait_text(wait);
+    wait.inner.last().map_or_else(|| text.clone(), |inner| format!("{text} > {}", chain_text(inner)))
 }
 
 fn wait_style(wait: &Wait) -> Style {

@@ -118,3 +118,12 @@ fn regress_loss_is_said_at_once() {
     let text = String::from_utf8(out).expect("in a test");
     assert_eq!(text, "note: 3 events were LOST so far: times and causes may be wrong or missing\n");
 }
+
+#[test]
+fn what_the_far_end_waits_for_stands_behind_a_running_wait() {
+    let mut wait = samples::silent("TXT", "s1._domainkey.example.com", 0.0);
+    let outer = Wait { cause: Cause::Milter, dns: None, target: Some("/run/milter".to_owned()), ..wait.clone() };
+    wait.inner.clear();
+    let outer = Wait { inner: vec![wait.clone()], ..outer };
+    assert_eq!(chain_text(&outer), format!("milter /run/milter > {}", wait_text(&wait)));
+}
