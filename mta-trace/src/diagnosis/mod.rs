@@ -5,7 +5,6 @@
 //! and no setting of a mail server is named outside `mta/`.
 
 mod backlog;
-mod callback;
 mod chain;
 mod child;
 mod daemon;
@@ -14,11 +13,11 @@ mod file_io;
 mod histogram;
 mod ident;
 mod lock;
+mod mail_server;
 mod milter;
 mod nagle;
 mod network;
 mod parent;
-mod relay;
 mod resolver;
 mod sasl;
 mod service;
@@ -74,8 +73,8 @@ struct Family {
 const FAMILIES: &[Family] = &[
     Family { cause: Cause::Dns, rule: dns::rule, target: own_target, explain: dns::explain },
     Family { cause: Cause::Ident, rule: ident::rule, target: own_target, explain: ident::explain },
-    Family { cause: Cause::Callback, rule: callback::rule, target: own_target, explain: callback::explain },
-    Family { cause: Cause::Relay, rule: relay::rule, target: own_target, explain: relay::explain },
+    Family { cause: Cause::Callback, rule: mail_server::rule, target: own_target, explain: mail_server::explain },
+    Family { cause: Cause::Relay, rule: mail_server::rule, target: own_target, explain: mail_server::explain },
     Family { cause: Cause::Milter, rule: milter::rule, target: own_target, explain: milter::explain },
     Family { cause: Cause::Sasl, rule: sasl::rule, target: own_target, explain: sasl::explain },
     Family { cause: Cause::FileLock, rule: lock::rule, target: own_target, explain: lock::explain },

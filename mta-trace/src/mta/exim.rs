@@ -47,7 +47,7 @@ impl Mta for Exim {
     /// delays are told, not made.
     fn debug(&self, topic: Topic) -> Option<&'static str> {
         match topic {
-            Topic::Callback => Some("exim -bhc CLIENT (a session by hand that makes the call-outs and says what it does)"),
+            Topic::Callback => Some("exim -bhc CLIENT  # a session by hand that makes the call-outs and says what it does"),
             Topic::GreetPause
             | Topic::Tarpit
             | Topic::RcptThrottle
@@ -56,7 +56,7 @@ impl Mta for Exim {
             | Topic::OtherService
             | Topic::Network
             | Topic::Child
-            | Topic::Unknown => Some("exim -bh CLIENT (a session by hand that says what it does)"),
+            | Topic::Unknown => Some("exim -bh CLIENT  # a session by hand that says what it does"),
             _ => None,
         }
     }

@@ -63,7 +63,7 @@ impl Mta for Postfix {
 
     /// `DEBUG_README`: the client's sessions with all that smtpd asks, in the mail log.
     fn debug(&self, topic: Topic) -> Option<&'static str> {
-        is_inside(topic).then_some("postconf -e debug_peer_list=CLIENT && postfix reload (the mail log then has each step of smtpd, and the passwords of that client: take it out again)")
+        is_inside(topic).then_some("postconf -e debug_peer_list=CLIENT && postfix reload  # the mail log then has each step of smtpd, and the passwords of that client: take it out again")
     }
 
     fn settings(&self) -> &'static [Setting] {

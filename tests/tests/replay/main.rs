@@ -4,6 +4,7 @@
 //! the text of its `NAME.expect.txt`, JSON by the schema, and sums that close. `MTA_TRACE_BLESS=1` rewrites these texts and what `made.rs` makes.
 
 mod builder;
+mod examples;
 mod made;
 
 use std::collections::BTreeSet;
@@ -56,6 +57,8 @@ fn main() -> ExitCode {
     trials.push(Trial::test("the schema knows all causes", causes).with_kind("replay"));
     let matrix = || lab::matrix::check().map_err(|error| Failed::from(format!("{error:#}")));
     trials.push(Trial::test("the matrix of causes and mail servers", matrix).with_kind("replay"));
+    let examples = || examples::are_true().map_err(|error| Failed::from(format!("{error:#}")));
+    trials.push(Trial::test("the examples in the documents", examples).with_kind("replay"));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -1,6 +1,6 @@
 //! One thread of a helper: what it waited for, and for whom it worked then.
 //!
-//! It works for the connection from which it has read last. Invariant: what it waits for while it waits to be asked is no wait.
+//! It works for the connection from which it has read and that it has not answered; with several such nobody knows for which. Invariant: what it waits for while it waits to be asked is no wait.
 
 use crate::cause::Namer;
 use crate::event::{Args, Block, Endpoint, Header, Proto, Sys};

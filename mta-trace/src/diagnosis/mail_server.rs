@@ -1,0 +1,63 @@
+//! Findings of other mail servers for which the client waits: one that is asked whether an address exists (a call-out), or the next hop, to which
+//! the message goes before its reply.
+//!
+//! In: the `callback` or `relay` waits of one command. Out: one finding. That server is somebody else's, and what is said to it is not read: time
+//! and outcome are all that is known.
+
+use super::{
+    Case, Text,
+    text::{connect, ended},
+};
+use crate::mta::Topic;
+use crate::report::{Cause, Command, Outcome, Session, Wait};
+
+/// Names of the rules for one cause, by how the wait ended.
+struct Names {
+    timeout: &'static str,
+    unfinished: &'static str,
+    unreachable: &'static str,
+    slow: &'static str,
+}
+
+const CALLBACK: Names =
+    Names { timeout: "callback-timeout", unfinished: "callback-unfinished", unreachable: "callback-unreachable", slow: "callback-slow" };
+const RELAY: Names = Names { timeout: "relay-timeout", unfinished: "relay-unfinished", unreachable: "relay-unreachable", slow: "relay-slow" };
+
+pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
+    let names = if wait.cause == Cause::Relay { RELAY } else { CALLBACK };
+    match wait.outcome {
+        Outcome::Timeout => names.timeout,
+        Outcome::Unfinished | Outcome::Interrupted => names.unfinished,
+        Outcome::Refused | Outcome::Unreachable | Outcome::Reset => names.unreachable,
+        Outcome::Ok | Outcome::Denied | Outcome::Error => names.slow,
+    }
+}
+
+pub fn explain(case: &Case) -> Text {
+    let target = case.target_text();
+    let is_relay = case.waits.iter().any(|wait| wait.cause == Cause::Relay);
+    let names = if is_relay { RELAY } else { CALLBACK };
+    let how = match (case.rule, case.connected()) {
+        (rule, Some(false)) if rule == names.timeout => "which never answered the connection attempt".to_owned(),
+        (rule, _) if rule == names.timeout => "which did not answer in time".to_owned(),
+        (rule, _) if rule == names.unfinished => format!("which had not answered {}", case.when_left()),
+        (rule, _) if rule == names.unreachable => "which could not be reached".to_owned(),
+        _ => "which answered late".to_owned(),
+    };
+    let (who, connection, topic) = if is_relay {
+        (
+            format!("next hop {target}, to which the message goes before its reply"),
+            format!("connection to {target} behind the end of the message"),
+            Topic::Relay,
+        )
+    } else {
+        (format!("mail server {target}, asked whether the address exists"), format!("SMTP connection to {target}"), Topic::Callback)
+    };
+    let outcome = case.waits.first().map_or("", |wait| ended(wait.outcome));
+    Text {
+        summary: format!("{} for the {who}, {how}", case.opening()),
+        evidence: format!("{connection}: {outcome}{}{}", case.timer(), case.traces()),
+        remedy: case.advice(topic),
+        check: connect(target),
+    }
+}
