@@ -122,6 +122,7 @@ impl LiveTrace {
             }
             records.push(decode::record(bytes));
         });
+        let mut records: Vec<Record> = records.into_iter().flat_map(|record| self.with_older_connections(record)).collect();
         for record in &mut records {
             self.name_peer(record);
         }
@@ -142,6 +143,19 @@ impl LiveTrace {
             records.extend(self.daemon());
         }
         records
+    }
+
+    /// A server that has accepted a session has connections of earlier ones, of which no call has told: they stand behind its accept. Each is told once.
+    fn with_older_connections(&mut self, record: Record) -> Vec<Record> {
+        let accepting = match &record {
+            Record::Sys(sys) if sys.matched == Some(true) => Some(sys.pid),
+            _ => None,
+        };
+        let mut all = vec![record];
+        if let Some(pid) = accepting {
+            all.extend(self.trace.older_connections(pid));
+        }
+        all
     }
 
     /// The far end of a unix socket that was connected before it was seen: by the inode that is there. Asked once for each, since it does not change.

@@ -74,6 +74,31 @@ pub(super) fn ends_of(object: &Object, thread: &Thread, ends: &HashSet<u64>, vie
     Found { seeds, links, is_final }
 }
 
+/// Sockets of servers that have been looked at, by process: they live as long as it does.
+#[derive(Debug, Default)]
+pub(super) struct Older(HashMap<u32, HashSet<u64>>);
+
+/// So many servers are remembered; a number that is given again costs a look.
+const MAX_SERVERS: usize = 1024;
+
+impl Older {
+    /// What has to be told of the connections that a process has and that were not looked at before.
+    pub fn of(&mut self, pid: u32) -> Vec<Record> {
+        if self.0.len() >= MAX_SERVERS && !self.0.contains_key(&pid) {
+            self.0.clear();
+        }
+        let seen = self.0.entry(pid).or_default();
+        let sockets: Vec<(i32, u64)> = proc::descriptors(pid).into_iter().filter_map(|(fd, link)| Some((fd, proc::socket_inode(&link)?))).collect();
+        let new: Vec<(i32, u64)> = sockets.iter().copied().filter(|(_, inode)| !seen.contains(inode)).collect();
+        *seen = sockets.into_iter().map(|(_, inode)| inode).collect();
+        if new.is_empty() {
+            return Vec::new();
+        }
+        let sockets = Sockets::of(pid);
+        new.iter().filter_map(|(fd, inode)| seed_of(&sockets, pid, *fd, &sockets.get(*inode)?.0)).collect()
+    }
+}
+
 /// What is behind a descriptor of a server that serves many sessions, one after another: it was opened when nothing of it was told.
 fn seed_of(sockets: &Sockets, pid: u32, fd: i32, id: &SocketId) -> Option<Record> {
     let peer = match id.proto {

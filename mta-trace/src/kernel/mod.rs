@@ -47,6 +47,8 @@ pub struct Trace {
     ring_bytes: u32,
     /// Whom sessions wait for; none: nobody asks.
     helpers: Option<Helpers>,
+    /// Connections of servers that were told of.
+    older: far_end::Older,
     /// What is traced.
     pub target: Target,
     /// What tells of completed system calls: `fentry` or `tracepoint`.
@@ -122,7 +124,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
         return Err(Error::Vanished(target.pid));
     }
     let helpers = options.chains.then(Helpers::default);
-    Ok(Trace { object, diagnostics, ring, ring_bytes, helpers, target, hooks, seeds, attach_ns: [began, now_ns()] })
+    Ok(Trace { object, diagnostics, ring, ring_bytes, helpers, older: far_end::Older::default(), target, hooks, seeds, attach_ns: [began, now_ns()] })
 }
 
 /// Takes in a server and its descendants, whichever of them accept. Forks are told already, so that whoever is made meanwhile is followed, if
@@ -332,6 +334,11 @@ impl Trace {
     /// live longer than a session have such.
     pub fn unix_path(&self, inode: u64) -> Option<String> {
         (self.target.shape != Shape::ForkPerSession).then(|| proc::unix_path(self.target.pid, inode)).flatten()
+    }
+
+    /// The connections of a server that serves one session after another, which are not told of yet.
+    pub fn older_connections(&mut self, pid: u32) -> Vec<Record> {
+        if self.target.shape == Shape::PreForked { self.older.of(pid) } else { Vec::new() }
     }
 
     /// The daemon as it is now, if the target is one.
