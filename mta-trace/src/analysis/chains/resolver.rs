@@ -43,7 +43,9 @@ pub(super) struct Resolver {
 impl Resolver {
     /// A call returned.
     pub fn sys(&mut self, sys: &Sys) {
-        let Some(socket) = sys.socket.as_ref().filter(|_| sys.peer.as_ref().and_then(crate::event::Endpoint::port) == Some(dns::PORT)) else { return };
+        let Some(socket) = sys.socket.as_ref().filter(|_| sys.peer.as_ref().and_then(crate::event::Endpoint::port) == Some(dns::PORT)) else {
+            return;
+        };
         // Of a socket that is not connected the answers are not seen: it has no address of its own.
         let is_connected = socket.local.as_ref().and_then(crate::event::Endpoint::ip).is_some_and(|ip| !ip.is_unspecified());
         let Some(message) = dns::message_of(sys).filter(|_| is_connected) else { return };
@@ -68,13 +70,15 @@ impl Resolver {
         let is_open = |query: &&Query| query.t < to && query.answer.is_none_or(|answer| answer.t > from);
         let mut groups: Vec<Vec<&Query>> = Vec::new();
         for query in self.queries.iter().filter(|query| is_at_or_above(&query.question.qname, name)).filter(is_open) {
-            let is_same = |group: &&mut Vec<&Query>| group.first().is_some_and(|first| first.question.qname.eq_ignore_ascii_case(&query.question.qname));
+            let is_same =
+                |group: &&mut Vec<&Query>| group.first().is_some_and(|first| first.question.qname.eq_ignore_ascii_case(&query.question.qname));
             match groups.iter_mut().find(is_same) {
                 Some(group) => group.push(query),
                 None => groups.push(vec![query]),
             }
         }
-        let mut waits: Vec<Inner> = groups.iter().filter_map(|group| wait(group, from, to)).filter(|inner| inner.to - inner.from >= min_wait_ns).collect();
+        let mut waits: Vec<Inner> =
+            groups.iter().filter_map(|group| wait(group, from, to)).filter(|inner| inner.to - inner.from >= min_wait_ns).collect();
         waits.sort_by_key(|inner| inner.from);
         waits
     }
