@@ -3,6 +3,7 @@
 //! In: /proc, /sys, and what the kernel says when every hook is tried. Out: one line for each need, with what to do where
 //! it is not met. Leaves nothing changed.
 
+use super::args::doctor::Doctor;
 use super::output::Failure;
 use crate::kernel;
 use std::fs;
@@ -27,14 +28,14 @@ struct Need {
 }
 
 /// Looks, prints, and fails with 3 if something is missing.
-pub fn run(with_programs: bool) -> Result<(), Failure> {
+pub fn run(doctor: &Doctor) -> Result<(), Failure> {
     let (needs, programs) = needs();
     let mut out = io::stdout().lock();
     for need in &needs {
         let mark = if need.is_met { "ok     " } else { "MISSING" };
         writeln!(out, "{mark}  {:<20} {}", need.name, need.text).map_err(Failure::io)?;
     }
-    for (name, instructions, bytes) in programs.iter().filter(|_| with_programs) {
+    for (name, instructions, bytes) in programs.iter().filter(|_| doctor.programs) {
         writeln!(out, "program  {name:<28} {instructions:>8} instructions verified, {bytes:>6} bytes").map_err(Failure::io)?;
     }
     out.flush().map_err(Failure::io)?;

@@ -1,0 +1,31 @@
+//! Arguments of `mta-trace report`.
+
+use clap::{Args, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  mta-trace report slow.jsonl
+  mta-trace report slow.jsonl.zst --format json -o slow.json
+  ssh mail mta-trace attach --sessions 1 -o - | mta-trace report -";
+
+/// Make the report again from a saved log
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Replay {
+    /// A log that `attach -o` wrote; - is standard input
+    pub log: String,
+    /// Form of the report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// Write the report into this file, which must not exist
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people, 80 columns
+    Text,
+    /// mta-trace.report/1
+    Json,
+}
