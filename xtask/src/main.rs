@@ -8,6 +8,7 @@ mod kernels;
 mod matrix;
 mod record;
 mod setup;
+mod share;
 mod shell;
 mod soak;
 mod test;
@@ -52,6 +53,8 @@ enum Task {
         /// Only these scenarios
         names: Vec<String>,
     },
+    /// Makes man pages and completions (mta-trace/share/) again from the definition of the command line
+    Share,
     /// Loads a mail server for minutes with a tracer attached, and kills tracers under load
     Soak(soak::Options),
     /// Runs everything: formatting, clippy, unit, fuzz, replay, CLI and live tests
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo => demo::run(),
         Task::Matrix(options) => matrix::run(&options),
         Task::Record { names } => record::run(&names),
+        Task::Share => share::make(),
         Task::Soak(options) => soak::run_long(&options),
         Task::Test { only } => test::run(only.as_deref()),
     }

@@ -4,7 +4,7 @@ use super::duration;
 use super::report::Format;
 use super::trace::{How, Selection};
 use crate::probe::{Address, Stage, check_helo};
-use clap::Args;
+use clap::{Args, ValueHint};
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -25,14 +25,17 @@ Exit codes: 0 played, whatever the server answered; 1 not played to its end;
 2 wrong usage; 3 not permitted to trace.";
 
 /// Play a test session against a server, and trace it
+///
+/// Tells of each exchange how much of it was the server's, and how much the network's and the client's. With --no-trace it is the client alone, which needs
+/// no privilege and may run on another host.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Probe {
     #[command(flatten)]
     pub selection: Selection,
     /// The server: an address or a name, and a port if it is not 25, such as 127.0.0.1:587
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", value_hint = ValueHint::Hostname)]
     pub to: String,
     /// Sender; <> is the null sender
     #[arg(long, value_name = "ADDRESS")]
@@ -47,7 +50,7 @@ pub struct Probe {
     #[arg(long, visible_alias = "auth-user", value_name = "USER", requires = "password_file")]
     pub auth: Option<String>,
     /// File whose first line is the password; - is standard input
-    #[arg(long, value_name = "FILE", requires = "auth")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "auth")]
     pub password_file: Option<String>,
     /// Send the password without TLS to a server that is not on this machine
     #[arg(long, requires = "auth")]
@@ -62,7 +65,7 @@ pub struct Probe {
     #[arg(long)]
     pub pipeline: bool,
     /// The message, headers and all (- is standard input); none: RSET behind RCPT [default: a short one]
-    #[arg(long, value_name = "FILE|none")]
+    #[arg(long, value_name = "FILE|none", value_hint = ValueHint::FilePath)]
     pub data: Option<String>,
     /// Say QUIT after this: connect, first-helo, tls, helo, auth, mail, rcpt
     #[arg(long, value_name = "STAGE")]
@@ -74,7 +77,7 @@ pub struct Probe {
     #[arg(long, conflicts_with_all = ["pid", "port", "mta", "output"])]
     pub no_trace: bool,
     /// Keep the event log of the server's side in this file (.zst compresses)
-    #[arg(short, long, value_name = "LOG")]
+    #[arg(short, long, value_name = "LOG", value_hint = ValueHint::FilePath)]
     pub output: Option<String>,
     /// Overwrite the log if it exists
     #[arg(long, requires = "output")]

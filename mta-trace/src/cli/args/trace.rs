@@ -24,15 +24,23 @@ pub struct Selection {
 #[derive(Debug, Args)]
 pub struct How {
     /// Waits below this are only summed up
+    ///
+    /// Such as 500us, 1ms, 2s. A lower value makes more events.
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration::parse)]
     pub min_wait: Duration,
-    /// Do not look at what the processes wait for, for which a session waits: milters, policy services, the mail server's own
+    /// Do not look into the processes for which a session waits
+    ///
+    /// Milters, policy services, the mail server's own: what they wait for themselves is told too, without this option.
     #[arg(long)]
     pub no_chains: bool,
     /// How the kernel tells of completed system calls
+    ///
+    /// What `auto` took stands in the line with the word `ready`; `mta-trace doctor` tries both.
     #[arg(long, value_name = "HOOKS", default_value = "auto")]
     pub hooks: HooksKind,
-    /// Size of the buffer in which events wait to be read, a power of two; larger where events were LOST
+    /// Size of the buffer in which events wait to be read, a power of two
+    ///
+    /// From 4K to 1G; larger where the report says that events were LOST.
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = size::parse_ring)]
     pub ring_size: u32,
     /// Write every record of the ring as it is into this file; for tests
