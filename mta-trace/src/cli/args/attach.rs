@@ -30,7 +30,7 @@ pub struct Attach {
     pub selection: Selection,
     /// Only sessions of these clients: an address or a network; may be repeated
     ///
-    /// Such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32. Of other sessions only the client's address and port are seen, and counted.
+    /// Such as 192.0.2.7 or 192.0.2.0/24. Of other sessions only the client's address and port are seen, and counted.
     #[arg(long, value_name = "CIDR")]
     pub client: Vec<Cidr>,
     /// Also sessions that are running already
