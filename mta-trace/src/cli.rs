@@ -8,6 +8,7 @@ mod args;
 mod attach;
 mod diff;
 mod doctor;
+mod names;
 mod output;
 mod probe;
 mod report;
@@ -16,8 +17,8 @@ use args::{Cli, Sub};
 use clap::{CommandFactory as _, Parser as _};
 use std::process::ExitCode;
 
-/// Parses the command line, does it, and says how it ended.
-pub fn main() -> ExitCode {
+/// Parses the command line, does it, and says how it ended. `is_static`: how the program is linked, which only itself knows.
+pub fn main(is_static: bool) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -28,7 +29,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Sub::Attach(attach) => attach::run(attach),
-        Sub::Probe(probe) => probe::run(probe),
+        Sub::Probe(probe) => probe::run(probe, is_static),
         Sub::Report(replay) => report::run(&replay),
         Sub::Diff(diff) => diff::run(&diff),
         Sub::Doctor(doctor) => doctor::run(&doctor),

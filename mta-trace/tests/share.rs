@@ -41,13 +41,13 @@ fn made() -> BTreeMap<String, Vec<u8>> {
     made
 }
 
-/// clap_complete 4.6.11 looks for the functions of subcommands under another name than it gives them if the program's own name has a hyphen, so that
+/// `clap_complete` 4.6.11 looks for the functions of subcommands under another name than it gives them if the program's own name has a hyphen, so that
 /// nothing is offered behind a subcommand (`bash_completes` sees it); and it offers hidden options.
 fn mended(text: &str) -> String {
     text.replace("mta__subcmd__trace", "mta__trace").replace(" --ring-dump ", " ")
 }
 
-/// A page: what clap_mangen makes of the definition, and the text behind the help under the headings that man pages have.
+/// A page: what `clap_mangen` makes of the definition, and the text behind the help under the headings that man pages have.
 fn page(command: &clap::Command, see_also: &[String]) -> Vec<u8> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let source = concat!("mta-trace ", env!("CARGO_PKG_VERSION"));

@@ -5,6 +5,7 @@
 
 use super::args::{probe::Probe, report::Format};
 use super::attach::{ready_line, stranger};
+use super::names;
 use super::output::{self, Failure, say};
 use crate::kernel;
 use crate::live::{self, Finished, Limits, Signals, View};
@@ -16,7 +17,7 @@ use crate::source;
 use crate::view::{json, probe as probe_view, summary, timeline::Timeline};
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write as _};
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -28,9 +29,9 @@ const MAX_PASSWORD_FILE: u64 = 64 * 1024;
 const MAX_RCPTS: usize = 100;
 
 /// Plays, and traces unless that is not wanted.
-pub fn run(probe: Probe) -> Result<(), Failure> {
+pub fn run(probe: Probe, is_static: bool) -> Result<(), Failure> {
     check(&probe)?;
-    let to = destination(&probe)?;
+    let to = destination(&probe, is_static)?;
     let is_here = to.addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
     if probe.auth.is_some() && !probe.starttls && !is_here && !probe.auth_without_tls {
         return Err(Failure::usage(
@@ -94,10 +95,9 @@ fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), Failure
     if host.is_empty() { Err(wrong()) } else { Ok((host.to_owned(), port)) }
 }
 
-fn destination(probe: &Probe) -> Result<Destination, Failure> {
+fn destination(probe: &Probe, is_static: bool) -> Result<Destination, Failure> {
     let (host, port) = host_and_port(&probe.to, probe.selection.port.unwrap_or(25))?;
-    let found = (host.as_str(), port).to_socket_addrs();
-    let addresses: Vec<SocketAddr> = found.map_err(|error| Failure::failed(format!("--to {host}: {error}; write its address instead")))?.collect();
+    let addresses = names::addresses(&host, port, is_static)?;
     Ok(Destination { host, addresses, timeout: probe.timeout, tls_verify: probe.tls_verify })
 }
 
