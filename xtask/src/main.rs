@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod kernels;
@@ -40,6 +41,8 @@ enum Task {
         #[arg(long, conflicts_with_all = ["check", "verify"])]
         log: bool,
     },
+    /// Makes what is given to users, in target/dist: a tarball, a .deb and an .rpm of a static program
+    Dist,
     /// Runs the fuzz targets (stable Rust, no cargo-fuzz)
     Fuzz(fuzz::Options),
     /// Runs the live tests on ordinary kernels, in virtual machines that it starts itself
@@ -69,6 +72,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Bench(options) => bench::measure(&options),
         Task::Setup => setup::run_task(),
+        Task::Dist => dist::make(),
         Task::Ebpf { check: true, .. } => ebpf::check(),
         Task::Ebpf { verify: true, .. } => ebpf::verify(),
         Task::Ebpf { log: true, .. } => ebpf::build_with_log(),
