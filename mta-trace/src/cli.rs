@@ -8,6 +8,7 @@ mod args;
 mod attach;
 mod diff;
 mod doctor;
+mod export;
 mod names;
 mod output;
 mod probe;
@@ -31,6 +32,7 @@ pub fn main(is_static: bool) -> ExitCode {
         Sub::Attach(attach) => attach::run(attach),
         Sub::Probe(probe) => probe::run(probe, is_static),
         Sub::Report(replay) => report::run(&replay),
+        Sub::Export(asked) => export::run(&asked),
         Sub::Diff(diff) => diff::run(&diff),
         Sub::Doctor(doctor) => doctor::run(&doctor),
     };

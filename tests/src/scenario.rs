@@ -503,7 +503,7 @@ pub struct Step {
     pub verb: Option<String>,
     /// For `split`: time between two bytes.
     pub gap_ms: u64,
-    /// For `body`: time between two of its lines, which otherwise are sent at once.
+    /// For `body`: time between two of its lines, which otherwise are sent at once. For `tls`: how long the client lets the server's first flight lie.
     pub gap_s: f64,
     /// For `lock`: how long.
     pub hold_s: f64,

@@ -24,6 +24,8 @@ const DESCRIPTION: &[&str] = &[
     "from a saved log, on any machine and without privileges.",
 ];
 const MAINTAINER: &str = "mta-trace maintainers <maintainers@mta-trace.invalid>";
+/// What they are made of, below the folder.
+const WORK: &str = "work";
 /// Documents for those who change the program, not for those who use it.
 const NOT_FOR_USERS: &str = "howto-";
 
@@ -77,7 +79,7 @@ fn program(folder: &Path) -> anyhow::Result<PathBuf> {
     let build = ["rustc", "--quiet", "--release", "--package", NAME, "--bin", NAME, "--", "-C", "target-feature=+crt-static"];
     run(Command::new("cargo").args(build))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let place = folder.join(NAME);
+    let place = folder.join(WORK).join(NAME);
     copy(&target.join("release").join(NAME), &place, 0o755)?;
     // Whoever tests target/release tests what `cargo build --release` makes; this is a matter of a link.
     run(Command::new("cargo").args(["build", "--quiet", "--release", "--package", NAME]))?;
@@ -87,7 +89,7 @@ fn program(folder: &Path) -> anyhow::Result<PathBuf> {
 /// `NAME-VERSION-ARCH-linux/`: the program, and all else below `share/`.
 fn tarball(folder: &Path, program: &Path, epoch: &str) -> anyhow::Result<PathBuf> {
     let name = format!("{NAME}-{VERSION}-{}-linux", std::env::consts::ARCH);
-    let top = folder.join("tar").join(&name);
+    let top = folder.join(WORK).join("tar").join(&name);
     copy(program, &top.join("bin").join(NAME), 0o755)?;
     copy_tree(&root().join("mta-trace/share"), &top.join("share"))?;
     documents(&top)?;
@@ -96,7 +98,7 @@ fn tarball(folder: &Path, program: &Path, epoch: &str) -> anyhow::Result<PathBuf
     let same = ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=rX"];
     let mut tar = Command::new("tar");
     tar.args(same).arg(format!("--mtime=@{epoch}")).args(["--use-compress-program", "gzip -n9", "-cf"]);
-    run(tar.arg(&place).arg("-C").arg(folder.join("tar")).arg(&name))?;
+    run(tar.arg(&place).arg("-C").arg(folder.join(WORK).join("tar")).arg(&name))?;
     Ok(place)
 }
 
@@ -129,7 +131,7 @@ fn documents(place: &Path) -> anyhow::Result<()> {
 }
 
 fn deb(folder: &Path, program: &Path, epoch: &str) -> anyhow::Result<PathBuf> {
-    let top = folder.join("deb");
+    let top = folder.join(WORK).join("deb");
     tree(&top, program, &DEB)?;
     let doc = top.join("usr/share/doc").join(NAME);
     write(&doc.join("copyright"), licences::DEBIAN.as_bytes())?;
@@ -137,8 +139,8 @@ fn deb(folder: &Path, program: &Path, epoch: &str) -> anyhow::Result<PathBuf> {
     let changes = format!("{NAME} ({VERSION}) unstable; urgency=medium\n\n  * See CHANGELOG.md beside this file.\n\n -- {MAINTAINER}  {date}\n");
     write(&doc.join("changelog"), changes.as_bytes())?;
     run(Command::new("gzip").arg("-n9").arg(doc.join("changelog")))?;
-    let overrides =
-        "# One program for every release of every distribution: its name service is asked by getent.\nmta-trace: statically-linked-binary\n";
+    let overrides = "# One program for every release of every distribution, linked statically (as a static PIE, which lintian takes for a library).\n\
+         mta-trace: shared-library-lacks-prerequisites [usr/bin/mta-trace]\n";
     write(&top.join("usr/share/lintian/overrides").join(NAME), overrides.as_bytes())?;
     let arch = output(Command::new("dpkg").arg("--print-architecture"))?;
     let files = files(&top)?;
@@ -163,7 +165,7 @@ fn deb(folder: &Path, program: &Path, epoch: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn rpm(folder: &Path, program: &Path, epoch: &str) -> anyhow::Result<PathBuf> {
-    let (top, work) = (folder.join("rpm"), folder.join("rpmbuild"));
+    let (top, work) = (folder.join(WORK).join("rpm"), folder.join(WORK).join("rpmbuild"));
     tree(&top, program, &RPM)?;
     let spec = work.join("mta-trace.spec");
     write(&spec, spec_text(&top, &files(&top)?)?.as_bytes())?;

@@ -94,6 +94,14 @@ impl Flow {
         }
     }
 
+    /// There is another descriptor of what is behind one.
+    pub fn duplicated(&mut self, pid: u32, from: Option<i32>, to: i64) {
+        let (Some(process), Some(from), Ok(to)) = (self.processes.get_mut(&pid), from, i32::try_from(to)) else { return };
+        if to >= 0 && process.others.contains(&from) {
+            process.others.insert(to);
+        }
+    }
+
     /// Whether all clients of a process are sessions that are traced.
     pub fn has_no_others(&self, pid: u32) -> bool {
         self.processes.get(&pid).is_none_or(|process| process.others.is_empty())
@@ -232,8 +240,7 @@ impl Flow {
     /// For which session a name server is asked, or answers. `alone`: the only one in its process; `by_name`: whose client has this name in `in-addr.arpa`.
     pub fn lookup(&mut self, sys: &Sys, alone: Option<Number>, by_name: impl Fn(&str) -> Option<Number>) -> Option<Number> {
         let inode = sys.socket.as_ref()?.inode;
-        let is_stream = sys.socket.as_ref().is_some_and(|socket| socket.proto == Proto::Tcp);
-        let message = sys.data.as_ref().and_then(|data| if is_stream { dns::parse_stream(data) } else { dns::parse(data) });
+        let message = dns::message_of(sys);
         let question = message.as_ref().and_then(|message| message.question.as_ref());
         let key = message.as_ref().zip(question).map(|(message, Question { qname, qtype })| (message.id, *qtype, qname.to_ascii_lowercase()));
         let known = self.owner_of(inode).or_else(|| self.queries.get(key.as_ref()?).copied());
@@ -322,7 +329,7 @@ mod tests {
         #[rustfmt::skip]
         let sys = Sys {
             t, pid, tid: pid, call, args, ret: 24, start: None, cpu_ns: 0, blocked_ns: 0, rq_ns: 0, at_start: None, socket: Some(socket), peer: None,
-            data: None, cut: false, fault: false, smtp: None, matched: None, milter: false, policy: false, messages,
+            data: None, cut: false, fault: false, smtp: None, matched: None, milter: false, policy: false, passed: None, messages,
         };
         sys
     }

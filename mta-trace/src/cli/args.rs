@@ -6,6 +6,7 @@ pub mod attach;
 pub mod diff;
 pub mod doctor;
 mod duration;
+pub mod export;
 pub mod probe;
 pub mod report;
 mod size;
@@ -46,6 +47,7 @@ pub enum Sub {
     Attach(attach::Attach),
     Probe(probe::Probe),
     Report(report::Replay),
+    Export(export::Export),
     Diff(diff::Diff),
     Doctor(doctor::Doctor),
 }

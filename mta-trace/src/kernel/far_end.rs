@@ -22,6 +22,8 @@ const MAX_FDS: u64 = 64;
 
 /// Databases, directories and message buses: they serve many others, and what they do for one of them cannot be told from outside.
 const NOT_FOLLOWED: &[u16] = &[389, 636, 3306, 5432, 6379, 11211, 27017];
+/// Name servers; those of this machine are followed.
+const PORT_DOMAIN: u16 = 53;
 const NOT_FOLLOWED_PATHS: &[&str] = &["mysqld.sock", ".s.PGSQL.", "ldapi", "memcached", "redis", "bus_socket", "systemd/journal"];
 
 /// A connection between two processes of this machine.
@@ -148,7 +150,12 @@ fn link(sockets: &Sockets, pid: u32, id: &SocketId) -> Option<Link> {
             let peer_inode = sockets.mirrored(id)?;
             is_followed(id.peer.as_ref()).then(|| Link { inode: id.inode, peer_inode, endpoint: id.peer.clone() })
         }
-        Proto::Udp | Proto::Other => None,
+        // A resolver: it is bound there, and connected to nobody.
+        Proto::Udp => {
+            let peer_inode = sockets.bound(id).filter(|_| id.peer.as_ref().and_then(Endpoint::port) == Some(PORT_DOMAIN))?;
+            Some(Link { inode: id.inode, peer_inode, endpoint: id.peer.clone() })
+        }
+        Proto::Other => None,
     }
 }
 

@@ -244,6 +244,22 @@ impl Sockets {
         self.by_inode.iter().find(|(inode, (other, _))| **inode != 0 && is_mirror(other)).map(|(inode, _)| *inode)
     }
 
+    /// The UDP socket of this namespace that gets what a connected one sends, if that stays on this machine.
+    pub fn bound(&self, id: &SocketId) -> Option<u64> {
+        let (Endpoint::Inet(local), Endpoint::Inet(peer)) = (id.local.as_ref()?, id.peer.as_ref()?) else { return None };
+        let is_here = peer.ip().is_loopback() || peer.ip() == local.ip();
+        let gets = |other: &SocketId| match &other.local {
+            Some(Endpoint::Inet(end)) => {
+                other.proto == Proto::Udp
+                    && other.peer.is_none()
+                    && end.port() == peer.port()
+                    && (end.ip() == peer.ip() || is_here && end.ip().is_unspecified())
+            }
+            _ => false,
+        };
+        self.by_inode.iter().filter(|(inode, (other, _))| **inode != 0 && gets(other)).map(|(inode, _)| *inode).min()
+    }
+
     /// Inodes that listen on a TCP port.
     pub fn listening_on(&self, port: u16) -> Vec<u64> {
         let listens = |(id, state): &(SocketId, State)| *state == State::Listening && id.local.as_ref().and_then(Endpoint::port) == Some(port);

@@ -19,13 +19,13 @@ Comment: The program is linked statically with the GNU C library (LGPL-2.1+) and
  beside this file.
 
 Files: *
-Copyright: the mta-trace contributors
+Copyright: 2026 The mta-trace authors
 License: MIT or Apache-2.0
  The texts are LICENSE-MIT beside this file and
  /usr/share/common-licenses/Apache-2.0.
 
 Files: mta-trace-ebpf/*
-Copyright: the mta-trace contributors
+Copyright: 2026 The mta-trace authors
 License: MIT or GPL-2
  The eBPF program that is part of the binary. The texts are LICENSE-MIT beside
  this file and /usr/share/common-licenses/GPL-2.

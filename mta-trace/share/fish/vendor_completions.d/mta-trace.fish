@@ -29,6 +29,7 @@ complete -c mta-trace -n "__fish_mta_trace_needs_command" -s V -l version -d 'Pr
 complete -c mta-trace -n "__fish_mta_trace_needs_command" -f -a "attach" -d 'Trace a running mail server and say what each SMTP command waited for'
 complete -c mta-trace -n "__fish_mta_trace_needs_command" -f -a "probe" -d 'Play a test session against a server, and trace it'
 complete -c mta-trace -n "__fish_mta_trace_needs_command" -f -a "report" -d 'Make the report again from a saved log'
+complete -c mta-trace -n "__fish_mta_trace_needs_command" -f -a "export" -d 'Write a log in the format of another program'
 complete -c mta-trace -n "__fish_mta_trace_needs_command" -f -a "diff" -d 'Show what a change of the configuration did: two logs side by side'
 complete -c mta-trace -n "__fish_mta_trace_needs_command" -f -a "doctor" -d 'Tell whether tracing can work here, and what is missing'
 complete -c mta-trace -n "__fish_mta_trace_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -87,12 +88,17 @@ complete -c mta-trace -n "__fish_mta_trace_using_subcommand report" -l format -d
 json\t'mta-trace.report/1'"
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand report" -s o -l output -d 'Write the report into this file, which must not exist' -r -F
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -l to -d 'Format' -r -f -a "folded\t'Folded stacks for flame graphs: mta;command;cause;target and microseconds'"
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -s o -l output -d 'Write into this file or folder, which must not exist [default: standard output, where one file is written]' -r -F
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -l endpoint -d 'Send to this server, where the format has a protocol for that' -r -f
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand doctor" -l programs -d 'Also list the eBPF programs'
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report diff doctor help" -f -a "attach" -d 'Trace a running mail server and say what each SMTP command waited for'
-complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report diff doctor help" -f -a "probe" -d 'Play a test session against a server, and trace it'
-complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report diff doctor help" -f -a "report" -d 'Make the report again from a saved log'
-complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report diff doctor help" -f -a "diff" -d 'Show what a change of the configuration did: two logs side by side'
-complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report diff doctor help" -f -a "doctor" -d 'Tell whether tracing can work here, and what is missing'
-complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report diff doctor help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report export diff doctor help" -f -a "attach" -d 'Trace a running mail server and say what each SMTP command waited for'
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report export diff doctor help" -f -a "probe" -d 'Play a test session against a server, and trace it'
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report export diff doctor help" -f -a "report" -d 'Make the report again from a saved log'
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report export diff doctor help" -f -a "export" -d 'Write a log in the format of another program'
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report export diff doctor help" -f -a "diff" -d 'Show what a change of the configuration did: two logs side by side'
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report export diff doctor help" -f -a "doctor" -d 'Tell whether tracing can work here, and what is missing'
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand help; and not __fish_seen_subcommand_from attach probe report export diff doctor help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
