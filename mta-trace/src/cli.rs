@@ -4,6 +4,7 @@
 //! 2 usage, 3 not permitted or kernel not able. What may be asked for is defined in `cli/args/`, a file for each subcommand, and done in the file of
 //! the same name beside it. The only module that knows clap. Not here: any analysis.
 
+mod advice;
 mod args;
 mod attach;
 mod diff;
@@ -24,6 +25,7 @@ pub fn main(is_static: bool) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help goes to standard output and is no error; a closed pipe does not matter here.
+            let error = advice::with(error, &Cli::command());
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(output::USAGE));
         }

@@ -134,7 +134,7 @@ fn own_name() -> String {
 }
 
 fn read(option: &str, path: &str, most: u64) -> Result<Vec<u8>, Failure> {
-    let cannot = |error: io::Error| Failure::failed(format!("{option} {path}: cannot be read: {error}"));
+    let cannot = |error: io::Error| Failure::failed(format!("{option} {path}: cannot be read: {error}{}", log::advice(&error)));
     let mut bytes = Vec::new();
     let limited = |file: &mut dyn io::Read, bytes: &mut Vec<u8>| file.take(most + 1).read_to_end(bytes);
     let read =
