@@ -141,8 +141,11 @@ fn shells_complete(root: &Root, zsh: &str) -> Result<()> {
     ensure!(done(Command::new("bash").args(["--norc", "-c", bash, "bash"]).arg(&share))?.ends_with(" mta-trace\n"));
     let home = lab::packages::target_dir().join("lab-out/dist-home");
     fs::create_dir_all(&home)?;
-    let fish = r#"set -p fish_complete_path $argv[1]; complete -C "mta-trace attach --slow""#;
-    let offered = done(Command::new("fish").args(["--no-config", "-c", fish]).arg(share.join("fish/vendor_completions.d")).env("HOME", &home))?;
+    // It offers nothing for a program that is not there.
+    let path = format!("{}:{}", root.path("usr/bin").display(), std::env::var("PATH").unwrap_or_default());
+    let mut fish = Command::new("fish");
+    fish.args(["-c", r#"complete -C "mta-trace attach --slow""#]).env("HOME", &home).env("PATH", path);
+    let offered = done(fish.env("XDG_DATA_DIRS", format!("{}:/usr/share", share.display())))?;
     ensure!(offered.starts_with("--slower-than\t"), "fish: {offered}");
     // A zsh at a terminal, in which the tabulator is pressed.
     let script = r#"zmodload zsh/zpty; zpty z zsh -f -i
