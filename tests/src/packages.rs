@@ -40,6 +40,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("mandoc", "mandoc"),
     ("zsh", "zsh"),
     ("fish", "fish"),
+    ("setcap", "libcap2-bin"),
 ];
 
 /// The unpacked packages of one MTA.

@@ -107,6 +107,11 @@ fn works(root: &Root) -> Result<()> {
     }
     let doctor = root.run(ROOT, &["doctor"])?;
     ensure!(doctor.status.success(), "doctor: {}{}", String::from_utf8_lossy(&doctor.stdout), doctor.stderr);
+    // Who is given the capabilities by file needs not be root.
+    let capabilities = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search+ep";
+    done(Command::new("setcap").arg(capabilities).arg(root.path("usr/bin/mta-trace")))?;
+    let doctor = root.run(NOBODY, &["doctor"])?;
+    ensure!(doctor.status.success(), "doctor with {capabilities}: {}{}", String::from_utf8_lossy(&doctor.stdout), doctor.stderr);
     fs::remove_file(root.path("log.jsonl"))?;
     for mounted in ["proc", "sys"] {
         fs::remove_dir(root.path(mounted))?;
