@@ -171,6 +171,8 @@ pub struct OpenSmtpd {
 pub struct Dns {
     /// The first server is on `fd99::1` instead of 10.99.0.1.
     pub is_over_ipv6: bool,
+    /// The mail server asks a resolver on its own machine, which asks the first server.
+    pub has_resolver: bool,
     /// With a second server, on 10.99.0.3.
     pub second_server: bool,
     /// `options` of resolv.conf.

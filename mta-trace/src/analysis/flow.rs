@@ -5,7 +5,7 @@
 //! a request with a new number; if nothing came, a timer's. Invariant:
 //! wherever two come into question nobody is named. Not here: what is waited for (`cause/`).
 
-use crate::event::{Message, Proto, Sys};
+use crate::event::{Message, Sys};
 use crate::proto::dns::{self, Question};
 use crate::state::State;
 use crate::wait::{is_receive, is_send};
@@ -303,7 +303,7 @@ pub fn reverse_name(address: std::net::IpAddr) -> String {
 mod tests {
     use super::*;
     use crate::analysis::tests::trace::{endpoint, seed_process, socket};
-    use crate::event::{Args, Bytes, SeedFd, SocketId};
+    use crate::event::{Args, Bytes, Proto, SeedFd, SocketId};
     use mta_trace_common::syscalls::Call;
 
     const PONY: u32 = 10;

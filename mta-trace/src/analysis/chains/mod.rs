@@ -137,12 +137,33 @@ impl Chains {
 
     /// Puts into a wait of this process what the process at its far end did meanwhile. `start`: when the session began.
     pub fn explain(&self, named: &mut Named, waiter: u32, start: u64) {
+        if let Some(child) = child_of(&named.wait) {
+            if let Some(Explanation { peer, inner }) = self.of_child(child, (named.from.t, named.to.t), start, 0) {
+                named.wait.peer = Some(peer);
+                named.wait.inner = inner;
+            }
+            return;
+        }
         let Some(inode) = named.socket.filter(|_| !self.helpers.is_empty()) else { return };
         let name = named.wait.dns.as_ref().map(|dns| dns.qname.clone());
         if let Some(Explanation { peer, inner }) = self.explanation(waiter, inode, name.as_deref(), (named.from.t, named.to.t), start, 0) {
             named.wait.peer = Some(peer);
             named.wait.inner = inner;
         }
+    }
+
+    /// A child works for its parent alone, so all that it waits for explains a wait for it.
+    fn of_child(&self, pid: u32, (from, to): (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
+        let helper = self.helpers.get(&pid)?;
+        let mut peer = Peer { pid, comm: helper.comm.clone(), path: None, unclear: None };
+        if depth >= DEPTH {
+            return Some(Explanation { peer, inner: Vec::new() });
+        }
+        let is_known = |inode| self.links(pid, inode).next().is_some();
+        let (told, unclear) = helper.own_waits((from, to), is_known);
+        peer.unclear = unclear.map(str::to_owned);
+        let inner = told.into_iter().map(|it| self.clipped(it, pid, (from, to), start, depth)).collect();
+        Some(Explanation { peer, inner })
     }
 
     /// `name`: what was looked up, of a look-up.
@@ -199,6 +220,13 @@ impl Chains {
             wait.outcome = Outcome::Unfinished;
         }
         let name = wait.dns.as_ref().map(|dns| dns.qname.clone());
+        if let Some(child) = child_of(&wait) {
+            if let Some(Explanation { peer, inner }) = self.of_child(child, (began, end), start, depth + 1) {
+                wait.peer = Some(peer);
+                wait.inner = inner;
+            }
+            return wait;
+        }
         let explanation = socket.and_then(|inode| self.explanation(pid, inode, name.as_deref(), (began, end), start, depth + 1));
         if let Some(Explanation { peer, inner }) = explanation {
             // A descriptor that another process had connected does not tell where it leads.
@@ -213,7 +241,22 @@ impl Chains {
     }
 }
 
+/// The child that a wait is for: its target is `PID COMM`.
+fn child_of(wait: &Wait) -> Option<u32> {
+    let target = wait.target.as_ref().filter(|_| wait.cause == Cause::Child)?;
+    target.split_once(' ')?.0.parse().ok()
+}
+
 impl Helper {
+    /// What it waited for in an interval, whoever for: of one thread, since several may wait at the same time.
+    fn own_waits(&self, (from, to): (u64, u64), is_known: impl Fn(u64) -> bool) -> (Vec<Inner>, Option<&'static str>) {
+        let mut working = self.threads.values().map(|thread| thread.waits_in(from, to, &is_known)).filter(|waits| !waits.is_empty());
+        match (working.next(), working.next()) {
+            (Some(_), Some(_)) => (Vec::new(), Some("several of its threads waited: for which of them is not known")),
+            (waits, _) => (waits.unwrap_or_default(), None),
+        }
+    }
+
     /// Whether one of its threads is known to work for a connection.
     fn works_for(&self, peer_inode: u64) -> bool {
         self.threads.values().any(|thread| thread.works_or_worked_for(peer_inode))
