@@ -1,0 +1,162 @@
+//! Findings as cards: how grave, one sentence, where, the evidence, what to change, a command to check it by hand.
+//!
+//! In: findings of a session, of all sessions, of the daemon. Out: cards in one form, for `findings.html`. A remedy that stands on the page already is
+//! pointed to, not said again. Not here: how findings are made.
+
+use super::{Shown, number::percent};
+use crate::report::{CommonFinding, DaemonFinding, Finding, Session, Setting, Severity, Verb};
+use crate::view::summary::{COMMON, nothing_found};
+use askama::Template;
+use std::collections::HashMap;
+
+/// More cards of one session are not shown: they repeat each other.
+const CARDS: usize = 30;
+
+/// The part of the page.
+#[derive(Template)]
+#[template(path = "findings.html")]
+pub struct Findings {
+    id: String,
+    level: u8,
+    title: &'static str,
+    cards: Vec<Card>,
+    /// How many are not shown.
+    more: usize,
+    /// What is said where there is none.
+    none: &'static str,
+}
+
+struct Card {
+    id: String,
+    severity: &'static str,
+    summary: String,
+    place: String,
+    /// The command in the timeline's dialogue.
+    href: String,
+    evidence: String,
+    remedy: Remedy,
+    settings: Vec<Setting>,
+    check: Option<String>,
+}
+
+enum Remedy {
+    Said(String),
+    /// It stands in the card of this id, which is called so.
+    Above(String, String),
+}
+
+/// Remedies and checks that stand on the page, each with the card that has it.
+#[derive(Default)]
+pub struct Said {
+    remedies: HashMap<String, (String, String)>,
+    checks: HashMap<String, String>,
+}
+
+impl Said {
+    fn remedy(&mut self, remedy: &str, id: &str, name: String) -> Remedy {
+        if let Some((above, name)) = self.remedies.get(remedy) {
+            return Remedy::Above(above.clone(), name.clone());
+        }
+        self.remedies.insert(remedy.to_owned(), (id.to_owned(), name));
+        Remedy::Said(remedy.to_owned())
+    }
+
+    fn check(&mut self, check: Option<&str>, id: &str) -> Option<String> {
+        let check = check.filter(|check| !self.checks.contains_key(*check))?;
+        self.checks.insert(check.to_owned(), id.to_owned());
+        Some(check.to_owned())
+    }
+}
+
+impl Findings {
+    /// Of the daemon and of all sessions.
+    pub fn common(daemon: &[DaemonFinding], findings: &[CommonFinding], said: &mut Said) -> Self {
+        let of_daemon = daemon.iter().enumerate().map(|(at, finding)| Card::of_daemon(finding, format!("d{at}"), said)).collect::<Vec<_>>();
+        let of_all = findings.iter().take(COMMON).enumerate().map(|(at, finding)| Card::of_all(finding, format!("f{at}"), said));
+        let cards = of_daemon.into_iter().chain(of_all).collect();
+        Self { id: "all".to_owned(), level: 2, title: "What the sessions have in common", cards, more: findings.len().saturating_sub(COMMON), none: "" }
+    }
+
+    /// Whether there is nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.cards.is_empty()
+    }
+
+    /// Of a session.
+    pub fn of_session(shown: &Shown, said: &mut Said) -> Self {
+        let session = shown.session;
+        let card = |(at, finding)| Card::of_session(session, finding, shown, format!("{}f{at}", shown.id), said);
+        let cards = session.findings.iter().take(CARDS).enumerate().map(card).collect();
+        let more = session.findings.len().saturating_sub(CARDS);
+        Self { id: shown.id.clone(), level: shown.level, title: "Findings", cards, more, none: nothing_found(session) }
+    }
+}
+
+/// `MAIL`.
+fn verb(session: &Session, finding: &Finding) -> &'static str {
+    session.command(finding.command).map_or(Verb::Invalid, |command| command.verb).name()
+}
+
+impl Card {
+    fn of_session(session: &Session, finding: &Finding, shown: &Shown, id: String, said: &mut Said) -> Self {
+        let verb = verb(session, finding);
+        let share = percent(finding.elapsed_s, session.server_s());
+        let is_shown = shown.commands.iter().any(|command| command.index == finding.command);
+        Self {
+            severity: severity(finding.severity),
+            summary: finding.summary.clone(),
+            place: format!("{verb}, {share} of the server's time; rule {}", finding.rule),
+            href: if is_shown { shown.command_id(finding.command) } else { String::new() },
+            evidence: finding.evidence.clone(),
+            remedy: said.remedy(&finding.remedy, &id, verb.to_owned()),
+            settings: finding.settings.clone(),
+            check: said.check(finding.check.as_deref(), &id),
+            id,
+        }
+    }
+
+    fn of_all(finding: &CommonFinding, id: String, said: &mut Said) -> Self {
+        let target = match (&finding.target, finding.targets) {
+            (Some(target), _) => format!(" {target}"),
+            (None, Some(1)) => " of one target".to_owned(),
+            (None, Some(n)) => format!(" of {n} targets"),
+            (None, None) => String::new(),
+        };
+        let (verb, cause) = (finding.verb.name(), finding.cause.name());
+        Self {
+            severity: severity(finding.severity),
+            summary: finding.summary.clone(),
+            place: format!("{verb}, {cause}{target}; {:.2} s in all; rule {}", finding.total_s, finding.rule),
+            href: String::new(),
+            evidence: finding.evidence.clone(),
+            remedy: said.remedy(&finding.remedy, &id, format!("{} at {verb}", finding.rule)),
+            settings: Vec::new(),
+            check: said.check(finding.check.as_deref(), &id),
+            id,
+        }
+    }
+
+    fn of_daemon(finding: &DaemonFinding, id: String, said: &mut Said) -> Self {
+        Self {
+            severity: severity(finding.severity),
+            summary: finding.summary.clone(),
+            place: format!("before accept, no session's own time; rule {}", finding.rule),
+            href: String::new(),
+            evidence: finding.evidence.clone(),
+            remedy: said.remedy(&finding.remedy, &id, finding.rule.clone()),
+            settings: Vec::new(),
+            check: said.check(finding.check.as_deref(), &id),
+            id,
+        }
+    }
+}
+
+/// As a word and a class.
+pub fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Intended => "intended",
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+    }
+}

@@ -1,0 +1,1 @@
+//! The whole page: hostile text in every field, sizes, and what must stand where.
