@@ -6,6 +6,7 @@
 mod doctor;
 mod duration;
 mod export;
+mod html;
 mod output;
 mod probe;
 mod size;
@@ -57,6 +58,7 @@ const REPORT_EXAMPLES: &str = "\
 Examples:
   mta-trace report slow.jsonl
   mta-trace report slow.jsonl.zst --format json -o slow.json
+  mta-trace report slow.jsonl --format html -o slow.html
   ssh mail mta-trace attach --sessions 1 -o - | mta-trace report -";
 
 const DIFF_EXAMPLES: &str = "\
@@ -224,7 +226,7 @@ struct Replay {
     log: String,
     /// Form of the report
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    format: Format,
+    format: ReportFormat,
     /// Write the report into this file, which must not exist
     #[arg(short, long, value_name = "FILE")]
     output: Option<String>,
@@ -236,6 +238,16 @@ enum Format {
     Text,
     /// mta-trace.report/1
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ReportFormat {
+    /// For people, 80 columns
+    Text,
+    /// mta-trace.report/1
+    Json,
+    /// One file for a browser
+    Html,
 }
 
 /// Parses the command line, does it, and says how it ended.
@@ -379,25 +391,29 @@ fn conclude(finished: &Finished, is_log_stdout: bool, has_view: bool) -> Result<
 }
 
 fn run_report(replay: &Replay) -> Result<(), Failure> {
-    // Text is for people, and the same as live; JSON is for programs, which may want every session.
-    let analysis = match replay.format {
-        Format::Text => Analysis::new(),
-        Format::Json => Analysis::keeping_all(),
+    let path = replay.output.as_deref().unwrap_or("-");
+    let text = match replay.format {
+        ReportFormat::Html => return html::run(&replay.log, path),
+        ReportFormat::Text => {
+            let (report, accepted) = analyse(&replay.log, Analysis::new(), |_| {})?;
+            summary::text(&report, &accepted).into_bytes()
+        }
+        // Text is for people, and the same as live; JSON is for programs, which may want every session.
+        ReportFormat::Json => {
+            let (report, _) = analyse(&replay.log, Analysis::keeping_all(), |_| {})?;
+            let mut text = Vec::new();
+            json::write(&mut text, &report).map_err(Failure::io)?;
+            text
+        }
     };
-    let (report, accepted) = analyse(&replay.log, analysis, |_| {})?;
-    let mut text = Vec::new();
-    match replay.format {
-        Format::Text => text.extend_from_slice(summary::text(&report, &accepted).as_bytes()),
-        Format::Json => json::write(&mut text, &report).map_err(Failure::io)?,
-    }
-    output::write_new(replay.output.as_deref().unwrap_or("-"), &text)
+    output::write_new(path, &text)
 }
 
 fn run_diff(before: &str, after: &str) -> Result<(), Failure> {
     let side = |path: &str| {
         let mut side = Side::default();
-        let (report, _) = analyse(path, Analysis::new(), |update| {
-            if let Update::SessionEnded(session) = update {
+        let (report, _) = analyse(path, Analysis::new(), |told| {
+            if let Told::Update(Update::SessionEnded(session)) = told {
                 side.add(session);
             }
         })?;
@@ -410,14 +426,21 @@ fn run_diff(before: &str, after: &str) -> Result<(), Failure> {
     output::write_new("-", comparison::text(&compare(&before, &after)).as_bytes())
 }
 
-/// The same analysis as live, from a log; `see` is told what it says.
-fn analyse(path: &str, mut analysis: Analysis, mut see: impl FnMut(&Update)) -> Result<(Report, Accepted), Failure> {
+/// What a log holds, and what the analysis says of it, in the order of a live trace.
+enum Told<'a> {
+    Record(&'a Record),
+    Update(&'a Update),
+}
+
+/// The same analysis as live, from a log; `see` is told everything.
+fn analyse(path: &str, mut analysis: Analysis, mut see: impl FnMut(Told<'_>)) -> Result<(Report, Accepted), Failure> {
     let mut accepted = Accepted::default();
     let mut updates = Vec::new();
     for item in log::read(path)? {
         match item? {
             log::Item::Record(record) => {
                 accepted.record(&record);
+                see(Told::Record(&record));
                 analysis.feed(&record, &mut updates);
             }
             log::Item::Unreadable { line, reason } => {
@@ -430,13 +453,13 @@ fn analyse(path: &str, mut analysis: Analysis, mut see: impl FnMut(&Update)) -> 
         }
         for update in updates.drain(..) {
             accepted.update(&update);
-            see(&update);
+            see(Told::Update(&update));
         }
     }
     let report = analysis.finish(&mut updates);
     for update in &updates {
         accepted.update(update);
-        see(update);
+        see(Told::Update(update));
     }
     Ok((report, accepted))
 }

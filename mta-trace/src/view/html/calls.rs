@@ -154,7 +154,8 @@ impl Calls {
 
     /// The calls of a session that have been kept until now.
     fn of(&self, session: &Session, began: u64) -> Vec<Line> {
-        let ns = std::time::Duration::try_from_secs_f64(session.elapsed_s.max(0.0)).map_or(u64::MAX, |it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX));
+        let ns = std::time::Duration::try_from_secs_f64(session.elapsed_s.max(0.0))
+            .map_or(u64::MAX, |it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX));
         // What ends a session is told a little later than the session ends.
         let end = began.saturating_add(ns).saturating_add(1_000_000);
         let mut processes = HashSet::from([session.pid]);
@@ -221,7 +222,7 @@ struct Row {
 
 impl Section {
     /// Of a session; none: nothing was kept of it.
-    pub fn new(shown: &Shown, calls: &Calls) -> Option<Self> {
+    pub(super) fn new(shown: &Shown, calls: &Calls) -> Option<Self> {
         let kept = calls.kept.iter().find(|kept| kept.id == shown.session.id)?;
         let most = (ON_PAGE / calls.kept.len().max(1)).clamp(1, PER_SESSION);
         let (lines, left_out) = longest(kept.lines.clone(), most);

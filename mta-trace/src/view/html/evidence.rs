@@ -21,22 +21,8 @@ fn fact(label: &'static str, text: impl Into<String>) -> Fact {
 /// All that is known.
 pub fn of(wait: &Wait) -> Vec<Fact> {
     // Exhaustive: what a wait can tell must find its place here.
-    let Wait {
-        cause,
-        target,
-        start_s: _,
-        elapsed_s: _,
-        outcome: _,
-        attempts,
-        dns,
-        milter,
-        timer_s,
-        connected,
-        syscalls,
-        descriptor,
-        peer,
-        inner: _,
-    } = wait;
+    let Wait { cause, target, start_s: _, elapsed_s: _, outcome: _, attempts, dns, milter, timer_s, connected, syscalls, descriptor, peer, inner: _ } =
+        wait;
     let mut facts = vec![fact("cause", cause.name())];
     facts.extend(target.iter().map(|target| fact("target", target)));
     let outcome = words::outcome(wait);

@@ -4,7 +4,7 @@
 //! pointed to, not said again. Not here: how findings are made.
 
 use super::{Shown, number::percent};
-use crate::report::{CommonFinding, DaemonFinding, Finding, Session, Setting, Severity, Verb};
+use crate::report::{CommonFinding, DaemonFinding, Finding, Session, Severity, Verb};
 use crate::view::summary::{COMMON, nothing_found};
 use askama::Template;
 use std::collections::HashMap;
@@ -33,14 +33,13 @@ struct Card {
     place: String,
     /// The command in the timeline's dialogue.
     href: String,
-    evidence: String,
+    evidence: Vec<String>,
     remedy: Remedy,
-    settings: Vec<Setting>,
     check: Option<String>,
 }
 
 enum Remedy {
-    Said(String),
+    Said(Vec<String>),
     /// It stands in the card of this id, which is called so.
     Above(String, String),
 }
@@ -58,7 +57,7 @@ impl Said {
             return Remedy::Above(above.clone(), name.clone());
         }
         self.remedies.insert(remedy.to_owned(), (id.to_owned(), name));
-        Remedy::Said(remedy.to_owned())
+        Remedy::Said(clauses(remedy))
     }
 
     fn check(&mut self, check: Option<&str>, id: &str) -> Option<String> {
@@ -74,7 +73,14 @@ impl Findings {
         let of_daemon = daemon.iter().enumerate().map(|(at, finding)| Card::of_daemon(finding, format!("d{at}"), said)).collect::<Vec<_>>();
         let of_all = findings.iter().take(COMMON).enumerate().map(|(at, finding)| Card::of_all(finding, format!("f{at}"), said));
         let cards = of_daemon.into_iter().chain(of_all).collect();
-        Self { id: "all".to_owned(), level: 2, title: "What the sessions have in common", cards, more: findings.len().saturating_sub(COMMON), none: "" }
+        Self {
+            id: "all".to_owned(),
+            level: 2,
+            title: "What the sessions have in common",
+            cards,
+            more: findings.len().saturating_sub(COMMON),
+            none: "",
+        }
     }
 
     /// Whether there is nothing to show.
@@ -107,9 +113,8 @@ impl Card {
             summary: finding.summary.clone(),
             place: format!("{verb}, {share} of the server's time; rule {}", finding.rule),
             href: if is_shown { shown.command_id(finding.command) } else { String::new() },
-            evidence: finding.evidence.clone(),
+            evidence: clauses(&finding.evidence),
             remedy: said.remedy(&finding.remedy, &id, verb.to_owned()),
-            settings: finding.settings.clone(),
             check: said.check(finding.check.as_deref(), &id),
             id,
         }
@@ -128,9 +133,8 @@ impl Card {
             summary: finding.summary.clone(),
             place: format!("{verb}, {cause}{target}; {:.2} s in all; rule {}", finding.total_s, finding.rule),
             href: String::new(),
-            evidence: finding.evidence.clone(),
+            evidence: clauses(&finding.evidence),
             remedy: said.remedy(&finding.remedy, &id, format!("{} at {verb}", finding.rule)),
-            settings: Vec::new(),
             check: said.check(finding.check.as_deref(), &id),
             id,
         }
@@ -142,13 +146,36 @@ impl Card {
             summary: finding.summary.clone(),
             place: format!("before accept, no session's own time; rule {}", finding.rule),
             href: String::new(),
-            evidence: finding.evidence.clone(),
+            evidence: clauses(&finding.evidence),
             remedy: said.remedy(&finding.remedy, &id, finding.rule.clone()),
-            settings: Vec::new(),
             check: said.check(finding.check.as_deref(), &id),
             id,
         }
     }
+}
+
+/// What stands between semicolons, each for itself: a list is easier to read. Not those in parentheses and quotes.
+fn clauses(text: &str) -> Vec<String> {
+    let (mut clauses, mut clause, mut depth, mut is_quoted) = (Vec::new(), String::new(), 0_usize, false);
+    for word in text.split_inclusive(' ') {
+        for c in word.chars() {
+            match c {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                '`' | '\'' => is_quoted = c == '`' && !is_quoted,
+                _ => {}
+            }
+        }
+        clause.push_str(word);
+        if depth == 0 && !is_quoted && word.ends_with("; ") {
+            clause.truncate(clause.len() - 2);
+            clauses.push(std::mem::take(&mut clause));
+        }
+    }
+    if !clause.is_empty() {
+        clauses.push(clause);
+    }
+    clauses
 }
 
 /// As a word and a class.
@@ -158,5 +185,17 @@ pub fn severity(severity: Severity) -> &'static str {
         Severity::Low => "low",
         Severity::Medium => "medium",
         Severity::High => "high",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clauses_end_at_semicolons_outside_of_parentheses_and_quotes() {
+        assert_eq!(clauses("a `b; c` (d; e); f; g"), ["a `b; c` (d; e)", "f", "g"]);
+        assert_eq!(clauses("define(`confTO_IDENT', `0s'); or"), ["define(`confTO_IDENT', `0s')", "or"]);
+        assert_eq!(clauses(""), [""; 0]);
     }
 }

@@ -53,7 +53,8 @@ impl<'a> Shown<'a> {
             commands.sort_by(|a, b| b.server_s().total_cmp(&a.server_s()));
             let others_s: f64 = commands.drain(COMMANDS..).map(Command::server_s).sum();
             commands.sort_by_key(|command| command.index);
-            note = Some(format!("Of {all} commands the {COMMANDS} slowest are shown; the others took {others_s:.3} s of the server's time together."));
+            note =
+                Some(format!("Of {all} commands the {COMMANDS} slowest are shown; the others took {others_s:.3} s of the server's time together."));
         }
         Self { session, id: session_id(index), level, commands, note }
     }
@@ -79,7 +80,9 @@ struct Foot {
 }
 
 /// Writes the page.
-pub fn write(out: &mut impl Write, report: &Report, accepted: &Accepted, calls: &Calls) -> Result<()> {
+pub fn write(mut out: &mut dyn Write, report: &Report, accepted: &Accepted, calls: &Calls) -> Result<()> {
+    // What the templates write to has a size.
+    let out = &mut out;
     match report.sessions.as_slice() {
         [session] if report.left_out.is_none() => one(out, report, session, accepted, calls)?,
         _ => many(out, report, accepted, calls)?,
@@ -89,7 +92,7 @@ pub fn write(out: &mut impl Write, report: &Report, accepted: &Accepted, calls: 
 
 fn one(out: &mut impl Write, report: &Report, session: &Session, accepted: &Accepted, calls: &Calls) -> Result<()> {
     let shown = Shown::new(session, 0, 2);
-    let mut links = vec![("s0-findings", "Findings"), ("s0-timeline", "Timeline"), ("s0-dialogue", "Dialogue"), ("s0-time", "Time")];
+    let mut links = vec![("s0-timeline", "Timeline"), ("s0-findings", "Findings"), ("s0-dialogue", "Dialogue"), ("s0-time", "Time")];
     let section = calls::Section::new(&shown, calls);
     links.extend(section.is_some().then_some(("s0-calls", "System calls")));
     let links = links.into_iter().map(|(id, name)| (id.to_owned(), name)).collect();
@@ -112,7 +115,10 @@ fn many(out: &mut impl Write, report: &Report, accepted: &Accepted, calls: &Call
     let links = links.into_iter().map(|(id, name)| (id.to_owned(), name)).collect();
     let left_out = report.left_out.as_ref().map(|it| {
         let (all, kept) = (report.session_count(), report.sessions.len());
-        format!("Of {all} sessions the worst {kept} are listed; of the other {} only the sums are here; report --format json of a log has all.", it.sessions)
+        format!(
+            "Of {all} sessions the worst {kept} are listed; of the other {} only the sums are here; report --format json of a log has all.",
+            it.sessions
+        )
     });
     head::Head::new(report, accepted, left_out.into_iter().collect(), links).write_into(out)?;
     let mut said = findings::Said::default();
@@ -141,9 +147,9 @@ fn of_daemon(out: &mut impl Write, report: &Report, said: &mut findings::Said) -
 
 /// All of a session; of a fold the end is left to the caller.
 fn whole(out: &mut impl Write, shown: &Shown, is_fold: bool, said: &mut findings::Said, calls: &Calls) -> Result<()> {
-    session::Facts::new(shown, is_fold).write_into(out)?;
-    findings::Findings::of_session(shown, said).write_into(out)?;
+    session::Head::new(shown, is_fold).write_into(out)?;
     timeline::Timeline::new(shown).write_into(out)?;
+    findings::Findings::of_session(shown, said).write_into(out)?;
     dialogue::Dialogue::new(shown).write_into(out)?;
     time::Time::of_session(shown).write_into(out)?;
     if let Some(it) = &shown.session.probe {

@@ -84,9 +84,10 @@ mod tests {
 
     #[test]
     fn places_lie_inside() {
-        assert_eq!([length(share(1.0, 8.0)), length(share(2.0, 1.0)), length(share(f64::NAN, 1.0)), length(share(1.0, 0.0))], [
-            "12.5%", "100%", "0%", "0%"
-        ]);
+        assert_eq!(
+            [length(share(1.0, 8.0)), length(share(2.0, 1.0)), length(share(f64::NAN, 1.0)), length(share(1.0, 0.0))],
+            ["12.5%", "100%", "0%", "0%"]
+        );
         assert_eq!(seconds(f64::NAN), "0.000");
         assert_eq!(percent(1.0, 3.0), "33 %");
     }

@@ -11,7 +11,7 @@ use askama::Template;
 /// The part of the page.
 #[derive(Template)]
 #[template(path = "session.html")]
-pub struct Facts<'a> {
+pub struct Head<'a> {
     shown: &'a Shown<'a>,
     /// It is one of several.
     is_fold: bool,
@@ -22,7 +22,7 @@ pub struct Facts<'a> {
     notes: Vec<String>,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> Head<'a> {
     /// Of a session.
     pub fn new(shown: &'a Shown<'a>, is_fold: bool) -> Self {
         let session = shown.session;

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// More targets are counted together.
 const TARGETS: usize = 20;
 
+/// Less of what is no wait is not told.
+const LEAST_S: f64 = 0.0005;
+
 /// The part of the page.
 #[derive(Template)]
 #[template(path = "time.html")]
@@ -91,7 +94,9 @@ impl<'a> Account<'a> {
         if let Some(left_out) = &session.left_out {
             let LeftOutCommands { short_waits_s, cpu_s, runqueue_s, unexplained_s, verbs, between, .. } = left_out;
             self.rest([*cpu_s, *runqueue_s, *short_waits_s, *unexplained_s]);
-            verbs.iter().for_each(|sum| self.verbs.entry(sum.verb).or_default().add(sum.server_s, sum.commands));
+            for sum in verbs {
+                self.verbs.entry(sum.verb).or_default().add(sum.server_s, sum.commands);
+            }
             between_s += between.iter().map(|sum| sum.elapsed_s).sum::<f64>();
         }
         self.client_s += (session.client_s - between_s).max(0.0);
@@ -111,7 +116,7 @@ impl<'a> Account<'a> {
         self.unexplained_s += unexplained_s;
     }
 
-    /// By cause, largest first; what is no wait and no thousandth of the whole is not told.
+    /// By cause, largest first.
     fn causes(&self, whole_s: f64, has_client: bool) -> Vec<Row> {
         let in_commands = self.causes.get(&Cause::Client).copied().unwrap_or_default();
         let client_s = if has_client { self.client_s + in_commands.elapsed_s } else { 0.0 };
@@ -126,8 +131,7 @@ impl<'a> Account<'a> {
             ("unexplained", "unexplained", self.unexplained_s),
             ("other", "not told apart", self.other_s),
         ];
-        let least_s = (whole_s / 1000.0).max(0.001);
-        sums.extend(rest.into_iter().filter(|(_, _, s)| *s >= least_s).map(|(class, name, s)| (class, name, s, 0)));
+        sums.extend(rest.into_iter().filter(|(_, _, s)| *s >= LEAST_S).map(|(class, name, s)| (class, name, s, 0)));
         sums.sort_by(|a, b| b.2.total_cmp(&a.2));
         let mut left = 0.0;
         let row = |(class, name, elapsed_s, count): (&'static str, &str, f64, u64)| {
