@@ -9,6 +9,8 @@ use crate::view::summary::{COMMON, nothing_found};
 use askama::Template;
 use std::collections::HashMap;
 
+/// So many cards of all sessions are open.
+const OPEN: usize = 3;
 /// More cards of one session are not shown: they repeat each other.
 const CARDS: usize = 30;
 
@@ -36,6 +38,8 @@ struct Card {
     evidence: Vec<String>,
     remedy: Remedy,
     check: Option<String>,
+    /// Closed, since others stand before it.
+    is_fold: bool,
 }
 
 enum Remedy {
@@ -57,7 +61,7 @@ impl Said {
             return Remedy::Above(above.clone(), name.clone());
         }
         self.remedies.insert(remedy.to_owned(), (id.to_owned(), name));
-        Remedy::Said(clauses(remedy))
+        Remedy::Said(paragraphs(remedy))
     }
 
     fn check(&mut self, check: Option<&str>, id: &str) -> Option<String> {
@@ -72,7 +76,8 @@ impl Findings {
     pub fn common(daemon: &[DaemonFinding], findings: &[CommonFinding], said: &mut Said) -> Self {
         let of_daemon = daemon.iter().enumerate().map(|(at, finding)| Card::of_daemon(finding, format!("d{at}"), said)).collect::<Vec<_>>();
         let of_all = findings.iter().take(COMMON).enumerate().map(|(at, finding)| Card::of_all(finding, format!("f{at}"), said));
-        let cards = of_daemon.into_iter().chain(of_all).collect();
+        let mut cards: Vec<Card> = of_daemon.into_iter().chain(of_all).collect();
+        cards.iter_mut().skip(OPEN).for_each(|card| card.is_fold = true);
         Self {
             id: "all".to_owned(),
             level: 2,
@@ -116,26 +121,24 @@ impl Card {
             evidence: clauses(&finding.evidence),
             remedy: said.remedy(&finding.remedy, &id, verb.to_owned()),
             check: said.check(finding.check.as_deref(), &id),
+            is_fold: false,
             id,
         }
     }
 
     fn of_all(finding: &CommonFinding, id: String, said: &mut Said) -> Self {
-        let target = match (&finding.target, finding.targets) {
-            (Some(target), _) => format!(" {target}"),
-            (None, Some(1)) => " of one target".to_owned(),
-            (None, Some(n)) => format!(" of {n} targets"),
-            (None, None) => String::new(),
-        };
-        let (verb, cause) = (finding.verb.name(), finding.cause.name());
         Self {
             severity: severity(finding.severity),
-            summary: finding.summary.clone(),
-            place: format!("{verb}, {cause}{target}; {:.2} s in all; rule {}", finding.total_s, finding.rule),
+            summary: common(finding),
+            place: format!(
+                "95th percentile {:.2} s, longest {:.2} s, in all {:.2} s; rule {}",
+                finding.p95_s, finding.max_s, finding.total_s, finding.rule
+            ),
             href: String::new(),
             evidence: clauses(&finding.evidence),
-            remedy: said.remedy(&finding.remedy, &id, format!("{} at {verb}", finding.rule)),
+            remedy: said.remedy(&finding.remedy, &id, format!("{} at {}", finding.rule, finding.verb.name())),
             check: said.check(finding.check.as_deref(), &id),
+            is_fold: false,
             id,
         }
     }
@@ -149,9 +152,26 @@ impl Card {
             evidence: clauses(&finding.evidence),
             remedy: said.remedy(&finding.remedy, &id, finding.rule.clone()),
             check: said.check(finding.check.as_deref(), &id),
+            is_fold: false,
             id,
         }
     }
+}
+
+/// A remedy as prose; what is only for the worst case, and what is set now, each for itself.
+fn paragraphs(remedy: &str) -> Vec<String> {
+    let mut paragraphs: Vec<String> = Vec::new();
+    for clause in remedy.split("; ") {
+        let is_apart = ["to bound the damage: ", "at present "].iter().any(|begin| clause.starts_with(begin));
+        match paragraphs.last_mut().filter(|_| !is_apart) {
+            Some(last) => {
+                last.push_str("; ");
+                last.push_str(clause);
+            }
+            None => paragraphs.push(clause.to_owned()),
+        }
+    }
+    paragraphs
 }
 
 /// What stands between semicolons, each for itself: a list is easier to read. Not those in parentheses and quotes.
@@ -178,6 +198,18 @@ fn clauses(text: &str) -> Vec<String> {
     clauses
 }
 
+/// `322 of 3000 sessions waited at CONNECT for ident 10.99.0.1:113: 5.00 s in the median`.
+pub fn common(finding: &CommonFinding) -> String {
+    let CommonFinding { verb, cause, target, targets, sessions, of, median_s, .. } = finding;
+    let target = match (target, targets) {
+        (Some(target), _) => format!(" {target}"),
+        (None, Some(1)) => " of one target".to_owned(),
+        (None, Some(n)) => format!(" of {n} targets"),
+        (None, None) => String::new(),
+    };
+    format!("{sessions} of {of} sessions waited at {} for {}{target}: {median_s:.2} s in the median", verb.name(), cause.name())
+}
+
 /// As a word and a class.
 pub fn severity(severity: Severity) -> &'static str {
     match severity {
@@ -197,5 +229,11 @@ mod tests {
         assert_eq!(clauses("a `b; c` (d; e); f; g"), ["a `b; c` (d; e)", "f", "g"]);
         assert_eq!(clauses("define(`confTO_IDENT', `0s'); or"), ["define(`confTO_IDENT', `0s')", "or"]);
         assert_eq!(clauses(""), [""; 0]);
+    }
+
+    #[test]
+    fn a_remedy_stays_prose() {
+        assert_eq!(paragraphs("a; b; to bound the damage: c; at present d=1"), ["a; b", "to bound the damage: c", "at present d=1"]);
+        assert_eq!(paragraphs("at present d=1"), ["at present d=1"]);
     }
 }

@@ -4,7 +4,7 @@
 //! Not here: the parts of the page.
 
 use super::{
-    findings::severity,
+    findings::{common, severity},
     number::{percent, seconds},
 };
 use crate::report::{CommonFinding, DaemonFinding, Finding, Report, Session, Severity};
@@ -15,9 +15,9 @@ use crate::view::{
 use askama::Template;
 
 /// Hashes of `page.css` and `page.js` for the page's policy; a test compares them.
-pub const STYLE_HASH: &str = "sha256-YirvqSXo4/ryzyZAHxpHmbr4o4KZEJR7Yyi3Bo8kdVA=";
+pub const STYLE_HASH: &str = "sha256-QiJluaHmDldtUgDWnspgRxTIJ0V+WhTRkCFWHAaBWqs=";
 /// Of the script.
-pub const SCRIPT_HASH: &str = "sha256-Ti0B8lbWOUVIH0E+TTCdoFngUBF9ZbIj2Y3KqHlf3BM=";
+pub const SCRIPT_HASH: &str = "sha256-gP7pgs/L/J4g++LEfiZ0IZ22L7kJ736Lc+H9Wg2bjxU=";
 
 /// The part of the page.
 #[derive(Template)]
@@ -79,16 +79,12 @@ impl Head {
 
 /// The worst that was found, and how grave it is.
 fn headline(report: &Report, accepted: &Accepted) -> (&'static str, String) {
-    let daemon = report.daemon.iter().flat_map(|daemon| &daemon.findings).map(|it: &DaemonFinding| (it.severity, it.elapsed_s, &it.summary));
-    let common = report.findings.iter().map(|it: &CommonFinding| (it.severity, it.total_s, &it.summary));
-    let of_sessions = report.sessions.iter().flat_map(|session| &session.findings);
-    let single = of_sessions.map(|it: &Finding| (it.severity, it.elapsed_s, &it.summary));
+    let of_daemon = |it: &DaemonFinding| (it.severity, it.elapsed_s, it.summary.clone());
+    let of_all = |it: &CommonFinding| (it.severity, it.total_s, common(it));
+    let of_session = |it: &Finding| (it.severity, it.elapsed_s, it.summary.clone());
     // What the sessions have in common says more than one of them.
-    let worst = |findings: &mut dyn Iterator<Item = (Severity, f64, &'_ String)>| {
-        findings.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(grave, _, summary)| (grave, summary.clone()))
-    };
-    let mut all = daemon.chain(common);
-    let found = worst(&mut all).or_else(|| worst(&mut { single }));
+    let all = report.daemon.iter().flat_map(|daemon| daemon.findings.iter().map(of_daemon)).chain(report.findings.iter().map(of_all));
+    let found = worst(all).or_else(|| worst(report.sessions.iter().flat_map(|session| session.findings.iter().map(of_session))));
     match (found, report.sessions.as_slice()) {
         (Some((grave, summary)), _) => (severity(grave), summary),
         (None, []) if report.probe.is_none() => ("none", accepted.sentence()),
@@ -96,6 +92,10 @@ fn headline(report: &Report, accepted: &Accepted) -> (&'static str, String) {
         (None, [session]) => ("none", capital(nothing_found(session))),
         (None, _) => ("none", "No finding in any session".to_owned()),
     }
+}
+
+fn worst(findings: impl Iterator<Item = (Severity, f64, String)>) -> Option<(Severity, String)> {
+    findings.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(grave, _, text)| (grave, text))
 }
 
 fn capital(text: &str) -> String {

@@ -87,7 +87,8 @@ pub fn write(mut out: &mut dyn Write, report: &Report, accepted: &Accepted, call
         [session] if report.left_out.is_none() => one(out, report, session, accepted, calls)?,
         _ => many(out, report, accepted, calls)?,
     }
-    Foot { script: SCRIPT }.write_into(out)
+    Foot { script: SCRIPT }.write_into(out)?;
+    writeln!(out)
 }
 
 fn one(out: &mut impl Write, report: &Report, session: &Session, accepted: &Accepted, calls: &Calls) -> Result<()> {

@@ -30,7 +30,7 @@
     for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
     const own = target.querySelector(":scope > td > details");
     if (own) own.open = true;
-    target.scrollIntoView({ block: "center" });
+    target.scrollIntoView({ block: target.tagName === "TR" ? "center" : "start" });
     const place = target.querySelector("summary") || target;
     if (place.tabIndex < 0) place.tabIndex = -1;
     place.focus({ preventScroll: true });

@@ -49,6 +49,8 @@ pub struct Row {
     pub width: String,
     /// How many; empty: nothing that is counted.
     pub count: String,
+    /// There is room for its name in the bar of all.
+    pub is_labelled: bool,
 }
 
 /// Sums while they grow.
@@ -175,6 +177,7 @@ impl Row {
             share: percent(elapsed_s, whole_s),
             left: length(left),
             width: length(width.min(1.0 - left)),
+            is_labelled: width >= 0.1,
             count: if count == 0 { String::new() } else { count.to_string() },
         }
     }
