@@ -27,7 +27,8 @@ pub fn of(wait: &Wait) -> Vec<Fact> {
     facts.extend(target.iter().map(|target| fact("target", target)));
     let outcome = words::outcome(wait);
     facts.push(fact("outcome", if outcome.is_empty() { "ok".to_owned() } else { outcome }));
-    facts.extend(attempts.filter(|n| *n > 1).map(|n| fact("attempts", n.to_string())));
+    // Of a look-up they are told by server.
+    facts.extend(attempts.filter(|n| *n > 1 && dns.is_none()).map(|n| fact("attempts", n.to_string())));
     facts.extend(dns.iter().flat_map(of_look_up));
     facts.extend(milter.iter().flat_map(of_milter));
     facts.extend(timer_s.map(|s| fact("ended by", format!("a timer of {s:.2} s of the process itself"))));

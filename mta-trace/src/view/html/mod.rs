@@ -38,6 +38,8 @@ struct Shown<'a> {
     id: String,
     /// Of its headings.
     level: u8,
+    /// It is the first on the page: how to read its parts is said once.
+    is_explained: bool,
     /// In their order; in a long session the slowest.
     commands: Vec<&'a Command>,
     /// What is said where some are not shown.
@@ -45,7 +47,7 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn new(session: &'a Session, index: usize, level: u8) -> Self {
+    fn new(session: &'a Session, index: usize, level: u8, is_explained: bool) -> Self {
         let mut commands: Vec<&Command> = session.commands.iter().collect();
         let all = commands.len();
         let mut note = None;
@@ -56,7 +58,7 @@ impl<'a> Shown<'a> {
             note =
                 Some(format!("Of {all} commands the {COMMANDS} slowest are shown; the others took {others_s:.3} s of the server's time together."));
         }
-        Self { session, id: session_id(index), level, commands, note }
+        Self { session, id: session_id(index), level, is_explained, commands, note }
     }
 
     fn command_id(&self, index: usize) -> String {
@@ -92,7 +94,7 @@ pub fn write(mut out: &mut dyn Write, report: &Report, accepted: &Accepted, call
 }
 
 fn one(out: &mut impl Write, report: &Report, session: &Session, accepted: &Accepted, calls: &Calls) -> Result<()> {
-    let shown = Shown::new(session, 0, 2);
+    let shown = Shown::new(session, 0, 2, true);
     let mut links = vec![("s0-timeline", "Timeline"), ("s0-findings", "Findings"), ("s0-dialogue", "Dialogue"), ("s0-time", "Time")];
     let section = calls::Section::new(&shown, calls);
     links.extend(section.is_some().then_some(("s0-calls", "System calls")));
@@ -129,9 +131,9 @@ fn many(out: &mut impl Write, report: &Report, accepted: &Accepted, calls: &Call
         distribution::Distribution::new(report).write_into(out)?;
         list::List::new(report, &order, shown).write_into(out)?;
         writeln!(out, "<section aria-labelledby=\"all-whole\" class=\"part\"><h2 id=\"all-whole\">The slowest in detail</h2>")?;
-        for index in order.into_iter().take(shown) {
+        for (at, index) in order.into_iter().take(shown).enumerate() {
             let Some(session) = report.sessions.get(index) else { continue };
-            whole(out, &Shown::new(session, index, 4), true, &mut said, calls)?;
+            whole(out, &Shown::new(session, index, 4, at == 0), true, &mut said, calls)?;
             writeln!(out, "</details>")?;
         }
         writeln!(out, "</section>")?;

@@ -162,7 +162,7 @@
       axis.prepend(...texts);
       bars.forEach((bar) => {
         const text = bar.querySelector("text");
-        text.classList.toggle("off", bar.querySelector("svg > rect").getBoundingClientRect().width < 12 + 7 * text.textContent.length);
+        text.classList.toggle("off", bar.querySelector("svg > rect").getBoundingClientRect().width < 40);
       });
     };
     const setZoom = (value, centre) => {

@@ -51,7 +51,8 @@ struct Bar {
     width: String,
     cause: &'static str,
     href: String,
-    /// For whoever does not see it.
+    text: String,
+    /// The same for whoever does not see it, with how it ended.
     label: String,
     is_labelled: bool,
     /// It ended without what was waited for.
@@ -142,6 +143,7 @@ impl Axis {
             width: length(width),
             cause: wait.cause.name(),
             href: id.to_owned(),
+            text: wait_text(wait),
             label: format!("{}: {} s{outcome}", wait_text(wait), seconds(wait.elapsed_s)),
             is_labelled: width >= LABELLED,
             is_failed: !matches!(wait.outcome, Outcome::Ok | Outcome::Denied),
