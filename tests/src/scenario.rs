@@ -175,6 +175,8 @@ pub struct Dns {
     pub second_server: bool,
     /// `options` of resolv.conf.
     pub options: String,
+    /// Its `search`.
+    pub search: Vec<String>,
     /// First match wins; what matches none is answered from the lab's zone.
     pub rules: Vec<DnsRule>,
 }
@@ -207,6 +209,8 @@ pub struct DnsRule {
     pub tcp_delay_s: f64,
     /// For `answer`: the data, as in a zone file (`10 mx.example.com`).
     pub data: Vec<String>,
+    /// For `answer`: the names that it is led over by CNAME, to the last of which the data, or what the zone says of that, belongs.
+    pub chain: Vec<String>,
 }
 
 /// What a name server does with a question.

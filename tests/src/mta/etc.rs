@@ -86,5 +86,6 @@ fn write_accounts(etc: &Path, accounts: &[Account]) -> Result<()> {
 fn resolv_conf(dns: &Dns) -> String {
     let second = if dns.second_server { "nameserver 10.99.0.3\n" } else { "" };
     let options = if dns.options.is_empty() { String::new() } else { format!("options {}\n", dns.options) };
-    format!("nameserver {}\n{second}{options}", dns.first())
+    let search = if dns.search.is_empty() { String::new() } else { format!("search {}\n", dns.search.join(" ")) };
+    format!("nameserver {}\n{second}{search}{options}", dns.first())
 }
