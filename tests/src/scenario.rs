@@ -36,6 +36,8 @@ pub struct Scenario {
     pub exim: Exim,
     /// OpenSMTPD's settings.
     pub opensmtpd: OpenSmtpd,
+    /// aiosmtpd's settings.
+    pub aiosmtpd: Aiosmtpd,
     /// The name servers.
     pub dns: Dns,
     /// The ident server on the client.
@@ -163,6 +165,14 @@ pub struct OpenSmtpd {
     pub filter_s: Option<f64>,
     /// In which phase it is asked (`mail-from`, `rcpt-to`).
     pub filter_phase: String,
+}
+
+/// Settings of aiosmtpd.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Aiosmtpd {
+    /// Lines of Python that its handler runs for each recipient.
+    pub rcpt: Vec<String>,
 }
 
 /// The name servers and their rules.
