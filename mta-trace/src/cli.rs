@@ -5,6 +5,7 @@
 
 mod doctor;
 mod duration;
+mod export;
 mod output;
 mod probe;
 mod size;
@@ -85,6 +86,9 @@ enum Sub {
     /// Make the report again from a saved log
     #[command(after_help = REPORT_EXAMPLES)]
     Report(Replay),
+    /// Write a log in the format of another program
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::Export),
     /// Show what a change of the configuration did: two logs side by side
     #[command(after_help = DIFF_EXAMPLES)]
     Diff {
@@ -248,6 +252,7 @@ pub fn main() -> ExitCode {
         Sub::Attach(attach) => run_attach(attach),
         Sub::Probe(probe) => probe::run(probe),
         Sub::Report(replay) => run_report(&replay),
+        Sub::Export(asked) => export::run(&asked),
         Sub::Diff { before, after } => run_diff(&before, &after),
         Sub::Doctor { programs } => doctor::run(programs),
     };

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod decode;
 pub mod diagnosis;
 pub mod event;
+pub mod export;
 pub mod kernel;
 pub mod live;
 pub mod log;

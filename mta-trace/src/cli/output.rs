@@ -5,7 +5,7 @@
 use crate::kernel;
 use crate::log;
 use crate::view::{escape::escape, timeline::Screen};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -92,10 +92,14 @@ pub fn write_new(path: &str, text: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         return out.write_all(text).and_then(|()| out.flush()).map_err(Failure::io);
     }
-    let opened = OpenOptions::new().write(true).create_new(true).open(path);
-    let mut file = opened.map_err(|error| match error.kind() {
+    let mut file = create_new(path)?;
+    file.write_all(text).map_err(|error| Failure::failed(format!("{path}: cannot be written: {error}")))
+}
+
+/// Opens a file that does not exist yet.
+pub fn create_new(path: &str) -> Result<File, Failure> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::failed(format!("{path}: exists already; choose another name or remove it")),
         _ => Failure::failed(format!("{path}: cannot be written: {error}")),
-    })?;
-    file.write_all(text).map_err(|error| Failure::failed(format!("{path}: cannot be written: {error}")))
+    })
 }
