@@ -35,6 +35,11 @@ impl Settings {
         }
     }
 
+    /// The suffix of the resolver's search list with which the name that was asked was made of another one.
+    pub fn search_suffix(&self, of: &str, asked: &str) -> Option<&str> {
+        self.resolver.as_ref()?.suffix(of, asked)
+    }
+
     /// The present values of what advice about this topic names, and a sentence for each.
     fn present(&self, mta: &dyn Mta, topic: Topic) -> Vec<(Setting, String)> {
         let mut found = Vec::new();
