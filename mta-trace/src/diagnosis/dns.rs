@@ -249,7 +249,11 @@ fn remedy(case: &Case) -> Remedy {
         (None, None) => "look at the name servers in /etc/resolv.conf".to_owned(),
     };
     let is_searched = case.waits.iter().filter_map(|wait| wait.dns.as_ref()).any(|dns| !by_search_list(case, dns).is_empty());
-    let search = if is_searched { "; `search` in /etc/resolv.conf makes further names of each one that is not found: name only zones that are needed" } else { "" };
+    let search = if is_searched {
+        "; `search` in /etc/resolv.conf makes further names of each one that is not found: name only zones that are needed"
+    } else {
+        ""
+    };
     let topics = topics(case).into_iter().chain([Topic::Resolver]);
     topics.fold(Remedy::from(server + search), |remedy, topic| remedy.and(case.advice(topic)))
 }
