@@ -32,7 +32,7 @@ impl Resolver {
             match words.next() {
                 Some("nameserver") if words.next().is_some() => found.servers = (found.servers + 1).min(MAX_SERVERS),
                 Some("search" | "domain") => {
-                    found.suffixes = words.take(MAX_SUFFIXES).map(|word| word.trim_end_matches('.').to_ascii_lowercase()).collect()
+                    found.suffixes = words.take(MAX_SUFFIXES).map(|word| word.trim_end_matches('.').to_ascii_lowercase()).collect();
                 }
                 Some("options") => words.for_each(|option| found.option(option)),
                 _ => {}
