@@ -112,11 +112,7 @@ fn session(ended: &Ended) -> Value {
     let sessions = report["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), 1, "{report:#}");
     let session = sessions[0].clone();
-    assert_eq!(
-        (&session["complete"], &session["probe"]["client"]),
-        (&true.into(), &session["client"]),
-        "{session:#}"
-    );
+    assert_eq!((&session["complete"], &session["probe"]["client"]), (&true.into(), &session["client"]), "{session:#}");
     // Inside TLS nobody reads QUIT; whoever closes first has ended it.
     let is_end = session["end"] == "quit" || !session["tls"].is_null() && session["end"] == "client-closed";
     assert!(is_end, "{session:#}");

@@ -262,7 +262,11 @@ fn remedy(case: &Case) -> Remedy {
         return Remedy::from(server);
     }
     let is_searched = case.waits.iter().filter_map(|wait| wait.dns.as_ref()).any(|dns| !by_search_list(case, dns).is_empty());
-    let search = if is_searched { "; `search` in /etc/resolv.conf makes further names of each one that is not found: name only zones that are needed" } else { "" };
+    let search = if is_searched {
+        "; `search` in /etc/resolv.conf makes further names of each one that is not found: name only zones that are needed"
+    } else {
+        ""
+    };
     let advice = topics(case).into_iter().chain([Topic::Resolver]).map(|topic| case.advice(topic));
     // A name server on this machine that waited itself is not what has to be repaired.
     let server = Some(server + search).filter(|_| !is_explained(case)).map(Remedy::from);

@@ -31,7 +31,9 @@ impl Resolver {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") if words.next().is_some() => found.servers = (found.servers + 1).min(MAX_SERVERS),
-                Some("search" | "domain") => found.suffixes = words.take(MAX_SUFFIXES).map(|word| word.trim_end_matches('.').to_ascii_lowercase()).collect(),
+                Some("search" | "domain") => {
+                    found.suffixes = words.take(MAX_SUFFIXES).map(|word| word.trim_end_matches('.').to_ascii_lowercase()).collect();
+                }
                 Some("options") => words.for_each(|option| found.option(option)),
                 _ => {}
             }
@@ -108,7 +110,8 @@ mod tests {
         let found = Resolver::parse("search Lab.test. slow.test\n");
         assert_eq!(found.suffix("gone.test", "gone.test.slow.test"), Some("slow.test"));
         assert_eq!(found.suffix("Gone.Test", "gone.test.lab.test."), Some("lab.test"));
-        for (of, asked) in [("gone.test", "gone.test"), ("gone.test", "gone.testslow.test"), ("gone.test", "gone.test.other.test"), ("", "slow.test")] {
+        for (of, asked) in [("gone.test", "gone.test"), ("gone.test", "gone.testslow.test"), ("gone.test", "gone.test.other.test"), ("", "slow.test")]
+        {
             assert_eq!(found.suffix(of, asked), None, "{of} {asked}");
         }
     }

@@ -115,9 +115,12 @@ impl Remedy {
         Self { text, settings: settings.into_iter().chain(self.settings).collect(), ..self }
     }
 
-    /// How the mail server itself shows it, of this client.
-    pub fn debug(&self, client: &str) -> Option<String> {
-        Some(self.debug?.replace("CLIENT", client))
+    /// How the mail server itself shows it, of this client and this domain, where that is needed and is one.
+    pub fn debug(&self, client: &str, domain: Option<&str>) -> Option<String> {
+        let is_domain = |name: &&str| name.len() < 256 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        let domain = domain.filter(is_domain);
+        let debug = self.debug.filter(|debug| domain.is_some() || !debug.contains("DOMAIN"))?;
+        Some(debug.replace("CLIENT", client).replace("DOMAIN", domain.unwrap_or_default()))
     }
 
     /// As it is reported.

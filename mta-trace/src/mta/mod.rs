@@ -114,7 +114,8 @@ pub trait Mta: Sync {
         generic::check(topic)
     }
 
-    /// How to make the server itself say what it does, where asking its peer by hand does not show it. `CLIENT` stands for the client's address.
+    /// How to make the server itself say what it does, where asking its peer by hand does not show it. `CLIENT` stands for the
+    /// client's address, `DOMAIN` for the one in the command.
     fn debug(&self, _topic: Topic) -> Option<&'static str> {
         None
     }

@@ -69,6 +69,12 @@ impl Mta for Sendmail {
         timer_setting(cause, stage, timer_s)
     }
 
+    /// Its address test mode (doc/op, "Address rewriting"), with what `dns_getcanonname` does (`sendmail/domain.c`).
+    fn debug(&self, topic: Topic) -> Option<&'static str> {
+        let is_canonified = matches!(topic, Topic::Canonify | Topic::MailExchanger);
+        is_canonified.then_some("echo '/canon DOMAIN' | sendmail -bt -d8.8  # makes the same look-ups, and says what each came to")
+    }
+
     fn settings(&self) -> &'static [Setting] {
         SETTINGS
     }

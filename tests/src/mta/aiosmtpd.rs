@@ -36,7 +36,7 @@ impl Mta for Aiosmtpd {
     }
 
     fn configure(&self, etc: &Path, scenario: &Scenario, _packages: &Packages) -> Result<()> {
-        let rcpt: String = scenario.aiosmtpd.rcpt.iter().map(|line| format!("        {line}\n")).collect();
+        let rcpt = scenario.aiosmtpd.rcpt.iter().fold(String::new(), |text, line| text + "        " + line + "\n");
         write(&etc.join("aiosmtpd/lab_handler.py"), &format!("{HANDLER}{rcpt}{ACCEPTED}"))
     }
 

@@ -71,7 +71,8 @@ impl Mta for Postfix {
     fn configure(&self, etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()> {
         let dir = etc.join("postfix");
         write(&dir.join("main.cf"), &main_cf(scenario, packages))?;
-        let table = |kind| format!("{kind} {} dict_{kind}_open\n", packages.file(TABLES.name, &format!("usr/lib/postfix/postfix-{kind}.so")).display());
+        let table =
+            |kind| format!("{kind} {} dict_{kind}_open\n", packages.file(TABLES.name, &format!("usr/lib/postfix/postfix-{kind}.so")).display());
         write(&dir.join("dynamicmaps.cf"), &["ldap", "mysql"].map(table).concat())?;
         let smtp =
             if scenario.postfix.master.is_empty() { vec!["10.99.0.2:smtp inet n - n - - smtpd".to_owned()] } else { scenario.postfix.master.clone() };
@@ -124,11 +125,7 @@ fn main_cf(scenario: &Scenario, packages: &Packages) -> String {
     let mut set = |name: &str, value: &str| {
         let _ = writeln!(text, "{name} = {value}");
     };
-    for (name, path) in [
-        ("daemon_directory", "usr/lib/postfix/sbin"),
-        ("command_directory", "usr/sbin"),
-        ("shlib_directory", "usr/lib/postfix"),
-    ] {
+    for (name, path) in [("daemon_directory", "usr/lib/postfix/sbin"), ("command_directory", "usr/sbin"), ("shlib_directory", "usr/lib/postfix")] {
         set(name, &file(packages, path).display().to_string());
     }
     for (name, value) in [
