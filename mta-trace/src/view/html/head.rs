@@ -17,7 +17,7 @@ use askama::Template;
 /// Hashes of `page.css` and `page.js` for the page's policy; a test compares them.
 pub const STYLE_HASH: &str = "sha256-QiJluaHmDldtUgDWnspgRxTIJ0V+WhTRkCFWHAaBWqs=";
 /// Of the script.
-pub const SCRIPT_HASH: &str = "sha256-pJHVVFJqO992l0Wp1fsgxVG6wHfQ1mW/m9FZyRbJHJ8=";
+pub const SCRIPT_HASH: &str = "sha256-nuWUQqSKkpl9m69Qh4og6hVzJoYPCdcpLrjqHXLNFWY=";
 
 /// The part of the page.
 #[derive(Template)]

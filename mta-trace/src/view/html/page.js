@@ -31,7 +31,7 @@
     const own = target.querySelector(":scope > td > details");
     if (own) own.open = true;
     target.scrollIntoView({ block: target.tagName === "TR" ? "center" : "start" });
-    const place = target.querySelector("summary") || target;
+    const place = (target.matches("tr, details, article") && target.querySelector("summary")) || target;
     if (place.tabIndex < 0) place.tabIndex = -1;
     place.focus({ preventScroll: true });
   };
