@@ -1,4 +1,4 @@
-//! A browser that is driven by WebDriver (W3C), as far as the tests need it: Debian's `chromedriver` and `chromium`, over plain HTTP on loopback.
+//! A browser that is driven by `WebDriver` (W3C), as far as the tests need it: Debian's `chromedriver` and `chromium`, over plain HTTP on loopback.
 //!
 //! In: paths of pages, scripts, keys, places of the pointer. Out: values, pictures, what the browser's console said. Not here: what is expected.
 
@@ -13,9 +13,9 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 /// How long the browser may take for one command.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
-/// Keys of the WebDriver standard (17.4.2), and their names.
+/// Keys of the `WebDriver` standard (17.4.2), and their names.
 pub const TAB: &str = "\u{e004}";
 pub const ENTER: &str = "\u{e007}";
 pub const ESCAPE: &str = "\u{e00c}";
@@ -48,7 +48,7 @@ impl Browser {
         let options = json!({"args": args});
         let wanted = json!({"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
         let made = browser.ask("POST", "/session", &json!({"capabilities": {"alwaysMatch": wanted}})).context("start chromium")?;
-        browser.session = made.get("sessionId").and_then(Value::as_str).context("no session")?.to_owned();
+        made.get("sessionId").and_then(Value::as_str).context("no session")?.clone_into(&mut browser.session);
         browser.resize(width, 1000)?;
         Ok(browser)
     }

@@ -136,6 +136,7 @@ fn the_keyboard_alone() -> Result<()> {
     let width = browser.run("return document.querySelector('.waterfall table').offsetWidth")?.as_f64().context("a width")?;
     browser.press("+")?;
     browser.expect("+ zooms", &format!("document.querySelector('.waterfall table').offsetWidth > {width} * 1.5"))?;
+    browser.expect("its text stays in view", "(() => { const text = document.activeElement.querySelector('text').getBoundingClientRect(); return text.left >= document.querySelector('.waterfall').getBoundingClientRect().left + 300 && text.width > 0; })()")?;
     browser.picture(&picture("keyboard")?)?;
     browser.press("0")?;
     browser.expect("0 shows all", &format!("document.querySelector('.waterfall table').offsetWidth === {width}"))?;

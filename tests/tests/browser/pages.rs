@@ -115,7 +115,9 @@ fn analyse(log: &Path, calls: &mut Calls) -> Result<Report> {
         }
     }
     let report = analysis.finish(&mut updates);
-    updates.iter().for_each(|update| calls.update(update));
+    for update in &updates {
+        calls.update(update);
+    }
     Ok(report)
 }
 
