@@ -81,6 +81,7 @@ fn accept(t: u64, peer: &str, matched: bool) -> Record {
         matched: Some(matched),
         milter: false,
         policy: false,
+        passed: None,
         messages: Vec::new(),
     }))
 }
@@ -95,14 +96,52 @@ fn log(records: &[Record]) -> String {
 
 #[test]
 fn help_goes_to_standard_output() {
-    for args in [&["--help"][..], &["attach", "--help"], &["report", "--help"], &["diff", "--help"], &["doctor", "--help"], &["probe", "--help"]] {
+    for args in [
+        &["--help"][..],
+        &["attach", "--help"],
+        &["report", "--help"],
+        &["export", "--help"],
+        &["diff", "--help"],
+        &["doctor", "--help"],
+        &["probe", "--help"],
+    ] {
         let output = run(args);
         assert!(output.status.success() && output.stderr.is_empty(), "{args:?}");
         assert!(text(&output.stdout).contains("Usage: mta-trace"), "{args:?}");
     }
     let help = text(&run(&["--help"]).stdout);
     assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
-    assert!(!help.contains("export"), "it does not exist yet");
+}
+
+#[test]
+fn help_is_short_or_long_and_the_long_one_has_examples() {
+    for sub in [None, Some("attach"), Some("probe"), Some("report"), Some("export"), Some("diff"), Some("doctor")] {
+        let help = |option| text(&run(&sub.into_iter().chain([option]).collect::<Vec<_>>()).stdout);
+        let (short, long) = (help("-h"), help("--help"));
+        assert!(long.contains("Examples:\n  ") && !short.contains("Examples:\n"), "{sub:?}: {short}");
+        assert!(short.lines().count() < long.lines().count(), "{sub:?}");
+        assert!(short.lines().chain(long.lines()).all(|line| line.chars().count() <= 80), "{sub:?}: {long}");
+    }
+}
+
+#[test]
+fn what_was_meant_is_suggested() {
+    for (args, meant) in [
+        (&["atach"][..], "'attach'"),
+        (&["raport", "x"], "'report'"),
+        (&["attach", "--clinet", "192.0.2.7"], "'--client'"),
+        (&["attach", "--session=1"], "'--sessions'"),
+        (&["attach", "--view", "starce"], "'strace'"),
+        (&["report", "x", "--fromat", "json"], "'--format'"),
+        (&["report", "x", "--format", "jsno"], "'json'"),
+        (&["probe", "--to", "127.0.0.1", "--start-tls"], "'--starttls'"),
+        (&["diff", "a", "b", "--output", "x"], "--help"),
+        (&["doctor", "--program"], "'--programs'"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains(meant), "{args:?}: {}", text(&output.stderr));
+    }
 }
 
 #[test]

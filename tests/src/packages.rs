@@ -38,6 +38,12 @@ const TOOLS: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
     ("/usr/lib/ARCH-linux-gnu/sasl2/libplain.so.2", "libsasl2-modules"),
+    // Of the packages that `cargo xtask dist` makes: built, installed, their pages and completions tried.
+    ("rpmbuild", "rpm"),
+    ("mandoc", "mandoc"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
+    ("setcap", "libcap2-bin"),
 ];
 
 /// The unpacked packages of one MTA.

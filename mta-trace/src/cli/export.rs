@@ -1,40 +1,16 @@
 //! `export`: a log in the format of another program. Not here: the formats.
 
+use super::args::export::Export;
 use super::output::{self, Failure, say};
 use crate::analysis::Analysis;
 use crate::export::{self, Form, Format, Output};
 use crate::log;
 use crate::report::Report;
 use crate::update::Update;
-use clap::Args;
 use std::io::{self, BufWriter};
 
-pub(super) const EXAMPLES: &str = "\
-Examples:
-  mta-trace export slow.jsonl --to folded | flamegraph.pl > slow.svg";
-
-#[derive(Debug, Args)]
-pub(super) struct Export {
-    /// A log that `attach -o` wrote; - is standard input
-    log: String,
-    /// Format
-    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
-    to: String,
-    /// Write into this file or folder, which must not exist [default: standard output, where one file is written]
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<String>,
-    /// Send to this server, where the format has a protocol for that
-    #[arg(long, value_name = "URL", conflicts_with = "output")]
-    endpoint: Option<String>,
-}
-
-/// The names of the table, with what each is.
-fn format_parser() -> clap::builder::PossibleValuesParser {
-    let value = |format: &Format| clap::builder::PossibleValue::new(format.name).help(format.about);
-    clap::builder::PossibleValuesParser::new(export::FORMATS.iter().map(value))
-}
-
-pub(super) fn run(asked: &Export) -> Result<(), Failure> {
+/// Writes it where it is wanted.
+pub fn run(asked: &Export) -> Result<(), Failure> {
     let format = export::FORMATS.iter().find(|format| format.name == asked.to);
     let format = format.ok_or_else(|| Failure::usage(format!("{} is no format; `mta-trace export --help` lists them", asked.to)))?;
     // The log is opened first: a bad name must not leave an empty export behind.

@@ -1,7 +1,7 @@
 //! `report --format html`: reads the log, keeps the system calls beside the report, writes the page. Not here: the page.
 
 use super::output::{self, Failure};
-use super::{Told, analyse};
+use super::report::{Told, analyse};
 use crate::analysis::Analysis;
 use crate::view::html::{self, calls::Calls};
 use std::io::{self, BufWriter, IsTerminal, Write};

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     event::{Endpoint, Proto, SocketId},
-    mta::{self, Shape},
+    mta::{self, Mta, Shape},
     options::AttachOptions,
 };
 use std::fs;
@@ -63,6 +63,10 @@ fn look_at(pid: u32) -> Result<Target, Error> {
     let known = mta::by_program(&exe);
     let is_family = known.is_some_and(|known| matches!(known.shape(), Shape::EventLoop { .. }));
     let pid = if is_family { oldest_of_its_kind(pid, &exe) } else { pid };
+    let screener = known.and_then(Mta::screener).filter(|name| proc::comm(pid).as_deref() == Some(name));
+    // Those to whom it passes clients are its parent's children.
+    let pid = screener.and_then(|_| proc::status(pid, "PPid")).filter(|parent| proc::exe(*parent).is_some_and(|exe| is_mta(&exe))).unwrap_or(pid);
+    let exe = if screener.is_some() { proc::exe(pid).ok_or(Error::Vanished(pid))? } else { exe };
     let listening = if is_family { listening_in_tree(pid) } else { listening(pid) };
     if listening.is_empty() && serving(pid).is_none() {
         return Err(if proc::has_ended(pid) { Error::Vanished(pid) } else { Error::NoServer { pid, exe } });
@@ -102,6 +106,22 @@ pub fn is_mta(exe: &str) -> bool {
 /// Whether a process is a mail server, or one of its processes, that has a TCP socket which listens: it accepts sessions, of whomever.
 pub fn is_mail_listener(pid: u32) -> bool {
     proc::exe(pid).is_some_and(|exe| is_mta(&exe)) && !listening(pid).is_empty()
+}
+
+/// The mail servers that run here and that `attach` can be given, as text: `sendmail 8.17.1.9, pid 1234, 0.0.0.0:25`.
+pub fn all_here() -> Vec<String> {
+    let listeners: Vec<u32> = proc::all().into_iter().filter(|pid| is_mail_listener(*pid)).collect();
+    let is_root = |pid: &u32| proc::status(*pid, "PPid").is_none_or(|parent| !listeners.contains(&parent));
+    let mut all: Vec<String> = listeners.iter().filter(|pid| is_root(pid)).filter_map(|pid| look_at(*pid).ok()).map(|it| described(&it)).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn described(target: &Target) -> String {
+    let version = target.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+    let places: Vec<String> = target.listening.iter().map(ToString::to_string).collect();
+    format!("{}{version}, pid {}, {}", target.mta, target.pid, places.join(", "))
 }
 
 fn listening(pid: u32) -> Vec<Endpoint> {
