@@ -5,7 +5,7 @@ use mta_trace::event::{Counters, Record};
 use mta_trace::log::{self, Item};
 use mta_trace::report::{Command, Report, Session, Wait};
 use mta_trace::update::Update;
-use mta_trace::view::{accepted::Accepted, escape::is_hostile, json, strace::Strace, summary, timeline};
+use mta_trace::view::{accepted::Accepted, escape::is_hostile, html, json, strace::Strace, summary, timeline};
 
 /// Times from which on seconds are no longer exact to the nanosecond, and sums may saturate: 104 days.
 const SANE_NS: u64 = 1 << 53;
@@ -68,6 +68,7 @@ fn views(items: &[Item]) -> Report {
     let mut live = timeline::Timeline::new(&mut on_terminal, screen);
     let mut piped = timeline::Timeline::new(&mut plain, timeline::Screen::default());
     let mut strace = Strace::new(&mut calls);
+    let mut kept = html::calls::Calls::default();
     let written = "memory takes everything";
     let report = analyse(items, |record, updates| {
         if let Some(record) = record {
@@ -75,12 +76,14 @@ fn views(items: &[Item]) -> Report {
             live.record(record).expect(written);
             piped.record(record).expect(written);
             strace.record(record).expect(written);
+            kept.record(record);
         }
         for update in updates {
             accepted.update(update);
             live.update(update).expect(written);
             piped.update(update).expect(written);
             strace.update(update).expect(written);
+            kept.update(update);
         }
     });
     live.finish().expect(written);
@@ -91,7 +94,9 @@ fn views(items: &[Item]) -> Report {
     json::write(&mut json_bytes, &report).expect(written);
     // A number that is not finite would be a `null`, which is none.
     serde_json::from_slice::<Report>(&json_bytes).unwrap_or_else(|error| panic!("own JSON: {error}"));
-    for view in [text.as_bytes(), &json_bytes, &plain, &calls, &on_terminal] {
+    let mut page = Vec::new();
+    html::write(&mut page, &report, &accepted, &kept).expect(written);
+    for view in [text.as_bytes(), &json_bytes, &page, &plain, &calls, &on_terminal] {
         harmless(view);
     }
     report

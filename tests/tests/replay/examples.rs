@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 const EXAMPLES: &[(&str, &str)] = &[
     ("README.md", "postfix-policy-slow"),
     ("README.md", "postfix-milter-opendkim"),
+    ("docs/read-a-report.md", "two-faults"),
     ("docs/exim.md", "exim-callout-slow"),
     ("docs/opensmtpd.md", "opensmtpd-filter-slow"),
 ];
