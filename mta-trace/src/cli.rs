@@ -10,6 +10,7 @@ mod attach;
 mod diff;
 mod doctor;
 mod export;
+mod html;
 mod names;
 mod output;
 mod probe;

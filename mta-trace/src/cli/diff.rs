@@ -2,7 +2,7 @@
 
 use super::args::diff::Diff;
 use super::output::{self, Failure, say};
-use super::report::analyse;
+use super::report::{Told, analyse};
 use crate::analysis::Analysis;
 use crate::compare::{Side, compare};
 use crate::update::Update;
@@ -12,8 +12,8 @@ use crate::view::comparison;
 pub fn run(diff: &Diff) -> Result<(), Failure> {
     let side = |path: &str| {
         let mut side = Side::default();
-        let (report, _) = analyse(path, Analysis::new(), |update| {
-            if let Update::SessionEnded(session) = update {
+        let (report, _) = analyse(path, Analysis::new(), |told| {
+            if let Told::Update(Update::SessionEnded(session)) = told {
                 side.add(session);
             }
         })?;

@@ -2,9 +2,11 @@
 //!
 //! In: a log. Out: the report. Lines that cannot be read are passed over, and said.
 
-use super::args::report::{Format, Replay};
+use super::args::report::{Replay, ReportFormat};
+use super::html;
 use super::output::{self, Failure, say};
 use crate::analysis::Analysis;
+use crate::event::Record;
 use crate::log;
 use crate::report::Report;
 use crate::update::Update;
@@ -12,28 +14,39 @@ use crate::view::{accepted::Accepted, json, summary};
 
 /// Writes the report of a log.
 pub fn run(replay: &Replay) -> Result<(), Failure> {
-    // Text is for people, and the same as live; JSON is for programs, which may want every session.
-    let analysis = match replay.format {
-        Format::Text => Analysis::new(),
-        Format::Json => Analysis::keeping_all(),
+    let path = replay.output.as_deref().unwrap_or("-");
+    let text = match replay.format {
+        ReportFormat::Html => return html::run(&replay.log, path),
+        ReportFormat::Text => {
+            let (report, accepted) = analyse(&replay.log, Analysis::new(), |_| {})?;
+            summary::text(&report, &accepted).into_bytes()
+        }
+        // Text is for people, and the same as live; JSON is for programs, which may want every session.
+        ReportFormat::Json => {
+            let (report, _) = analyse(&replay.log, Analysis::keeping_all(), |_| {})?;
+            let mut text = Vec::new();
+            json::write(&mut text, &report).map_err(Failure::io)?;
+            text
+        }
     };
-    let (report, accepted) = analyse(&replay.log, analysis, |_| {})?;
-    let mut text = Vec::new();
-    match replay.format {
-        Format::Text => text.extend_from_slice(summary::text(&report, &accepted).as_bytes()),
-        Format::Json => json::write(&mut text, &report).map_err(Failure::io)?,
-    }
-    output::write_new(replay.output.as_deref().unwrap_or("-"), &text)
+    output::write_new(path, &text)
 }
 
-/// The same analysis as live, from a log; `see` is told what it says.
-pub fn analyse(path: &str, mut analysis: Analysis, mut see: impl FnMut(&Update)) -> Result<(Report, Accepted), Failure> {
+/// What a log holds, and what the analysis says of it, in the order of a live trace.
+pub enum Told<'a> {
+    Record(&'a Record),
+    Update(&'a Update),
+}
+
+/// The same analysis as live, from a log; `see` is told everything.
+pub fn analyse(path: &str, mut analysis: Analysis, mut see: impl FnMut(Told<'_>)) -> Result<(Report, Accepted), Failure> {
     let mut accepted = Accepted::default();
     let mut updates = Vec::new();
     for item in log::read(path)? {
         match item? {
             log::Item::Record(record) => {
                 accepted.record(&record);
+                see(Told::Record(&record));
                 analysis.feed(&record, &mut updates);
             }
             log::Item::Unreadable { line, reason } => {
@@ -46,13 +59,13 @@ pub fn analyse(path: &str, mut analysis: Analysis, mut see: impl FnMut(&Update))
         }
         for update in updates.drain(..) {
             accepted.update(&update);
-            see(&update);
+            see(Told::Update(&update));
         }
     }
     let report = analysis.finish(&mut updates);
     for update in &updates {
         accepted.update(update);
-        see(update);
+        see(Told::Update(update));
     }
     Ok((report, accepted))
 }

@@ -6,6 +6,7 @@ const EXAMPLES: &str = "\
 Examples:
   mta-trace report slow.jsonl
   mta-trace report slow.jsonl.zst --format json -o slow.json
+  mta-trace report slow.jsonl --format html -o slow.html
   ssh mail mta-trace attach --sessions 1 -o - | mta-trace report -";
 
 /// Make the report again from a saved log
@@ -19,16 +20,27 @@ pub struct Replay {
     pub log: String,
     /// Form of the report
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
+    pub format: ReportFormat,
     /// Write the report into this file, which must not exist
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<String>,
 }
 
+/// Of what `probe` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people, 80 columns
     Text,
     /// mta-trace.report/1
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people, 80 columns
+    Text,
+    /// mta-trace.report/1
+    Json,
+    /// One file for a browser
+    Html,
 }
