@@ -7,7 +7,7 @@ use crate::{bench, dist, ebpf, fuzz, kernels, setup, shell::root};
 use anyhow::{Context as _, bail};
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -136,7 +136,7 @@ fn listed(skips: &str, part: &str) -> anyhow::Result<u64> {
 
 /// Runs cargo; counts what the runners' closing lines say.
 fn cargo(args: &[&str]) -> anyhow::Result<Count> {
-    let mut child = Command::new("cargo")
+    let mut child = crate::shell::cargo()
         .args(args)
         .current_dir(root())
         .stdin(Stdio::null())
