@@ -2,6 +2,7 @@
 
 use super::output::{self, Failure, say};
 use crate::analysis::Analysis;
+use crate::export::anonymize::{Anonymizer, MAX_ENTRIES};
 use crate::export::{self, Form, Format, Output};
 use crate::log;
 use crate::report::Report;
@@ -11,7 +12,8 @@ use std::io::{self, BufWriter};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  mta-trace export slow.jsonl --to folded | flamegraph.pl > slow.svg";
+  mta-trace export slow.jsonl --to folded | flamegraph.pl > slow.svg
+  mta-trace export slow.jsonl --to log --anonymize -o send-me.jsonl";
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
@@ -26,6 +28,9 @@ pub(super) struct Export {
     /// Send to this server, where the format has a protocol for that
     #[arg(long, value_name = "URL", conflicts_with = "output")]
     endpoint: Option<String>,
+    /// Replace addresses, host names, users and what else may name somebody, the same by the same
+    #[arg(long)]
+    anonymize: bool,
 }
 
 /// The names of the table, with what each is.
@@ -40,17 +45,23 @@ pub(super) fn run(asked: &Export) -> Result<(), Failure> {
     // The log is opened first: a bad name must not leave an empty export behind.
     let reader = log::read(&asked.log)?;
     let mut exported = (format.begin)(destination(format, asked)?).map_err(failure)?;
-    let totals = stream(&asked.log, reader, exported.as_mut())?;
+    let anonymizer = asked.anonymize.then(Anonymizer::default);
+    let totals = stream(&asked.log, reader, anonymizer, exported.as_mut())?;
     exported.finish(&totals).map_err(failure)
 }
 
 /// Feeds the whole log through the analysis into the export, and gives the totals.
-fn stream(path: &str, reader: log::Reader, exported: &mut dyn export::Export) -> Result<Report, Failure> {
+fn stream(path: &str, reader: log::Reader, mut anonymizer: Option<Anonymizer>, exported: &mut dyn export::Export) -> Result<Report, Failure> {
     let mut analysis = Analysis::new();
     let mut updates = Vec::new();
     for item in reader {
         match item? {
             log::Item::Record(record) => {
+                // Before anything sees it.
+                let record = match &mut anonymizer {
+                    Some(anonymizer) => Box::new(anonymizer.record(&record)),
+                    None => record,
+                };
                 exported.record(&record).map_err(failure)?;
                 analysis.feed(&record, &mut updates);
             }
@@ -62,6 +73,9 @@ fn stream(path: &str, reader: log::Reader, exported: &mut dyn export::Export) ->
             log::Item::Cut { line } => say(&format!("{path}: ends in line {line}, before the trace did; what stands before it is exported")),
         }
         sessions(&mut updates, exported)?;
+    }
+    if anonymizer.is_some_and(|anonymizer| anonymizer.is_full()) {
+        say(&format!("{path}: has more than {MAX_ENTRIES} names and addresses; those that came later are all called `other`"));
     }
     let totals = analysis.finish(&mut updates);
     sessions(&mut updates, exported)?;

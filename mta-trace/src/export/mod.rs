@@ -4,7 +4,9 @@
 //! or requests to an endpoint. Invariant: an export streams; what it holds is bounded by the sessions that are open,
 //! not by the log. Not here: the reading of logs, the analysis, the command line.
 
+pub mod anonymize;
 mod folded;
+mod log;
 
 use crate::event::Record;
 use crate::report::{Report, Session};
@@ -80,7 +82,7 @@ pub struct Format {
 }
 
 /// All formats, in the order in which `--help` tells them.
-pub const FORMATS: &[Format] = &[folded::FORMAT];
+pub const FORMATS: &[Format] = &[folded::FORMAT, log::FORMAT];
 
 impl Output {
     /// The stream of a format whose [`Form`] is a file.
