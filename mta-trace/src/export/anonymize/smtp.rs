@@ -297,7 +297,8 @@ mod tests {
         let mut names = Names::default();
         let mut it = Dialogues::default();
         let first: Vec<Read> = b"MAIL FROM:<bob@acme.com>\r\n".iter().map(|byte| it.read(&mut names, 1, b"", &[*byte], false)).collect();
-        assert_eq!(first[..25], vec![read(b"", b"\0"); 25]);
+        assert_eq!(first[..24], vec![read(b"", b"\0"); 24]);
+        assert_eq!(first[24], read(b"", b"\r"));
         assert_eq!(first[25], read(b"MAIL FROM:<user1@domain1.example>", b"\r\n"));
         let reads: Vec<_> = first.into_iter().map(|read| (read.carry.unwrap_or_default(), read.data)).collect();
         assert_eq!(lines_of(&reads)[0].text.as_deref(), Some("MAIL FROM:<user1@domain1.example>"));
