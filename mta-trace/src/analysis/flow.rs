@@ -94,6 +94,14 @@ impl Flow {
         }
     }
 
+    /// There is another descriptor of what is behind one.
+    pub fn duplicated(&mut self, pid: u32, from: Option<i32>, to: i64) {
+        let (Some(process), Some(from), Ok(to)) = (self.processes.get_mut(&pid), from, i32::try_from(to)) else { return };
+        if to >= 0 && process.others.contains(&from) {
+            process.others.insert(to);
+        }
+    }
+
     /// Whether all clients of a process are sessions that are traced.
     pub fn has_no_others(&self, pid: u32) -> bool {
         self.processes.get(&pid).is_none_or(|process| process.others.is_empty())
@@ -322,7 +330,7 @@ mod tests {
         #[rustfmt::skip]
         let sys = Sys {
             t, pid, tid: pid, call, args, ret: 24, start: None, cpu_ns: 0, blocked_ns: 0, rq_ns: 0, at_start: None, socket: Some(socket), peer: None,
-            data: None, cut: false, fault: false, smtp: None, matched: None, milter: false, policy: false, messages,
+            data: None, cut: false, fault: false, smtp: None, matched: None, milter: false, policy: false, passed: None, messages,
         };
         sys
     }

@@ -163,6 +163,7 @@ impl Trace {
             matched: None,
             milter: false,
             policy: false,
+            passed: None,
             messages: Vec::new(),
         };
         self.records.push(Record::Sys(Box::new(sys)));
