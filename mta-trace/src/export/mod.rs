@@ -4,7 +4,11 @@
 //! or requests to an endpoint. Invariant: an export streams; what it holds is bounded by the sessions that are open,
 //! not by the log. Not here: the reading of logs, the analysis, the command line.
 
+mod chrome;
 mod folded;
+mod perfetto;
+mod slices;
+mod tracks;
 
 use crate::event::Record;
 use crate::report::{Report, Session};
@@ -80,7 +84,7 @@ pub struct Format {
 }
 
 /// All formats, in the order in which `--help` tells them.
-pub const FORMATS: &[Format] = &[folded::FORMAT];
+pub const FORMATS: &[Format] = &[perfetto::FORMAT, chrome::FORMAT, folded::FORMAT];
 
 impl Output {
     /// The stream of a format whose [`Form`] is a file.
