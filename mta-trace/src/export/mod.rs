@@ -5,9 +5,11 @@
 //! not by the log. Not here: the reading of logs, the analysis, the command line.
 
 mod chrome;
+mod csv;
 mod folded;
 mod perfetto;
 mod slices;
+mod strace;
 mod tracks;
 
 use crate::event::Record;
@@ -40,6 +42,13 @@ pub enum Output {
     Stream(Box<dyn Write>),
     /// A folder that was made for it: one file for each table.
     Folder(PathBuf),
+    /// One table of a format that has several.
+    Table {
+        /// Which.
+        name: String,
+        /// A file or standard output.
+        out: Box<dyn Write>,
+    },
     /// The URL of a server.
     Endpoint(String),
 }
@@ -67,6 +76,8 @@ pub enum Form {
     File,
     /// A folder of files.
     Folder,
+    /// A folder of tables, one file each; or one of these tables.
+    Tables(&'static [&'static str]),
     /// A file or an endpoint.
     FileOrEndpoint,
 }
@@ -84,14 +95,16 @@ pub struct Format {
 }
 
 /// All formats, in the order in which `--help` tells them.
-pub const FORMATS: &[Format] = &[perfetto::FORMAT, chrome::FORMAT, folded::FORMAT];
+pub const FORMATS: &[Format] = &[strace::FORMAT, strace::BY_PROCESS, perfetto::FORMAT, chrome::FORMAT, csv::FORMAT, folded::FORMAT];
 
 impl Output {
     /// The stream of a format whose [`Form`] is a file.
     fn stream(self) -> Result<Box<dyn Write>, Error> {
         match self {
             Self::Stream(out) => Ok(out),
-            Self::Folder(_) | Self::Endpoint(_) => Err(Error::Output("this format is written into one file; name it by -o".to_owned())),
+            Self::Folder(_) | Self::Table { .. } | Self::Endpoint(_) => {
+                Err(Error::Output("this format is written into one file; name it by -o".to_owned()))
+            }
         }
     }
 }

@@ -228,9 +228,7 @@ impl Draw for Perfetto {
         let parent = Some(uuid(Track::Process(track.pid())));
         let name = Some(crate::view::escape::escape(name).into_owned());
         self.describe(match track {
-            Track::Process(pid) => {
-                TrackDescriptor { process: Some(ProcessDescriptor { pid: Some(signed(pid)), process_name: name }), ..empty }
-            }
+            Track::Process(pid) => TrackDescriptor { process: Some(ProcessDescriptor { pid: Some(signed(pid)), process_name: name }), ..empty },
             Track::Thread { pid, tid } => {
                 let thread = ThreadDescriptor { pid: Some(signed(pid)), tid: Some(tid.into()), thread_name: name };
                 TrackDescriptor { thread: Some(thread), parent_uuid: parent, ..empty }

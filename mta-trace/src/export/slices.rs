@@ -94,9 +94,9 @@ impl Slice {
         }
     }
 
-    /// A reply that leaves stands at the end of what it ends, not in what begins then.
+    /// A reply that leaves stands at the end of what it ends, not in what begins then; so does a command that took no time.
     fn is_last_word(&self) -> bool {
-        self.is_mark() && (self.name.starts_with("write") || self.name.starts_with("send"))
+        self.is_mark() && (self.category != Category::Call || self.name.starts_with("write") || self.name.starts_with("send"))
     }
 }
 
@@ -172,7 +172,8 @@ pub(super) fn of_session(session: &Session, t: u64, flow: &mut u64) -> (Vec<Slic
 
 impl Drawn<'_> {
     fn whole(&self) -> Slice {
-        let Session { id, mta, mta_version, client, server, elapsed_s, client_s, complete, end, tls, queue_ids, left_out, findings, .. } = self.session;
+        let Session { id, mta, mta_version, client, server, elapsed_s, client_s, complete, end, tls, queue_ids, left_out, findings, .. } =
+            self.session;
         let name = format!("session {} from {}", escape(id), escape(client));
         let mut slice = Slice::new(Category::Session, name, self.t, self.t.saturating_add(ns(*elapsed_s)));
         slice.text("client", client);

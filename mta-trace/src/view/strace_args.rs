@@ -170,9 +170,8 @@ pub fn result(sys: &Sys, style: &Style<'_>) -> String {
         Call::Poll | Call::Ppoll | Call::Select | Call::Pselect6 if sys.ret == 0 => "0 (Timeout)".to_owned(),
         Call::Poll | Call::Ppoll if sys.args.fds.iter().any(|entry| !entry.revents.is_empty()) => {
             let ready = sys.args.fds.iter().filter(|entry| !entry.revents.is_empty());
-            let ready: Vec<String> = ready
-                .map(|it| format!("{{fd={}, revents={}}}", fd(sys.pid, it.fd, style.descriptors), escape(&it.revents.join("|"))))
-                .collect();
+            let ready: Vec<String> =
+                ready.map(|it| format!("{{fd={}, revents={}}}", fd(sys.pid, it.fd, style.descriptors), escape(&it.revents.join("|")))).collect();
             format!("{} ([{}])", sys.ret, ready.join(", "))
         }
         _ => sys.ret.to_string(),
