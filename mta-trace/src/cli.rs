@@ -8,6 +8,7 @@ mod duration;
 mod export;
 mod output;
 mod probe;
+mod progress;
 mod size;
 
 use crate::analysis::Analysis;

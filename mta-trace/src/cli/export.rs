@@ -1,6 +1,7 @@
 //! `export`: a log in the format of another program. Not here: the formats.
 
 use super::output::{self, Failure, say};
+use super::progress::{Counted, Progress};
 use crate::analysis::Analysis;
 use crate::export::anonymize::{Anonymizer, MAX_ENTRIES};
 use crate::export::{self, Form, Format, Output};
@@ -8,10 +9,18 @@ use crate::log;
 use crate::report::Report;
 use crate::update::Update;
 use clap::Args;
-use std::io::{self, BufWriter};
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::rc::Rc;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
+  mta-trace export slow.jsonl --to perfetto -o slow.perfetto-trace   # open it in ui.perfetto.dev
+  mta-trace export slow.jsonl --to strace | less
+  mta-trace export slow.jsonl --to strace-ff -o slow && strace-log-merge slow/strace
+  mta-trace export slow.jsonl --to csv -o slow-tables                # commands.csv, waits.csv
+  mta-trace export slow.jsonl --to csv --table waits > waits.csv
   mta-trace export slow.jsonl --to folded | flamegraph.pl > slow.svg
   mta-trace export slow.jsonl --to log --anonymize -o send-me.jsonl";
 
@@ -25,6 +34,9 @@ pub(super) struct Export {
     /// Write into this file or folder, which must not exist [default: standard output, where one file is written]
     #[arg(short, long, value_name = "FILE")]
     output: Option<String>,
+    /// Write only this table, where the format has several: into one file, or to standard output
+    #[arg(long, value_name = "TABLE")]
+    table: Option<String>,
     /// Send to this server, where the format has a protocol for that
     #[arg(long, value_name = "URL", conflicts_with = "output")]
     endpoint: Option<String>,
@@ -43,18 +55,42 @@ pub(super) fn run(asked: &Export) -> Result<(), Failure> {
     let format = export::FORMATS.iter().find(|format| format.name == asked.to);
     let format = format.ok_or_else(|| Failure::usage(format!("{} is no format; `mta-trace export --help` lists them", asked.to)))?;
     // The log is opened first: a bad name must not leave an empty export behind.
-    let reader = log::read(&asked.log)?;
+    let (reader, bytes, all) = open(&asked.log)?;
     let mut exported = (format.begin)(destination(format, asked)?).map_err(failure)?;
+    let mut progress = Progress::new(bytes, all);
     let anonymizer = asked.anonymize.then(Anonymizer::default);
-    let totals = stream(&asked.log, reader, anonymizer, exported.as_mut())?;
-    exported.finish(&totals).map_err(failure)
+    let (totals, passed) = stream(reader, anonymizer, exported.as_mut(), &mut progress)?;
+    progress.clear();
+    exported.finish(&totals).map_err(failure)?;
+    passed.iter().for_each(|text| say(&format!("{}: {text}", asked.log)));
+    Ok(())
 }
 
-/// Feeds the whole log through the analysis into the export, and gives the totals.
-fn stream(path: &str, reader: log::Reader, mut anonymizer: Option<Anonymizer>, exported: &mut dyn export::Export) -> Result<Report, Failure> {
+/// A log, how much of it was read, and how much there is.
+fn open(path: &str) -> Result<(log::Reader, Rc<Cell<u64>>, Option<u64>), Failure> {
+    if path == "-" {
+        let (counted, bytes) = Counted::new(io::stdin());
+        return Ok((log::Reader::new("standard input", Box::new(BufReader::new(counted)))?, bytes, None));
+    }
+    let file = File::open(path).map_err(|source| log::Error::Open { path: path.to_owned(), source })?;
+    let all = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|found| found.len());
+    let (counted, bytes) = Counted::new(file);
+    Ok((log::Reader::new(path, Box::new(BufReader::with_capacity(1 << 16, counted)))?, bytes, all))
+}
+
+/// Feeds the whole log through the analysis into the export; gives the totals, and what has to be said of the log.
+fn stream(
+    reader: log::Reader,
+    mut anonymizer: Option<Anonymizer>,
+    exported: &mut dyn export::Export,
+    progress: &mut Progress,
+) -> Result<(Report, Vec<String>), Failure> {
     let mut analysis = Analysis::new();
     let mut updates = Vec::new();
+    let mut first_unreadable = None;
+    let mut cut = None;
     for item in reader {
+        progress.step();
         match item? {
             log::Item::Record(record) => {
                 // Before anything sees it.
@@ -67,22 +103,35 @@ fn stream(path: &str, reader: log::Reader, mut anonymizer: Option<Anonymizer>, e
             }
             log::Item::Unreadable { line, reason } => {
                 analysis.note_unreadable();
-                say(&format!("{path}: line {line} cannot be read and is passed over: {reason}"));
+                first_unreadable.get_or_insert((line, reason));
             }
             log::Item::Unknown { .. } => analysis.note_unknown(),
-            log::Item::Cut { line } => say(&format!("{path}: ends in line {line}, before the trace did; what stands before it is exported")),
+            log::Item::Cut { line } => cut = Some(line),
         }
         sessions(&mut updates, exported)?;
     }
-    if anonymizer.is_some_and(|anonymizer| anonymizer.is_full()) {
-        say(&format!("{path}: has more than {MAX_ENTRIES} names and addresses; those that came later are all called `other`"));
-    }
     let totals = analysis.finish(&mut updates);
     sessions(&mut updates, exported)?;
-    if totals.log.lost > 0 {
-        say(&format!("{path}: {} events were lost when it was recorded: times may be wrong or missing", totals.log.lost));
+    let mut said = Vec::new();
+    if let Some((line, reason)) = first_unreadable {
+        said.push(match totals.log.unreadable {
+            1 => format!("line {line} could not be read and was passed over: {reason}"),
+            lines => format!("{lines} lines could not be read and were passed over; the first is line {line}: {reason}"),
+        });
     }
-    Ok(totals)
+    if totals.log.unknown > 0 {
+        said.push(format!("{} records are of kinds that this version does not know; a newer mta-trace may", totals.log.unknown));
+    }
+    if let Some(line) = cut {
+        said.push(format!("ends in line {line}, before the trace did; what stands before it was exported"));
+    }
+    if totals.log.lost > 0 {
+        said.push(format!("{} events were lost when it was recorded: times may be wrong or missing", totals.log.lost));
+    }
+    if anonymizer.is_some_and(|anonymizer| anonymizer.is_full()) {
+        said.push(format!("has {MAX_ENTRIES} names and addresses or more; those that came last are all called `other`"));
+    }
+    Ok((totals, said))
 }
 
 fn sessions(updates: &mut Vec<Update>, exported: &mut dyn export::Export) -> Result<(), Failure> {
@@ -96,13 +145,23 @@ fn sessions(updates: &mut Vec<Update>, exported: &mut dyn export::Export) -> Res
 
 fn destination(format: &Format, asked: &Export) -> Result<Output, Failure> {
     let name = format.name;
+    if let Some(table) = &asked.table {
+        let Form::Tables(tables) = format.form else {
+            return Err(Failure::usage(format!("--to {name} has no tables of which one could be chosen; leave --table out")));
+        };
+        if !tables.contains(&table.as_str()) {
+            return Err(Failure::usage(format!("--to {name} has no table {table}; there are {}", tables.join(", "))));
+        }
+        return Ok(Output::Table { name: table.clone(), out: stream_to(asked.output.as_deref())? });
+    }
     match (format.form, &asked.endpoint, asked.output.as_deref()) {
         (Form::FileOrEndpoint, Some(endpoint), _) => Ok(Output::Endpoint(endpoint.clone())),
         (_, Some(_), _) => Err(Failure::usage(format!("--to {name} is written into a file and cannot be sent; leave --endpoint out"))),
-        (Form::Folder, None, None | Some("-")) => {
-            Err(Failure::usage(format!("--to {name} writes several tables; name the folder for them by -o, such as -o slow-{name}")))
+        (Form::Folder | Form::Tables(_), None, None | Some("-")) => {
+            let or_table = if matches!(format.form, Form::Tables(_)) { ", or one of them by --table" } else { "" };
+            Err(Failure::usage(format!("--to {name} writes several files; name the folder for them by -o, such as -o slow-{name}{or_table}")))
         }
-        (Form::Folder, None, Some(path)) => {
+        (Form::Folder | Form::Tables(_), None, Some(path)) => {
             let made = std::fs::create_dir(path);
             made.map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => Failure::failed(format!("{path}: exists already; choose another name or remove it")),
@@ -110,8 +169,14 @@ fn destination(format: &Format, asked: &Export) -> Result<Output, Failure> {
             })?;
             Ok(Output::Folder(path.into()))
         }
-        (_, None, None | Some("-")) => Ok(Output::Stream(Box::new(BufWriter::new(io::stdout())))),
-        (_, None, Some(path)) => Ok(Output::Stream(Box::new(BufWriter::new(output::create_new(path)?)))),
+        (Form::File | Form::FileOrEndpoint, None, path) => Ok(Output::Stream(stream_to(path)?)),
+    }
+}
+
+fn stream_to(path: Option<&str>) -> Result<Box<dyn Write>, Failure> {
+    match path {
+        None | Some("-") => Ok(Box::new(BufWriter::new(io::stdout()))),
+        Some(path) => Ok(Box::new(BufWriter::new(output::create_new(path)?))),
     }
 }
 

@@ -5,8 +5,14 @@
 //! not by the log. Not here: the reading of logs, the analysis, the command line.
 
 pub mod anonymize;
+mod chrome;
+mod csv;
 mod folded;
 mod log;
+mod perfetto;
+mod slices;
+mod strace;
+mod tracks;
 
 use crate::event::Record;
 use crate::report::{Report, Session};
@@ -38,6 +44,13 @@ pub enum Output {
     Stream(Box<dyn Write>),
     /// A folder that was made for it: one file for each table.
     Folder(PathBuf),
+    /// One table of a format that has several.
+    Table {
+        /// Which.
+        name: String,
+        /// A file or standard output.
+        out: Box<dyn Write>,
+    },
     /// The URL of a server.
     Endpoint(String),
 }
@@ -65,6 +78,8 @@ pub enum Form {
     File,
     /// A folder of files.
     Folder,
+    /// A folder of tables, one file each; or one of these tables.
+    Tables(&'static [&'static str]),
     /// A file or an endpoint.
     FileOrEndpoint,
 }
@@ -82,14 +97,16 @@ pub struct Format {
 }
 
 /// All formats, in the order in which `--help` tells them.
-pub const FORMATS: &[Format] = &[folded::FORMAT, log::FORMAT];
+pub const FORMATS: &[Format] = &[strace::FORMAT, strace::BY_PROCESS, perfetto::FORMAT, chrome::FORMAT, csv::FORMAT, folded::FORMAT, log::FORMAT];
 
 impl Output {
     /// The stream of a format whose [`Form`] is a file.
     fn stream(self) -> Result<Box<dyn Write>, Error> {
         match self {
             Self::Stream(out) => Ok(out),
-            Self::Folder(_) | Self::Endpoint(_) => Err(Error::Output("this format is written into one file; name it by -o".to_owned())),
+            Self::Folder(_) | Self::Table { .. } | Self::Endpoint(_) => {
+                Err(Error::Output("this format is written into one file; name it by -o".to_owned()))
+            }
         }
     }
 }
