@@ -9,6 +9,7 @@ mod chrome;
 mod csv;
 mod folded;
 mod log;
+mod otlp;
 mod perfetto;
 mod slices;
 mod strace;
@@ -97,7 +98,8 @@ pub struct Format {
 }
 
 /// All formats, in the order in which `--help` tells them.
-pub const FORMATS: &[Format] = &[strace::FORMAT, strace::BY_PROCESS, perfetto::FORMAT, chrome::FORMAT, csv::FORMAT, folded::FORMAT, log::FORMAT];
+pub const FORMATS: &[Format] =
+    &[strace::FORMAT, strace::BY_PROCESS, perfetto::FORMAT, chrome::FORMAT, csv::FORMAT, otlp::FORMAT, folded::FORMAT, log::FORMAT];
 
 impl Output {
     /// The stream of a format whose [`Form`] is a file.
