@@ -95,14 +95,21 @@ fn log(records: &[Record]) -> String {
 
 #[test]
 fn help_goes_to_standard_output() {
-    for args in [&["--help"][..], &["attach", "--help"], &["report", "--help"], &["diff", "--help"], &["doctor", "--help"], &["probe", "--help"]] {
+    for args in [
+        &["--help"][..],
+        &["attach", "--help"],
+        &["report", "--help"],
+        &["diff", "--help"],
+        &["doctor", "--help"],
+        &["probe", "--help"],
+        &["export", "--help"],
+    ] {
         let output = run(args);
         assert!(output.status.success() && output.stderr.is_empty(), "{args:?}");
         assert!(text(&output.stdout).contains("Usage: mta-trace"), "{args:?}");
     }
     let help = text(&run(&["--help"]).stdout);
     assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
-    assert!(!help.contains("export"), "it does not exist yet");
 }
 
 #[test]
@@ -268,6 +275,29 @@ fn two_logs_are_compared_whatever_the_difference() {
     assert!(text(&run(&["diff", empty.path(), &fast]).stdout).contains("the first trace has no session"));
     assert_eq!(run(&["diff", &fast, "/no/such.jsonl"]).status.code(), Some(1));
     assert_eq!(run(&["diff", &fast]).status.code(), Some(2));
+}
+
+#[test]
+fn what_an_export_is_written_to() {
+    let log = File::new("export", log(&[header(), accept(5_000_000_000, "192.0.2.7:40000", true), end(6_000_000_000)]).as_bytes());
+    for (args, part) in [
+        (&["--to", "strace", "--table", "waits"][..], "--to strace has no tables of which one could be chosen; leave --table out"),
+        (&["--to", "csv", "--table", "events"], "--to csv has no table events; there are commands, waits"),
+        (&["--to", "csv"], "--to csv writes several files; name the folder for them by -o, such as -o slow-csv, or one of them by --table"),
+        (&["--to", "strace-ff", "-o", "-"], "--to strace-ff writes several files; name the folder for them by -o, such as -o slow-strace-ff"),
+        (&["--to", "perfetto", "--endpoint", "http://127.0.0.1:1/"], "cannot be sent; leave --endpoint out"),
+    ] {
+        let output = run(&[&["export", log.path()][..], args].concat());
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), String::new()), "{args:?}");
+        assert!(text(&output.stderr).contains(part), "{args:?}: {}", text(&output.stderr));
+    }
+    let output = run(&["export", log.path(), "--to", "strace", "-o", log.path()]);
+    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("exists already"), "{}", text(&output.stderr));
+    let output = run(&["export", log.path(), "--to", "strace"]);
+    let expected = "10    1774068005.000000 accept(3, {sa_family=AF_INET, sin_port=htons(40000), sin_addr=inet_addr(\"192.0.2.7\")}) = 5\n";
+    assert_eq!((text(&output.stdout), text(&output.stderr)), (expected.to_owned(), String::new()));
+    let output = run(&["export", log.path(), "--to", "csv", "--table", "commands"]);
+    assert!(text(&output.stdout).starts_with("session,client,started,mta,command,verb,"), "{}", text(&output.stdout));
 }
 
 #[test]
