@@ -9,7 +9,7 @@ use lab::{Lab, Stop, netns, run, scenario::Scenario};
 
 const LIMIT: Duration = Duration::from_mins(1);
 /// One of each kind of server: that forks for a session, that accepts by itself, that executes itself.
-const SCENARIOS: [(&str, usize); 3] = [("ident-slow", 60), ("postfix-fast", 60), ("exim-fast", 30)];
+const SCENARIOS: [(&str, usize); 3] = [("ident-slow", 20), ("postfix-policy-slow", 30), ("exim-ident-slow", 20)];
 
 pub fn real_strace_tells_the_same() -> Result<()> {
     SCENARIOS.iter().try_for_each(|(name, calls)| of(name, *calls).with_context(|| (*name).to_owned()))
@@ -36,7 +36,7 @@ fn of(name: &str, least: usize) -> Result<()> {
     lab.play_all()?;
     tracer.wait(LIMIT)?.success()?;
     // What the last of them says is in the file when it has ended.
-    Stop::new()?.pass(Duration::from_millis(200));
+    Stop::new()?.pass(Duration::from_millis(300));
     strace.interrupt(LIMIT)?;
     let ours = folder.join("ours.txt");
     let output = Command::new(run::tracer_path()?).arg("export").arg(&log).args(["--to", "strace", "-o"]).arg(&ours).stdin(Stdio::null()).output()?;
