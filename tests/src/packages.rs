@@ -34,6 +34,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("strace", "strace"),
     ("bpftool", "bpftool"),
     ("/usr/bin/python3", "python3"),
+    ("/usr/share/doc/python3-venv/copyright", "python3-venv"),
     ("/usr/lib/ARCH-linux-gnu/sasl2/libplain.so.2", "libsasl2-modules"),
 ];
 

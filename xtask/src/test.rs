@@ -48,6 +48,7 @@ const PARTS: &[Part] = &[
     part("fuzz", || fuzz::bounded().map(|(passed, failed)| Count { passed, failed, skipped: 0 })),
     part("lab", || cargo(&["test", "--package", "mta-trace-tests", "--lib", "--bins"])),
     part("replay", || of_lab("replay")),
+    part("exports", || of_lab("exports")),
     part("selftest", || of_lab("selftest")),
     part("live", || of_lab("live")),
     part("probe", || of_lab("probe")),

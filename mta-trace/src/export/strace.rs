@@ -10,7 +10,7 @@ use crate::event::{Block, Exit, Record, Sys};
 use crate::report::Report;
 use crate::view::escape::escape;
 use crate::view::strace::{seconds, wall};
-use crate::view::strace_args::{self, Style, Told};
+use crate::view::strace_args::{self, Parts, Style, Told};
 use mta_trace_common::syscalls::Call;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -44,7 +44,7 @@ const WINDOW: usize = 50_000;
 const MAX_FILES: usize = 128;
 /// Column of the result, as strace has it without `-a`.
 const COLUMN: usize = 40;
-/// Threads whose last look is remembered.
+/// Threads that are remembered.
 const MAX_LOOKS: usize = 16_384;
 
 /// A line, whole or to be torn.
@@ -91,19 +91,26 @@ struct Strace<L> {
     boot_to_wall_ns: i64,
     /// Calls that had not returned when they were last looked at.
     looks: HashMap<u32, Block>,
+    /// When each thread's last line ended.
+    ends: HashMap<u32, u64>,
 }
 
 impl<L: Lines> Strace<L> {
     fn new(lines: L) -> Self {
-        Self { lines, boot_to_wall_ns: 0, looks: HashMap::new() }
+        Self { lines, boot_to_wall_ns: 0, looks: HashMap::new(), ends: HashMap::new() }
     }
 
     fn wall(&self, t: u64) -> String {
         wall(t, self.boot_to_wall_ns)
     }
 
-    fn start(&self, start: Option<u64>, t: u64) -> Option<(u64, String)> {
-        start.map(|start| start.min(t)).map(|start| (start, self.wall(start)))
+    /// When a call of a thread blocked. What blocked before it ends a few hundred ns later: a thread has one line at a time.
+    fn start(&mut self, tid: u32, start: Option<u64>, t: u64) -> Option<(u64, String)> {
+        if self.ends.len() >= MAX_LOOKS {
+            self.ends.clear();
+        }
+        let end = self.ends.insert(tid, t).unwrap_or_default();
+        start.map(|start| start.max(end).min(t)).map(|start| (start, self.wall(start)))
     }
 
     fn sys(&mut self, sys: &Sys) -> Result<(), Error> {
@@ -113,9 +120,10 @@ impl<L: Lines> Strace<L> {
         let parts = strace_args::arguments(&Told { pid: sys.pid, call: sys.call, args: &sys.args, sys: Some(sys) }, &style);
         let name = sys.call.name();
         let took = sys.start.map(|start| format!(" <{}>", seconds(sys.t.saturating_sub(start)))).unwrap_or_default();
+        let start = self.start(sys.tid, sys.start, sys.t);
         self.lines.line(Line {
             tid: sys.tid,
-            start: self.start(sys.start, sys.t),
+            start,
             t: sys.t,
             time: self.wall(sys.t),
             name: name.to_owned(),
@@ -136,14 +144,15 @@ impl<L: Lines> Strace<L> {
         self.looks.remove(&block.tid);
         let Some((name, arguments)) = name_and_arguments(block) else { return Ok(()) };
         let took = seconds(block.t.saturating_sub(block.since));
+        let start = self.start(block.tid, Some(block.since), block.t);
         self.lines.line(Line {
             tid: block.tid,
-            start: self.start(Some(block.since), block.t),
+            start,
             t: block.t,
             time: self.wall(block.t),
-            head: format!("{name}({arguments}"),
+            head: format!("{name}({}", arguments.entry),
             name,
-            rest: ")".to_owned(),
+            rest: format!("{})", arguments.exit),
             result: format!("= ? <{took}>"),
         })
     }
@@ -153,17 +162,19 @@ impl<L: Lines> Strace<L> {
         if let Some(call) = &exit.call {
             let name = escape(call).into_owned();
             let arguments = look.as_ref().filter(|look| look.call.as_ref() == Some(call)).and_then(name_and_arguments);
+            let start = self.start(exit.tid, exit.since, exit.t);
             self.lines.line(Line {
                 tid: exit.tid,
-                start: self.start(exit.since, exit.t),
+                start,
                 t: exit.t,
                 time: self.wall(exit.t),
-                head: format!("{name}({}", arguments.map(|(_, arguments)| arguments).unwrap_or_default()),
+                head: format!("{name}({}", arguments.map(|(_, arguments)| arguments.entry).unwrap_or_default()),
                 name,
                 rest: " <unfinished ...>)".to_owned(),
                 result: "= ?".to_owned(),
             })?;
         }
+        self.ends.remove(&exit.tid);
         let how = match exit.signal {
             Some(signal) => format!("killed by {}", signal_name(signal)),
             None => format!("exited with {}", exit.code),
@@ -182,15 +193,16 @@ impl<L: Lines> Strace<L> {
 }
 
 /// Of a call; a page fault is none.
-fn name_and_arguments(block: &Block) -> Option<(String, String)> {
+fn name_and_arguments(block: &Block) -> Option<(String, Parts)> {
+    let unknown = || Parts { entry: "...".to_owned(), exit: String::new() };
     let Some(name) = &block.call else {
-        return (block.nr >= 0).then(|| (format!("syscall_{:#x}", block.nr), "...".to_owned()));
+        return (block.nr >= 0).then(|| (format!("syscall_{:#x}", block.nr), unknown()));
     };
     let descriptors = HashMap::new();
     let style = Style { descriptors: &descriptors, unknown: Some("..."), string: usize::MAX };
     let arguments = match (Call::by_name(name), &block.args) {
-        (Some(call), Some(args)) => strace_args::arguments(&Told { pid: block.pid, call, args, sys: None }, &style).entry,
-        _ => "...".to_owned(),
+        (Some(call), Some(args)) => strace_args::arguments(&Told { pid: block.pid, call, args, sys: None }, &style),
+        _ => unknown(),
     };
     Some((escape(name).into_owned(), arguments))
 }
@@ -242,7 +254,7 @@ impl<L: Lines> Export for Strace<L> {
                 start: None,
                 t: look.since,
                 time: self.wall(look.since),
-                head: format!("{name}({arguments} <detached ...>"),
+                head: format!("{name}({} <detached ...>", arguments.entry),
                 name,
                 rest: String::new(),
                 result: String::new(),

@@ -288,8 +288,8 @@ pub fn string(data: &[u8], is_cut: bool, limit: usize) -> String {
             b'\\' => out.push_str("\\\\"),
             b' '..=b'~' => out.push(char::from(*byte)),
             other => {
-                let is_before_digit = rest.peek().is_some_and(|next| next.is_ascii_digit());
-                let written = if is_before_digit { write!(out, "\\{other:03o}") } else { write!(out, "\\{other:o}") };
+                let is_before_octal = rest.peek().is_some_and(|next| (b'0'..=b'7').contains(*next));
+                let written = if is_before_octal { write!(out, "\\{other:03o}") } else { write!(out, "\\{other:o}") };
                 debug_assert!(written.is_ok(), "a String takes everything");
             }
         }
