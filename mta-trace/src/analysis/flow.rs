@@ -5,7 +5,7 @@
 //! a request with a new number; if nothing came, a timer's. Invariant:
 //! wherever two come into question nobody is named. Not here: what is waited for (`cause/`).
 
-use crate::event::{Message, Proto, Sys};
+use crate::event::{Message, Sys};
 use crate::proto::dns::{self, Question};
 use crate::state::State;
 use crate::wait::{is_receive, is_send};
@@ -240,8 +240,7 @@ impl Flow {
     /// For which session a name server is asked, or answers. `alone`: the only one in its process; `by_name`: whose client has this name in `in-addr.arpa`.
     pub fn lookup(&mut self, sys: &Sys, alone: Option<Number>, by_name: impl Fn(&str) -> Option<Number>) -> Option<Number> {
         let inode = sys.socket.as_ref()?.inode;
-        let is_stream = sys.socket.as_ref().is_some_and(|socket| socket.proto == Proto::Tcp);
-        let message = sys.data.as_ref().and_then(|data| if is_stream { dns::parse_stream(data) } else { dns::parse(data) });
+        let message = dns::message_of(sys);
         let question = message.as_ref().and_then(|message| message.question.as_ref());
         let key = message.as_ref().zip(question).map(|(message, Question { qname, qtype })| (message.id, *qtype, qname.to_ascii_lowercase()));
         let known = self.owner_of(inode).or_else(|| self.queries.get(key.as_ref()?).copied());
@@ -304,7 +303,7 @@ pub fn reverse_name(address: std::net::IpAddr) -> String {
 mod tests {
     use super::*;
     use crate::analysis::tests::trace::{endpoint, seed_process, socket};
-    use crate::event::{Args, Bytes, SeedFd, SocketId};
+    use crate::event::{Args, Bytes, Proto, SeedFd, SocketId};
     use mta_trace_common::syscalls::Call;
 
     const PONY: u32 = 10;

@@ -370,4 +370,4 @@ fn position(live: &[Live], pid: u32, inode: Option<u64>) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

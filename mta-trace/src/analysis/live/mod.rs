@@ -337,6 +337,7 @@ impl Live {
             awaits_client: self.dialogue.awaits_client(),
             owes_greeting: self.dialogue.is_before_greeting() && !self.is_tls_first,
             mta: context.header.map_or("", |header| &header.target.mta),
+            shakes_hands: self.dialogue.is_shaking_hands(),
             has_quit: self.dialogue.has_quit(),
             verifies: self.dialogue.is_about_address() && is_verifying_itself(context),
             relays: self.dialogue.is_at_end_of_message() && is_delivering_itself(context),
