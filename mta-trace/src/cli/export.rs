@@ -22,6 +22,7 @@ Examples:
   mta-trace export slow.jsonl --to csv -o slow-tables                # commands.csv, waits.csv
   mta-trace export slow.jsonl --to csv --table waits > waits.csv
   mta-trace export slow.jsonl --to folded | flamegraph.pl > slow.svg
+  mta-trace export slow.jsonl --to otlp --endpoint http://localhost:4318
   mta-trace export slow.jsonl --to log --anonymize -o send-me.jsonl";
 
 #[derive(Debug, Args)]
@@ -47,11 +48,16 @@ pub(super) struct Export {
 
 /// The names of the table, with what each is.
 fn format_parser() -> clap::builder::PossibleValuesParser {
-    let value = |format: &Format| clap::builder::PossibleValue::new(format.name).help(format.about);
-    clap::builder::PossibleValuesParser::new(export::FORMATS.iter().map(value))
+    let value = |(name, about): (&'static str, &'static str)| clap::builder::PossibleValue::new(name).help(about);
+    let known = export::FORMATS.iter().map(|format| (format.name, format.about));
+    let lacking = export::LACKING.iter().map(|(name, about, _)| (*name, *about));
+    clap::builder::PossibleValuesParser::new(known.chain(lacking).map(value))
 }
 
 pub(super) fn run(asked: &Export) -> Result<(), Failure> {
+    if let Some((_, _, how)) = export::LACKING.iter().find(|(name, _, _)| *name == asked.to) {
+        return Err(Failure::usage((*how).to_owned()));
+    }
     let format = export::FORMATS.iter().find(|format| format.name == asked.to);
     let format = format.ok_or_else(|| Failure::usage(format!("{} is no format; `mta-trace export --help` lists them", asked.to)))?;
     // The log is opened first: a bad name must not leave an empty export behind.

@@ -10,6 +10,8 @@ mod csv;
 mod folded;
 mod log;
 mod otlp;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod perfetto;
 mod slices;
 mod strace;
@@ -98,8 +100,31 @@ pub struct Format {
 }
 
 /// All formats, in the order in which `--help` tells them.
-pub const FORMATS: &[Format] =
-    &[strace::FORMAT, strace::BY_PROCESS, perfetto::FORMAT, chrome::FORMAT, csv::FORMAT, otlp::FORMAT, folded::FORMAT, log::FORMAT];
+pub const FORMATS: &[Format] = &[
+    strace::FORMAT,
+    strace::BY_PROCESS,
+    perfetto::FORMAT,
+    chrome::FORMAT,
+    csv::FORMAT,
+    otlp::FORMAT,
+    folded::FORMAT,
+    log::FORMAT,
+    #[cfg(feature = "parquet")]
+    parquet::FORMAT,
+];
+
+/// What `--help` says of Parquet, in builds that have it and in those that have not.
+pub const PARQUET: (&str, &str) = ("parquet", "Tables of sessions, commands, waits and events for DuckDB; only in builds with `--features parquet`");
+
+/// Formats that this build lacks, and how to have them.
+pub const LACKING: &[(&str, &str, &str)] = &[
+    #[cfg(not(feature = "parquet"))]
+    (
+        PARQUET.0,
+        PARQUET.1,
+        "this build has no Parquet: build one by `cargo install --path mta-trace --features parquet`, or take --to csv; DuckDB also reads the log itself",
+    ),
+];
 
 impl Output {
     /// The stream of a format whose [`Form`] is a file.

@@ -2,6 +2,8 @@
 //! numbers. One definition for both encodings: protobuf by prost, JSON by serde as the specification has it (ids in hexadecimal digits, 64-bit
 //! integers as strings, enumerations as numbers).
 
+#![expect(clippy::struct_field_names, clippy::enum_variant_names, reason = "the protocol's own names")]
+
 use prost::{Message, Oneof};
 use serde::{Serialize, Serializer};
 
