@@ -4,6 +4,7 @@
 
 mod big;
 mod golden;
+mod pages;
 mod strace;
 
 use std::path::PathBuf;
@@ -18,12 +19,17 @@ use mta_trace::log::{Item, Reader};
 use mta_trace::update::Update;
 
 fn main() -> ExitCode {
-    let tests: [(&str, bool, fn() -> Result<()>); 8] = [
+    let tests: [(&str, bool, fn() -> Result<()>); 13] = [
         ("every format of every golden log", false, golden::every_format),
         ("perfetto: decoded with the package's descriptors", false, golden::perfetto),
         ("chrome", false, golden::chrome),
         ("csv: Python's module", false, golden::csv),
         ("strace: the form, and strace-log-merge", false, golden::strace),
+        ("otlp: received and decoded with the official messages", false, pages::otlp),
+        ("parquet: read by DuckDB", false, pages::parquet),
+        ("the page about DuckDB", false, pages::duckdb_page),
+        ("the page about logs to be shared", false, pages::share_page),
+        ("the page about Jaeger", false, pages::jaeger_page),
         ("memory does not grow with the log", false, big::memory_stays),
         ("unreadable lines are counted, not told one by one", false, big::unreadable_lines_are_counted),
         ("strace beside the tracer", true, strace::real_strace_tells_the_same),
