@@ -17,8 +17,11 @@ use mta_trace::export::{Error, Export, FORMATS, Output};
 use mta_trace::log::{Item, Reader};
 use mta_trace::update::Update;
 
+/// Its name, whether it needs root, what it is.
+type Test = (&'static str, bool, fn() -> Result<()>);
+
 fn main() -> ExitCode {
-    let tests: [(&str, bool, fn() -> Result<()>); 8] = [
+    let tests: [Test; 8] = [
         ("every format of every golden log", false, golden::every_format),
         ("perfetto: decoded with the package's descriptors", false, golden::perfetto),
         ("chrome", false, golden::chrome),
