@@ -3,6 +3,7 @@
 //! In come logs, out come files in `exports` of the target folder and what is wrong with them. Not here: the formats' own unit tests.
 
 mod big;
+mod documents;
 mod golden;
 mod strace;
 
@@ -21,12 +22,14 @@ use mta_trace::update::Update;
 type Test = (&'static str, bool, fn() -> Result<()>);
 
 fn main() -> ExitCode {
-    let tests: [Test; 8] = [
+    let tests: [Test; 10] = [
         ("every format of every golden log", false, golden::every_format),
         ("perfetto: decoded with the package's descriptors", false, golden::perfetto),
         ("chrome", false, golden::chrome),
         ("csv: Python's module", false, golden::csv),
         ("strace: the form, and strace-log-merge", false, golden::strace),
+        ("the commands in the documents", false, documents::commands_print_what_is_shown),
+        ("the tree in the documents", false, documents::the_tree_is_true),
         ("memory does not grow with the log", false, big::memory_stays),
         ("unreadable lines are counted, not told one by one", false, big::unreadable_lines_are_counted),
         ("strace beside the tracer", true, strace::real_strace_tells_the_same),
