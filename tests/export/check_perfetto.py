@@ -1,6 +1,7 @@
 """A Perfetto trace of mta-trace, decoded with the descriptors of the package `perfetto`, and held against the JSON report.
 
-Usage: check_perfetto.py TRACE REPORT...  pairs of files; says what is wrong, exit code 1.  check_perfetto.py --tree TRACE  prints the slices as a tree.
+Usage: check_perfetto.py TRACE REPORT...  pairs of files; says what is wrong, exit code 1.  check_perfetto.py --tree [--long] TRACE  prints the slices as a tree,
+with --long without marks, and without what is shorter than 4 ms.
 What must hold: slices of a track are balanced and nest; their names, times and evidence are the report's; arrows go in pairs.
 """
 
@@ -181,28 +182,36 @@ def check_session(trace, drawn, session, waits):
             yield f"the wait {wait['cause']} at {wait['start_s']} has no arrow to its peer, or one to nobody"
 
 
-def print_tree(trace):
-    first = min(it.start for it in trace.slices())
+LONG_NS = 4_000_000
+
+
+def print_tree(trace, is_long):
+    first = min(it.start for it in trace.slices() if it.category == "session" or not is_long)
     for uuid, roots in sorted(trace.roots.items(), key=lambda it: it[1][0].start):
+        if is_long and all(it.end - it.start < LONG_NS for it in roots):
+            continue
         track = trace.tracks[uuid]
         process = trace.tracks.get(track.parent_uuid, track).process
         print(f"{process.process_name} (pid {process.pid}): {track.thread.thread_name or track.name or 'process'}")
         for root in roots:
-            print_slice(root, first, 1)
+            print_slice(root, first, 1, is_long)
 
 
-def print_slice(it, first, level):
+def print_slice(it, first, level, is_long):
+    if is_long and it.end - it.start < LONG_NS:
+        return
     arrow = "".join(f" -->{flow}" for flow in it.flows) + "".join(f" {flow}-->" for flow in it.ending)
     length = f"{(it.end - it.start) / 1e9:9.6f}" if it.end > it.start else "     mark"
     notes = {name: note for name, note in it.notes.items() if name in ("line", "reply", "outcome", "attempts", "call", "unclear")}
-    print(f"{(it.start - first) / 1e9:10.6f} {length} {'  ' * level}{it.name}{arrow}  {notes or ''}")
+    evidence = "" if is_long or not notes else f"  {notes}"
+    print(f"{(it.start - first) / 1e9:10.6f} {length} {'  ' * level}{it.name}{arrow}{evidence}")
     for inside in it.inside:
-        print_slice(inside, first, level + 1)
+        print_slice(inside, first, level + 1, is_long)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "--tree":
-        print_tree(Trace(sys.argv[2]))
+        print_tree(Trace(sys.argv[-1]), "--long" in sys.argv)
         sys.exit()
     failed = False
     for path, report in zip(sys.argv[1::2], sys.argv[2::2]):

@@ -1,4 +1,4 @@
-//! Python with packages of PyPI, in a folder of its own: tools that others wrote, to look at what mta-trace writes.
+//! Python with packages from `pypi.org`, in a folder of its own: tools that others wrote, to look at what mta-trace writes.
 //!
 //! In come names and versions, out comes an interpreter. What is there already is not made again; nothing is installed on the machine.
 

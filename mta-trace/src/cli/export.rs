@@ -68,12 +68,16 @@ pub(super) fn run(asked: &Export) -> Result<(), Failure> {
     let (totals, passed) = stream(reader, anonymizer, exported.as_mut(), &mut progress)?;
     progress.clear();
     exported.finish(&totals).map_err(failure)?;
-    passed.iter().for_each(|text| say(&format!("{}: {text}", asked.log)));
+    for text in passed {
+        say(&format!("{}: {text}", asked.log));
+    }
     Ok(())
 }
 
 /// A log, how much of it was read, and how much there is.
-fn open(path: &str) -> Result<(log::Reader, Rc<Cell<u64>>, Option<u64>), Failure> {
+type Opened = (log::Reader, Rc<Cell<u64>>, Option<u64>);
+
+fn open(path: &str) -> Result<Opened, Failure> {
     if path == "-" {
         let (counted, bytes) = Counted::new(io::stdin());
         return Ok((log::Reader::new("standard input", Box::new(BufReader::new(counted)))?, bytes, None));

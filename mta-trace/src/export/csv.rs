@@ -62,16 +62,19 @@ const WAITS: &[&str] = &[
     "peer_comm",
 ];
 
+/// Of a table that was asked for.
+type Table = Option<Box<dyn Write>>;
+
 struct Csv {
-    commands: Option<Box<dyn Write>>,
-    waits: Option<Box<dyn Write>>,
+    commands: Table,
+    waits: Table,
 }
 
 fn begin(output: Output) -> Result<Box<dyn Export>, Error> {
-    let (mut commands, mut waits): (Option<Box<dyn Write>>, Option<Box<dyn Write>>) = (None, None);
+    let (mut commands, mut waits): (Table, Table) = (None, None);
     match output {
         Output::Folder(folder) => {
-            let table = |name: &str| -> Result<Option<Box<dyn Write>>, Error> {
+            let table = |name: &str| -> Result<Table, Error> {
                 let path = folder.join(format!("{name}.csv"));
                 Ok(Some(Box::new(BufWriter::new(OpenOptions::new().write(true).create_new(true).open(path)?))))
             };

@@ -285,3 +285,7 @@ fn evidence(slice: &mut Slice, wait: &Wait) {
 pub(super) fn word(of: &impl serde::Serialize) -> String {
     serde_json::to_value(of).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "slices_tests.rs"]
+mod tests;

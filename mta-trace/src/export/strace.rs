@@ -227,9 +227,10 @@ impl<L: Lines> Export for Strace<L> {
             Record::Sys(sys) => self.sys(sys)?,
             Record::Block(block) => self.block(block)?,
             Record::Exit(exit) => self.exit(exit)?,
-            // strace shows them as calls, of which the log knows neither name nor arguments.
-            Record::Fork(_) | Record::Exec(_) => {}
-            Record::SeedProc(_)
+            // strace shows forks and execs as calls, of which the log knows neither name nor arguments.
+            Record::Fork(_)
+            | Record::Exec(_)
+            | Record::SeedProc(_)
             | Record::SeedFd(_)
             | Record::SeedFile(_)
             | Record::SeedSettings(_)
@@ -346,7 +347,7 @@ impl Merged {
             What::End { rest, result, .. } if is_own => {
                 // As if it had been written at once.
                 let width = COLUMN.saturating_sub(open.map_or(0, |(_, width)| width));
-                write!(self.out, "{:<width$}{result}\n", format!("{rest} "))?;
+                writeln!(self.out, "{:<width$}{result}", format!("{rest} "))?;
             }
             What::End { name, rest, result } => {
                 self.out.write_all(with_result(&format!("{leader}{time} <... {name} resumed>{rest}"), &result).as_bytes())?;
@@ -407,3 +408,7 @@ impl Lines for Split {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "strace_tests.rs"]
+mod tests;

@@ -92,14 +92,14 @@ fn slots(told: &Told<'_>, style: &Style<'_>) -> Vec<Slot> {
     match call {
         Call::Read | Call::Pread64 => vec![first, returned(data()), count(len)],
         Call::Write | Call::Pwrite64 => vec![first, (data(), false), count(len)],
-        Call::Readv => vec![first, returned(data().map(vector))],
-        Call::Writev => vec![first, (data().map(vector), false)],
+        Call::Readv => vec![first, returned(data().as_deref().map(vector))],
+        Call::Writev => vec![first, (data().as_deref().map(vector), false)],
         Call::Recvfrom => vec![first, returned(data()), count(len), flags()],
         Call::Sendto => vec![first, (data(), false), count(len), flags()],
-        Call::Recvmsg => vec![first, returned(data().map(message)), flags()],
-        Call::Sendmsg => vec![first, (data().map(message), false), flags()],
-        Call::Recvmmsg => vec![first, returned(data().map(messages)), UNKNOWN, flags()],
-        Call::Sendmmsg => vec![first, (data().map(messages), false), UNKNOWN, flags()],
+        Call::Recvmsg => vec![first, returned(data().as_deref().map(message)), flags()],
+        Call::Sendmsg => vec![first, (data().as_deref().map(message), false), flags()],
+        Call::Recvmmsg => vec![first, returned(data().as_deref().map(messages)), UNKNOWN, flags()],
+        Call::Sendmmsg => vec![first, (data().as_deref().map(messages), false), UNKNOWN, flags()],
         Call::Connect => vec![first, (addr.as_ref().map(endpoint), false)],
         Call::Accept => vec![first, returned(peer().filter(|_| style.unknown.is_some()))],
         Call::Accept4 => vec![first, returned(peer().filter(|_| style.unknown.is_some())), UNKNOWN, flags()],
@@ -207,15 +207,15 @@ fn bytes_of(told: &Told<'_>, style: &Style<'_>) -> Option<String> {
     Some(string(kept, is_cut, style.string))
 }
 
-fn vector(data: String) -> String {
+fn vector(data: &str) -> String {
     format!("[{{iov_base={data}}}]")
 }
 
-fn message(data: String) -> String {
+fn message(data: &str) -> String {
     format!("{{msg_iov=[{{iov_base={data}}}], ...}}")
 }
 
-fn messages(data: String) -> String {
+fn messages(data: &str) -> String {
     format!("[{{msg_hdr={}, ...}}]", message(data))
 }
 

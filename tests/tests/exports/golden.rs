@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use mta_trace::export::{FORMATS, Form, Output};
 
 /// The descriptors of Perfetto's messages, and what reads them.
-const PERFETTO: &[&str] = &["perfetto==0.59.1", "protobuf==7.36.2"];
+pub const PERFETTO: &[&str] = &["perfetto==0.59.1", "protobuf==7.36.2"];
 
 /// Names and paths.
 pub fn logs() -> Result<Vec<(String, PathBuf)>> {
@@ -42,7 +42,7 @@ fn exported(format: &str) -> Result<Vec<PathBuf>> {
     Ok(pairs)
 }
 
-fn output(format: &str, to: &Path) -> Result<Output> {
+pub fn output(format: &str, to: &Path) -> Result<Output> {
     let format = FORMATS.iter().find(|it| it.name == format).context("no such format")?;
     Ok(match format.form {
         Form::File | Form::FileOrEndpoint => Output::Stream(Box::new(BufWriter::new(File::create(to)?))),

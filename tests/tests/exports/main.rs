@@ -3,6 +3,7 @@
 //! In come logs, out come files in `exports` of the target folder and what is wrong with them. Not here: the formats' own unit tests.
 
 mod big;
+mod documents;
 mod golden;
 mod pages;
 mod strace;
@@ -18,8 +19,11 @@ use mta_trace::export::{Error, Export, FORMATS, Output};
 use mta_trace::log::{Item, Reader};
 use mta_trace::update::Update;
 
+/// Its name, whether it needs root, what it is.
+type Test = (&'static str, bool, fn() -> Result<()>);
+
 fn main() -> ExitCode {
-    let tests: [(&str, bool, fn() -> Result<()>); 13] = [
+    let tests: [Test; 15] = [
         ("every format of every golden log", false, golden::every_format),
         ("perfetto: decoded with the package's descriptors", false, golden::perfetto),
         ("chrome", false, golden::chrome),
@@ -30,6 +34,8 @@ fn main() -> ExitCode {
         ("the page about DuckDB", false, pages::duckdb_page),
         ("the page about logs to be shared", false, pages::share_page),
         ("the page about Jaeger", false, pages::jaeger_page),
+        ("the commands in the documents", false, documents::commands_print_what_is_shown),
+        ("the tree in the documents", false, documents::the_tree_is_true),
         ("memory does not grow with the log", false, big::memory_stays),
         ("unreadable lines are counted, not told one by one", false, big::unreadable_lines_are_counted),
         ("strace beside the tracer", true, strace::real_strace_tells_the_same),

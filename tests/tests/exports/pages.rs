@@ -30,7 +30,8 @@ fn with_parquet() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let build = ["build", "--quiet", "--package", "mta-trace", "--features", "parquet"];
-    let output = Command::new(cargo).args(build).arg("--target-dir").arg(lab::packages::target_dir()).current_dir(root).output().context("run cargo")?;
+    let output =
+        Command::new(cargo).args(build).arg("--target-dir").arg(lab::packages::target_dir()).current_dir(root).output().context("run cargo")?;
     ensure!(output.status.success(), "cargo {}: {}", build.join(" "), String::from_utf8_lossy(&output.stderr));
     // The next build without Parquet takes its place.
     let to = super::folder("with-parquet")?.join("mta-trace");
@@ -111,7 +112,8 @@ pub fn jaeger_page() -> Result<()> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/send-to-jaeger.md");
     let python = lab::python::with(OTLP)?;
     let mut collector = Command::new(python);
-    let mut collector = collector.arg(super::script("check_otlp.py")).args(["--collect", PORT]).stdout(Stdio::piped()).spawn().context("start a collector")?;
+    let mut collector =
+        collector.arg(super::script("check_otlp.py")).args(["--collect", PORT]).stdout(Stdio::piped()).spawn().context("start a collector")?;
     let mut said = BufReader::new(collector.stdout.take().context("its output")?);
     let mut first = String::new();
     said.read_line(&mut first)?;
