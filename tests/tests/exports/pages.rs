@@ -2,7 +2,9 @@
 //!
 //! `MTA_TRACE_BLESS=1` writes what is printed into the pages.
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -99,8 +101,16 @@ fn is_shown(file: &Path, text: &str, new: &str) -> Result<()> {
     bail!("{} shows something else than is printed: {differing:?}; MTA_TRACE_BLESS=1 writes it anew", file.display())
 }
 
+/// The program `duckdb`: pip's own starter names the folder in which it was installed, from which it was moved.
+fn duckdb() -> Result<PathBuf> {
+    let starter = super::folder("duckdb")?.join("duckdb");
+    std::fs::write(&starter, format!("#!/bin/sh\nexec '{}' -m duckdb_cli \"$@\"\n", lab::python::with(DUCKDB)?.display()))?;
+    std::fs::set_permissions(&starter, Permissions::from_mode(0o755)).context("make it a program")?;
+    Ok(starter)
+}
+
 pub fn duckdb_page() -> Result<()> {
-    play("query-with-duckdb.md", "the-case", &[with_parquet()?, lab::python::with(DUCKDB)?], 8)
+    play("query-with-duckdb.md", "the-case", &[with_parquet()?, duckdb()?], 8)
 }
 
 pub fn share_page() -> Result<()> {
