@@ -1,6 +1,7 @@
 //! Exports of logs that somebody has spoilt: no format panics, whatever a record says.
 
 use mta_trace::analysis::Analysis;
+use mta_trace::export::anonymize::Anonymizer;
 use mta_trace::export::{Export, FORMATS, Form, Output};
 use mta_trace::log::{Item, Reader};
 use mta_trace::update::Update;
@@ -33,8 +34,8 @@ fn golden(name: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a golden log")).collect()
 }
 
-/// A whole export into memory, of each table.
-fn exports(log: &str) {
+/// A whole export into memory, of each table; as the log is, or without names.
+fn exports(log: &str, mut anonymizer: Option<Anonymizer>) {
     for format in FORMATS {
         let tables: Vec<Option<&str>> = match format.form {
             Form::File | Form::FileOrEndpoint => vec![None],
@@ -53,6 +54,10 @@ fn exports(log: &str) {
             let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
             for item in reader.map_while(Result::ok) {
                 let Item::Record(record) = item else { continue };
+                let record = match &mut anonymizer {
+                    Some(anonymizer) => Box::new(anonymizer.record(&record)),
+                    None => record,
+                };
                 export.record(&record).expect("memory takes everything");
                 analysis.feed(&record, &mut updates);
                 sessions(export.as_mut(), &mut updates);
@@ -166,6 +171,7 @@ proptest! {
             spoil(&mut log, line % 100_000, *leaf, harm);
         }
         let text: String = log.iter().map(|record| format!("{record}\n")).collect();
-        exports(&text);
+        exports(&text, None);
+        exports(&text, Some(Anonymizer::default()));
     }
 }

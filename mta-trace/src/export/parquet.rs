@@ -1,4 +1,4 @@
-//! `parquet`: the tables `sessions`, `commands`, `waits` and `events`, one file each, for DuckDB and what else reads columns (feature `parquet`).
+//! `parquet`: the tables `sessions`, `commands`, `waits` and `events`, one file each, for `DuckDB` and what else reads columns (feature `parquet`).
 //!
 //! In: records and sessions. Out: files with typed columns: times are UTC timestamps of microseconds, seconds are doubles, what is not known is NULL.
 //! Written by row groups of [`ROWS`] rows, so that memory is bounded. Text is as it is in the log: a reader of columns is no terminal. Columns that

@@ -15,7 +15,7 @@ pub use names::MAX_ENTRIES;
 
 use crate::event::{
     Args, Backlog, Block, Bytes, Daemon, End, Endpoint, Exec, Exit, Fork, Header, Helper, Malformed, PollFd, Proto, Record, SeedFd, SeedFile,
-    SeedProc, SeedSetting, SeedSettings, SmtpMode, SocketId, Sys, Target,
+    SeedProc, SeedSetting, SeedSettings, Smtp, SmtpMode, SocketId, Sys, Target,
 };
 use crate::mta;
 use crate::proto::dns::PORT;
@@ -58,10 +58,28 @@ impl Anonymizer {
             Record::SeedSettings(it) => Record::SeedSettings(self.seed_settings(it)),
             Record::Sys(it) => Record::Sys(Box::new(self.sys(it))),
             Record::Block(it) => Record::Block(Box::new(self.block(it))),
-            Record::Fork(it) => Record::Fork(Fork { comm: self.component(&it.comm), ..it.clone() }),
-            Record::Exec(it) => Record::Exec(Exec { comm: self.component(&it.comm), ..it.clone() }),
-            Record::Exit(it) => Record::Exit(Exit { call: self.words(it.call.as_deref()), ..it.clone() }),
-            Record::Backlog(it) => Record::Backlog(Backlog { peer: self.endpoint(&it.peer), ..it.clone() }),
+            Record::Fork(Fork { t, pid, tid, child, child_tid, comm, traced, at }) => Record::Fork(Fork {
+                t: *t,
+                pid: *pid,
+                tid: *tid,
+                child: *child,
+                child_tid: *child_tid,
+                comm: self.component(comm),
+                traced: *traced,
+                at: *at,
+            }),
+            Record::Exec(Exec { t, pid, comm }) => Record::Exec(Exec { t: *t, pid: *pid, comm: self.component(comm) }),
+            Record::Exit(Exit { t, pid, tid, code, signal, call, since, at }) => Record::Exit(Exit {
+                t: *t,
+                pid: *pid,
+                tid: *tid,
+                code: *code,
+                signal: *signal,
+                call: self.words(call.as_deref()),
+                since: *since,
+                at: *at,
+            }),
+            Record::Backlog(Backlog { t, peer, since }) => Record::Backlog(Backlog { t: *t, peer: self.endpoint(peer), since: *since }),
             Record::Daemon(it) => {
                 let Daemon { t, pid, state, listen_overflows, listen_drops } = it;
                 let state = state.as_deref().map(|state| text::text(&mut self.names, state, None));
@@ -168,33 +186,88 @@ impl Anonymizer {
     }
 
     fn helper(&mut self, it: &Helper) -> Helper {
-        let Helper { comm, exe, endpoint, .. } = it;
+        let Helper { t, pid, comm, exe, waiter, inode, peer_inode, endpoint, connections } = it;
         Helper {
+            t: *t,
+            pid: *pid,
             comm: self.component(comm),
             exe: paths::path(&mut self.names, exe),
+            waiter: *waiter,
+            inode: *inode,
+            peer_inode: *peer_inode,
             endpoint: endpoint.as_ref().map(|endpoint| self.endpoint(endpoint)),
-            ..it.clone()
+            connections: *connections,
         }
     }
 
     fn block(&mut self, it: &Block) -> Block {
+        let Block { t, pid, tid, nr, call, since, cause, unfinished, args, at, at_start, socket, peer } = it;
         Block {
-            call: self.words(it.call.as_deref()),
-            cause: self.words(it.cause.as_deref()),
-            args: it.args.as_ref().map(|args| self.args(args)),
-            socket: it.socket.as_ref().map(|id| self.socket(id)),
-            peer: it.peer.as_ref().map(|peer| self.endpoint(peer)),
-            ..it.clone()
+            t: *t,
+            pid: *pid,
+            tid: *tid,
+            nr: *nr,
+            call: self.words(call.as_deref()),
+            since: *since,
+            cause: self.words(cause.as_deref()),
+            unfinished: *unfinished,
+            args: args.as_ref().map(|args| self.args(args)),
+            at: *at,
+            at_start: *at_start,
+            socket: socket.as_ref().map(|id| self.socket(id)),
+            peer: peer.as_ref().map(|peer| self.endpoint(peer)),
         }
     }
 
+    /// Field by field: a new one must find its place here.
     fn sys(&mut self, it: &Sys) -> Sys {
+        let Sys {
+            t,
+            pid,
+            tid,
+            call,
+            args,
+            ret,
+            start,
+            cpu_ns,
+            blocked_ns,
+            rq_ns,
+            at_start,
+            socket,
+            peer,
+            data: _,
+            cut,
+            fault,
+            smtp,
+            matched,
+            milter,
+            policy,
+            messages,
+            passed,
+        } = it;
         let mut new = Sys {
-            args: self.args(&it.args),
-            socket: it.socket.as_ref().map(|id| self.socket(id)),
-            peer: it.peer.as_ref().map(|peer| self.endpoint(peer)),
+            t: *t,
+            pid: *pid,
+            tid: *tid,
+            call: *call,
+            args: self.args(args),
+            ret: *ret,
+            start: *start,
+            cpu_ns: *cpu_ns,
+            blocked_ns: *blocked_ns,
+            rq_ns: *rq_ns,
+            at_start: *at_start,
+            socket: socket.as_ref().map(|id| self.socket(id)),
+            peer: peer.as_ref().map(|peer| self.endpoint(peer)),
             data: None,
-            ..it.clone()
+            cut: *cut,
+            fault: *fault,
+            smtp: smtp.as_ref().map(|Smtp { mode, dot, carry: _ }| Smtp { mode: *mode, dot: *dot, carry: None }),
+            matched: *matched,
+            milter: *milter,
+            policy: *policy,
+            messages: messages.clone(),
+            passed: *passed,
         };
         self.data(it, &mut new);
         new
@@ -250,23 +323,29 @@ impl Anonymizer {
     }
 
     fn args(&mut self, it: &Args) -> Args {
-        let event = |names: &mut Names, event: &String| constant(names, event);
+        let Args { fd, fd2, len, flags, addr, path, op, fds, read, write, except, timeout_ns, pid } = it;
         Args {
-            flags: it.flags.iter().map(|flag| constant(&mut self.names, flag)).collect(),
-            addr: it.addr.as_ref().map(|addr| self.endpoint(addr)),
-            path: self.path(it.path.as_deref()),
-            op: it.op.as_deref().map(|op| constant(&mut self.names, op)),
-            fds: it
-                .fds
+            fd: *fd,
+            fd2: *fd2,
+            len: *len,
+            flags: self.constants(flags),
+            addr: addr.as_ref().map(|addr| self.endpoint(addr)),
+            path: self.path(path.as_deref()),
+            op: op.as_deref().map(|op| constant(&mut self.names, op)),
+            fds: fds
                 .iter()
-                .map(|polled| PollFd {
-                    fd: polled.fd,
-                    events: polled.events.iter().map(|it| event(&mut self.names, it)).collect(),
-                    revents: polled.revents.iter().map(|it| event(&mut self.names, it)).collect(),
-                })
+                .map(|PollFd { fd, events, revents }| PollFd { fd: *fd, events: self.constants(events), revents: self.constants(revents) })
                 .collect(),
-            ..it.clone()
+            read: read.clone(),
+            write: write.clone(),
+            except: except.clone(),
+            timeout_ns: *timeout_ns,
+            pid: *pid,
         }
+    }
+
+    fn constants(&mut self, all: &[String]) -> Vec<String> {
+        all.iter().map(|text| constant(&mut self.names, text)).collect()
     }
 
     fn socket(&mut self, it: &SocketId) -> SocketId {

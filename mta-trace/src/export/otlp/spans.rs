@@ -5,7 +5,7 @@
 //! the report's seconds. Not here: bytes, batches.
 
 use super::ids;
-use super::proto::{CLIENT, ERROR, Event, INTERNAL, KeyValue, SERVER, Span, Status, attribute};
+use super::proto::{CLIENT, ERROR, Event, INTERNAL, KeyValue, SERVER, Span, Status, Value, attribute};
 use crate::report::{Cause, Command, Finding, Outcome, Session, Wait};
 use crate::view::escape::escape;
 use std::net::SocketAddr;
@@ -194,6 +194,10 @@ fn shown(text: &str) -> String {
     escape(text).into_owned()
 }
 
+fn list(texts: &[String]) -> Value {
+    Value::from(texts.iter().map(|text| shown(text)).collect::<Vec<_>>().as_slice())
+}
+
 fn of_session(session: &Session) -> Vec<KeyValue> {
     let mut all = vec![
         attribute("network.protocol.name", "smtp"),
@@ -211,7 +215,7 @@ fn of_session(session: &Session) -> Vec<KeyValue> {
     endpoint(&mut all, ["network.peer.address", "network.peer.port"], &session.client);
     endpoint(&mut all, ["server.address", "server.port"], &session.server);
     if !session.queue_ids.is_empty() {
-        all.push(attribute("mta_trace.queue_ids", session.queue_ids.as_slice()));
+        all.push(attribute("mta_trace.queue_ids", list(&session.queue_ids)));
     }
     all.extend(session.before_accept_s.map(|s| attribute("mta_trace.before_accept_s", s)));
     all.extend(session.tls.as_ref().map(|tls| attribute("mta_trace.tls.start_s", tls.start_s)));
@@ -265,7 +269,7 @@ fn of_wait(wait: &Wait) -> Vec<KeyValue> {
     all.extend(wait.attempts.map(|attempts| attribute("mta_trace.wait.attempts", attempts)));
     all.extend(wait.timer_s.map(|s| attribute("mta_trace.wait.timer_s", s)));
     if !wait.syscalls.is_empty() {
-        all.push(attribute("mta_trace.wait.syscalls", wait.syscalls.as_slice()));
+        all.push(attribute("mta_trace.wait.syscalls", list(&wait.syscalls)));
     }
     all.extend(wait.descriptor.as_deref().map(|text| attribute("mta_trace.wait.descriptor", shown(text))));
     if let Some(dns) = &wait.dns {
@@ -273,8 +277,8 @@ fn of_wait(wait: &Wait) -> Vec<KeyValue> {
         all.push(attribute("mta_trace.dns.question.type", shown(&dns.qtype)));
         all.extend(dns.rcode.as_deref().map(|rcode| attribute("mta_trace.dns.response.code", shown(rcode))));
         all.extend(dns.purpose.as_deref().map(|purpose| attribute("mta_trace.dns.purpose", shown(purpose))));
-        let servers: Vec<String> = dns.servers.iter().map(|server| shown(&server.address)).collect();
-        all.push(attribute("mta_trace.dns.servers", servers.as_slice()));
+        let servers: Vec<String> = dns.servers.iter().map(|server| server.address.clone()).collect();
+        all.push(attribute("mta_trace.dns.servers", list(&servers)));
     }
     if let Some(milter) = &wait.milter {
         all.push(attribute("mta_trace.milter.stage", shown(&milter.stage)));
