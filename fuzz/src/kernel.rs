@@ -105,6 +105,7 @@ impl Kernel {
             matched: None,
             milter: false,
             policy: false,
+            passed: None,
             messages: Vec::new(),
         };
         self.records.push(Record::Sys(Box::new(sys)));

@@ -123,11 +123,13 @@ pub struct Settings {
     /// 1: the allow-list for SMTP bytes is off. For the positive control of the secrets tests only; the
     /// loader refuses it outside a build with the feature `unsafe-unfiltered`.
     pub unfiltered: u32,
+    /// Name of the server's program that is an event loop among servers (`comm`, 16 bytes in their order); zero: there is none.
+    pub loop_comm: [u64; 2],
 }
 
 impl Settings {
     /// All zero: as the object has them before it is loaded.
-    pub const ZERO: Self = Self { min_wait_ns: 0, filters: 0, unfiltered: 0 };
+    pub const ZERO: Self = Self { min_wait_ns: 0, filters: 0, unfiltered: 0, loop_comm: [0; 2] };
 }
 
 /// How many address filters there can be.
@@ -150,7 +152,7 @@ pub const ROLE_SESSION: u8 = 2;
 /// A descendant of a session's process: only fork, exec and exit are reported.
 pub const ROLE_OTHER: u8 = 3;
 /// Accepts by itself and serves in the same process, one session after another (a pre-forked server such as Postfix's `smtpd`), or makes such
-/// processes: reported from an accept that matches until the accepted descriptor is closed. Its children are the same.
+/// processes: reported from an accept that matches, or from the message that brings it a client, until that descriptor is closed. Its children are the same.
 pub const ROLE_SERVER: u8 = 4;
 /// Somebody for whom a session waits: everything in the table is reported, until it is released. No connection that it accepts is a session.
 pub const ROLE_HELPER: u8 = 5;
@@ -326,7 +328,7 @@ pub const PEER_POLICY: u8 = 2;
 
 const _: () = {
     assert!(size_of::<Offsets>() == 46 * 4);
-    assert!(size_of::<Settings>() == 16);
+    assert!(size_of::<Settings>() == 32);
     assert!(size_of::<Filter>() == 32);
     assert!(size_of::<Thread>() == 9 * 8 + 4 * 8 + REGS_WORDS * 8 + 56 + 56 + 5 * 8);
 };

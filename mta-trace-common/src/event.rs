@@ -71,6 +71,9 @@ pub const FLAG_MESSAGES: u16 = 1024;
 pub const MESSAGE_HEAD: usize = 24;
 /// Most of them that are told of one call.
 pub const MESSAGES: usize = 32;
+/// The message carries a descriptor of a session's client to another process (`SCM_RIGHTS`): the bytes are its number, an `int`; the socket is what is
+/// behind that one.
+pub const FLAG_PASSED: u16 = 2048;
 /// `KIND_FORK`: the child is traced (else only known).
 pub const FLAG_TRACED: u16 = 128;
 
@@ -197,8 +200,8 @@ pub struct Fork {
 pub struct Exec {
     /// Head, `kind` = [`KIND_EXEC`].
     pub head: Head,
-    /// New name of the task.
-    pub comm: [u8; 16],
+    /// New name of the task: 16 bytes in their order.
+    pub comm: [u64; 2],
 }
 
 /// A traced thread ended (`head.tid == head.tgid`: the process, as far as we care).

@@ -26,4 +26,4 @@ pub mod syscalls;
 
 /// Raised whenever a record or a map changes its layout; the object carries it in the global
 /// `ABI_VERSION` and the loader refuses any other.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;

@@ -90,6 +90,35 @@ pub fn opened(tgid: u32, fd: u32, inode: u64) {
     }
 }
 
+/// `CLIENTS`: the session goes on in another process, whatever becomes of this descriptor. No inode has so many bits (`get_next_ino` counts 32).
+const PASSED: u64 = 1 << 63;
+
+/// An event loop passes a client on to another process. Gives whether its sessions are wanted.
+#[inline(always)]
+pub fn passed(tgid: u32, fd: u32) -> bool {
+    let Some(inode) = CLIENTS.get_ptr_mut(client_key(tgid, fd)) else { return false };
+    // SAFETY: map values live as long as the program runs; the thread is the only one that changes this one.
+    let inode = unsafe { &mut *inode };
+    let is_wanted = *inode != 0;
+    if is_wanted {
+        *inode |= PASSED;
+    }
+    is_wanted
+}
+
+/// An event loop has made another descriptor of one that may be a client's. Gives whether it is.
+#[inline(always)]
+pub fn duplicated(tgid: u32, from: u32, to: u32) -> bool {
+    let Some(inode) = CLIENTS.get_ptr_mut(client_key(tgid, from)) else { return false };
+    // SAFETY: as above.
+    let inode = unsafe { &mut *inode };
+    opened(tgid, to, *inode & !PASSED);
+    if *inode != 0 {
+        *inode |= PASSED;
+    }
+    true
+}
+
 /// An event loop closes a descriptor. Gives whether it was a client's.
 #[inline(always)]
 pub fn closed(tgid: u32, fd: u32) -> bool {
@@ -99,7 +128,9 @@ pub fn closed(tgid: u32, fd: u32) -> bool {
     let inode = unsafe { *inode };
     let is_removed = CLIENTS.remove(key).is_ok();
     if is_removed && inode != 0 {
-        let _ = SESSIONS.remove(inode);
+        if inode & PASSED == 0 {
+            let _ = SESSIONS.remove(inode);
+        }
         if let Some(open) = OPEN.get_ptr_mut(0) {
             // SAFETY: as above.
             unsafe { atomic_xsub::<u64, u64, { Relaxed }>(open, 1) };

@@ -108,6 +108,10 @@ macro_rules! setting {
         // SAFETY: a plain read of a static.
         unsafe { core::ptr::read_volatile(&raw const $crate::maps::SETTINGS.$field) }
     };
+    ($field:ident[$i:expr]) => {
+        // SAFETY: a plain read of a static; the index is a literal within the array.
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::SETTINGS.$field[$i]) }
+    };
 }
 pub(crate) use setting;
 

@@ -81,6 +81,7 @@ fn accept(t: u64, peer: &str, matched: bool) -> Record {
         matched: Some(matched),
         milter: false,
         policy: false,
+        passed: None,
         messages: Vec::new(),
     }))
 }
@@ -99,10 +100,10 @@ fn help_goes_to_standard_output() {
         &["--help"][..],
         &["attach", "--help"],
         &["report", "--help"],
+        &["export", "--help"],
         &["diff", "--help"],
         &["doctor", "--help"],
         &["probe", "--help"],
-        &["export", "--help"],
     ] {
         let output = run(args);
         assert!(output.status.success() && output.stderr.is_empty(), "{args:?}");

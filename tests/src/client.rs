@@ -86,6 +86,13 @@ struct Player<'a, 'l> {
     played: Played,
 }
 
+fn pause(around: &Surroundings<'_>, seconds: f64) -> Result<()> {
+    around.journal.note(What::ClientPause);
+    ensure!(around.stop.pass(Duration::from_secs_f64(seconds)), "the lab ended");
+    around.journal.note(What::ClientGoesOn);
+    Ok(())
+}
+
 impl Player<'_, '_> {
     fn step(&mut self, step: &Step) -> Result<()> {
         if step.greeting && self.played.exchanges.last().is_some_and(|last| last.verbs == ["TLS"]) {
@@ -130,7 +137,8 @@ impl Player<'_, '_> {
         }
         if step.tls {
             let sent_ns = now_ns();
-            self.wire.start_tls()?;
+            let around = self.around;
+            self.wire.start_tls(|| if step.gap_s > 0.0 { pause(around, step.gap_s) } else { Ok(()) })?;
             // Where it comes first the client cannot see when the server came to it.
             let replies = if self.played.exchanges.is_empty() { Vec::new() } else { vec![(0, now_ns())] };
             self.played.exchanges.push(Exchange { verbs: vec!["TLS".into()], sent_ns, replies, late_ns: 0 });
@@ -168,10 +176,7 @@ impl Player<'_, '_> {
     }
 
     fn pause(&self, seconds: f64) -> Result<()> {
-        self.around.journal.note(What::ClientPause);
-        ensure!(self.around.stop.pass(Duration::from_secs_f64(seconds)), "the lab ended");
-        self.around.journal.note(What::ClientGoesOn);
-        Ok(())
+        pause(self.around, seconds)
     }
 
     fn split(&mut self, line: &str, step: &Step) -> Result<()> {

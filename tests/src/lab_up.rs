@@ -26,7 +26,7 @@ use crate::packages::Packages;
 use crate::scenario::{Scenario, Step};
 use crate::sink::Sink;
 use crate::stop::Stop;
-use crate::{ident, load_average, lock, mailer, opendkim, policy, saslauthd, sink, socket_map, spamd, unix};
+use crate::{ident, load_average, lock, mailer, opendkim, policy, saslauthd, sink, socket_map, spamd, unbound, unix};
 
 /// Everything of one scenario. Processes die with the thread that called `up`, so keep it there.
 pub struct Lab {
@@ -120,8 +120,11 @@ impl Lab {
         }
         let disk = scenario.disk.as_ref().map(|_| Disk::new(&dir.join("disk"), &journal, &stop)).transpose()?;
         let sink = sink::serve(&pair.client, "10.99.0.1", &journal, &stop)?;
-        let daemon = Daemon::start(mta, &dir, &pair.mta, scenario, &packages, disk.as_ref(), &stop)?;
         let mut neighbours = Vec::new();
+        if scenario.dns.has_resolver {
+            neighbours.push(unbound::start(&dir, &pair.mta, scenario.dns.first(), &stop)?);
+        }
+        let daemon = Daemon::start(mta, &dir, &pair.mta, scenario, &packages, disk.as_ref(), &stop)?;
         if scenario.milter.as_ref().is_some_and(|milter| milter.is_opendkim) {
             neighbours.push(opendkim::start(&dir, &pair.mta, &stop)?);
         }

@@ -34,6 +34,7 @@ mod sink;
 mod socket_map;
 mod spamd;
 mod stop;
+pub mod unbound;
 mod unix;
 mod zone;
 

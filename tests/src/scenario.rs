@@ -171,6 +171,8 @@ pub struct OpenSmtpd {
 pub struct Dns {
     /// The first server is on `fd99::1` instead of 10.99.0.1.
     pub is_over_ipv6: bool,
+    /// The mail server asks a resolver on its own machine, which asks the first server.
+    pub has_resolver: bool,
     /// With a second server, on 10.99.0.3.
     pub second_server: bool,
     /// `options` of resolv.conf.
@@ -503,7 +505,7 @@ pub struct Step {
     pub verb: Option<String>,
     /// For `split`: time between two bytes.
     pub gap_ms: u64,
-    /// For `body`: time between two of its lines, which otherwise are sent at once.
+    /// For `body`: time between two of its lines, which otherwise are sent at once. For `tls`: how long the client lets the server's first flight lie.
     pub gap_s: f64,
     /// For `lock`: how long.
     pub hold_s: f64,

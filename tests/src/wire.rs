@@ -90,10 +90,19 @@ impl Wire {
         self.stream.shutdown(Shutdown::Both).context("close the connection")
     }
 
-    /// Does the TLS handshake.
-    pub fn start_tls(&mut self) -> Result<()> {
+    /// Does the TLS handshake; `pause` comes when the server's first flight has been read and is not answered yet.
+    pub fn start_tls(&mut self, mut pause: impl FnMut() -> Result<()>) -> Result<()> {
         let mut tls = crate::tls::connection()?;
-        while tls.is_handshaking() {
+        while tls.wants_write() {
+            tls.write_tls(&mut self.stream).context("TLS client hello")?;
+        }
+        while !tls.wants_write() && tls.is_handshaking() {
+            rustix::net::sockopt::set_tcp_quickack(&self.stream, true).context("TCP_QUICKACK")?;
+            ensure!(tls.read_tls(&mut self.stream).context("TLS handshake")? > 0, "the MTA closed the connection inside the TLS handshake");
+            tls.process_new_packets().context("TLS handshake")?;
+        }
+        pause()?;
+        while tls.is_handshaking() || tls.wants_write() {
             rustix::net::sockopt::set_tcp_quickack(&self.stream, true).context("TCP_QUICKACK")?;
             tls.complete_io(&mut self.stream).context("TLS handshake")?;
         }

@@ -12,7 +12,7 @@ use crate::{
 };
 use core::mem::MaybeUninit;
 use mta_trace_common::{
-    config::{ACCEPTED_MATCHED, Done, REGS_WORDS, ROLE_HELPER, ROLE_LOOP, ROLE_OTHER, ROLE_SESSION, STATE_CPU, Thread},
+    config::{ACCEPTED_MATCHED, Done, REGS_WORDS, ROLE_HELPER, ROLE_LOOP, ROLE_OTHER, ROLE_SERVER, ROLE_SESSION, STATE_CPU, Thread},
     syscalls::{Capture, Emit, Word},
 };
 
@@ -51,6 +51,8 @@ fn is_wanted(thread: &Thread, word: Word) -> bool {
     let is_told = thread.role == ROLE_SESSION || thread.role == ROLE_HELPER || thread.accepted == ACCEPTED_MATCHED;
     // Of an event loop's clients the ends matter too: whoever is alone in it may be told more of.
     let is_told = is_told || thread.role == ROLE_LOOP && (word.captures(Capture::Closed) || filter::is_any_open());
+    // A server that serves nobody may be given a client.
+    let is_told = is_told || thread.role == ROLE_SERVER && word.captures(Capture::MessageIn);
     thread.role != ROLE_OTHER && (is_told || word.captures(Capture::Accepted))
 }
 

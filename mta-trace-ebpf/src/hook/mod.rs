@@ -6,6 +6,7 @@ mod call;
 mod client;
 mod messages;
 mod net;
+mod passage;
 mod plain;
 mod poll;
 mod process;

@@ -3,7 +3,7 @@
 //! Who is at the far end decides what may be copied, and the default is nothing:
 //! the client's bytes by the allow-list (`client`), DNS whole, of a milter the packet's 5-byte header.
 
-use super::{backlog, client, messages};
+use super::{backlog, client, messages, passage};
 use crate::{
     diagnose::diagnose,
     emit::{self, Record, Which, is_slow, reserve, submit},
@@ -121,6 +121,13 @@ pub fn transfer(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
         } else {
             client::write(scanner, thread, which);
         }
+        return;
+    }
+    if place == Place::Message && thread.socket.family == AF_UNIX && passage::told(thread, which, is_in) {
+        return;
+    }
+    // Of a server that serves nobody only that could be of interest.
+    if thread.role == ROLE_SERVER && thread.accepted != ACCEPTED_MATCHED {
         return;
     }
     if thread.has_messages == 1 && place == Place::Message && thread.socket.family == AF_UNIX {

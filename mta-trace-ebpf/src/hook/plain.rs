@@ -18,12 +18,13 @@ use mta_trace_common::{
 pub fn call(thread: &mut Thread, which: &Which) {
     let is = |capture| which.word.captures(capture);
     let fd = task::argument!(thread, 0) as u32;
-    let is_client = is(Capture::Closed) && thread.role == ROLE_LOOP && filter::closed(thread.tgid, fd);
+    let is_duplicate = thread.done.ret >= 0 && (is(Capture::Duplicate) || is(Capture::Control) && is_dupfd(thread));
+    let is_client = thread.role == ROLE_LOOP
+        && (is(Capture::Closed) && filter::closed(thread.tgid, fd) || is_duplicate && filter::duplicated(thread.tgid, fd, thread.done.ret as u32));
     let is_known = is_client || which.word.emits(Emit::Known) && thread.role != ROLE_LOOP && thread.knows_socket(fd);
     if is(Capture::Closed) {
         thread.know_socket(fd, false);
     }
-    let is_duplicate = thread.done.ret >= 0 && (is(Capture::Duplicate) || is(Capture::Control) && is_dupfd(thread));
     if is_duplicate {
         thread.know_socket(thread.done.ret as u32, is_known);
         if fd as i32 == thread.client_fd {

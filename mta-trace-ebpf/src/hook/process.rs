@@ -7,7 +7,7 @@ use crate::{
     diagnose::diagnose,
     emit::{head, now, reserve, submit},
     filter::{forget, is_traced, trace},
-    maps::{SESSIONS, THREADS, count, offset},
+    maps::{SESSIONS, THREADS, count, offset, setting},
     task,
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
@@ -78,9 +78,13 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     }
     let Some(thread) = THREADS.get_ptr_mut(tid) else { return 0 };
     // SAFETY: the current thread's own entry.
-    let thread = unsafe { &*thread };
+    let thread = unsafe { &mut *thread };
+    let comm: [u64; 2] = task::field(ctx.arg::<u64>(0), offset!(task_comm));
+    if thread.role == ROLE_SERVER && setting!(loop_comm[0]) != 0 && comm[0] == setting!(loop_comm[0]) && comm[1] == setting!(loop_comm[1]) {
+        thread.role = ROLE_LOOP;
+    }
     let Some(mut entry) = reserve::<Exec>() else { return 0 };
-    entry.write(Exec { head: head(KIND_EXEC, now(), tid, thread), comm: task::field(ctx.arg::<u64>(0), offset!(task_comm)) });
+    entry.write(Exec { head: head(KIND_EXEC, now(), tid, thread), comm });
     submit(entry);
     0
 }

@@ -5,7 +5,7 @@
 //! a request with a new number; if nothing came, a timer's. Invariant:
 //! wherever two come into question nobody is named. Not here: what is waited for (`cause/`).
 
-use crate::event::{Message, Proto, Sys};
+use crate::event::{Message, Sys};
 use crate::proto::dns::{self, Question};
 use crate::state::State;
 use crate::wait::{is_receive, is_send};
@@ -91,6 +91,14 @@ impl Flow {
     pub fn closed(&mut self, pid: u32, fd: Option<i32>) {
         if let (Some(process), Some(fd)) = (self.processes.get_mut(&pid), fd) {
             process.others.remove(&fd);
+        }
+    }
+
+    /// There is another descriptor of what is behind one.
+    pub fn duplicated(&mut self, pid: u32, from: Option<i32>, to: i64) {
+        let (Some(process), Some(from), Ok(to)) = (self.processes.get_mut(&pid), from, i32::try_from(to)) else { return };
+        if to >= 0 && process.others.contains(&from) {
+            process.others.insert(to);
         }
     }
 
@@ -232,8 +240,7 @@ impl Flow {
     /// For which session a name server is asked, or answers. `alone`: the only one in its process; `by_name`: whose client has this name in `in-addr.arpa`.
     pub fn lookup(&mut self, sys: &Sys, alone: Option<Number>, by_name: impl Fn(&str) -> Option<Number>) -> Option<Number> {
         let inode = sys.socket.as_ref()?.inode;
-        let is_stream = sys.socket.as_ref().is_some_and(|socket| socket.proto == Proto::Tcp);
-        let message = sys.data.as_ref().and_then(|data| if is_stream { dns::parse_stream(data) } else { dns::parse(data) });
+        let message = dns::message_of(sys);
         let question = message.as_ref().and_then(|message| message.question.as_ref());
         let key = message.as_ref().zip(question).map(|(message, Question { qname, qtype })| (message.id, *qtype, qname.to_ascii_lowercase()));
         let known = self.owner_of(inode).or_else(|| self.queries.get(key.as_ref()?).copied());
@@ -296,7 +303,7 @@ pub fn reverse_name(address: std::net::IpAddr) -> String {
 mod tests {
     use super::*;
     use crate::analysis::tests::trace::{endpoint, seed_process, socket};
-    use crate::event::{Args, Bytes, SeedFd, SocketId};
+    use crate::event::{Args, Bytes, Proto, SeedFd, SocketId};
     use mta_trace_common::syscalls::Call;
 
     const PONY: u32 = 10;
@@ -322,7 +329,7 @@ mod tests {
         #[rustfmt::skip]
         let sys = Sys {
             t, pid, tid: pid, call, args, ret: 24, start: None, cpu_ns: 0, blocked_ns: 0, rq_ns: 0, at_start: None, socket: Some(socket), peer: None,
-            data: None, cut: false, fault: false, smtp: None, matched: None, milter: false, policy: false, messages,
+            data: None, cut: false, fault: false, smtp: None, matched: None, milter: false, policy: false, passed: None, messages,
         };
         sys
     }

@@ -6,8 +6,9 @@
 use super::flow::reverse_name;
 use super::{Analysis, Live};
 use crate::event::{Exit, SeedFd, Sys};
+use crate::mta;
 use crate::proto::dns;
-use crate::state::{Object, Role};
+use crate::state::{Object, Role, is_duplicate};
 use crate::update::Update;
 use crate::wait::{is_poll, is_receive, is_send};
 use mta_trace_common::syscalls::Call;
@@ -16,6 +17,12 @@ impl Analysis {
     /// Whether a process is an event loop, or is asked by one.
     pub(super) fn is_loop(&self, pid: u32) -> bool {
         self.known.state.process(pid).is_some_and(|process| process.role == Role::Loop)
+    }
+
+    /// Whether a program passes its clients on.
+    pub(super) fn is_screener(&self, comm: &str) -> bool {
+        let mta = self.known.header.as_ref().map_or("", |header| &header.target.mta);
+        mta::by_name(mta).screener() == Some(comm)
     }
 
     /// A descriptor of such a process that was open before the trace.
@@ -32,7 +39,8 @@ impl Analysis {
     pub(super) fn loop_accepted(&mut self, live: &mut Live, sys: &Sys, updates: &mut Vec<Update>) {
         if self.is_loop(sys.pid) {
             self.flow.accepted(sys.pid, live.number(), sys.t);
-            live.make_looped(updates);
+            let is_screener = self.known.state.process(sys.pid).is_some_and(|process| self.is_screener(&process.comm));
+            live.make_looped(is_screener, updates);
         }
     }
 
@@ -40,6 +48,28 @@ impl Analysis {
     pub(super) fn loop_accepted_other(&mut self, sys: &Sys) {
         if let (true, Ok(fd)) = (self.is_loop(sys.pid), i32::try_from(sys.ret)) {
             self.flow.other(sys.pid, fd, sys.t);
+        }
+    }
+
+    /// A client's descriptor goes from such a process to another, or has come there: the session goes on in that one.
+    pub(super) fn passed(&mut self, sys: &Sys, updates: &mut Vec<Update>) {
+        let inode = sys.socket.as_ref().map(|socket| socket.inode);
+        let at = self.live.iter().position(|live| live.is_looped() && inode == Some(live.inode()));
+        let context = self.known.context();
+        if sys.matched != Some(true) {
+            if let Some(live) = at.and_then(|at| self.live.get_mut(at)) {
+                let id = self.flow.settle(live.number());
+                live.leaves(sys, id, &context, updates);
+            }
+        } else if let Some(live) = at.and_then(|at| self.live.get_mut(at)) {
+            let id = self.flow.settle(live.number());
+            self.flow.ended(live.number());
+            live.taken_over(sys, id, &context, updates);
+        } else if let (Some(socket), Some(peer)) = (&sys.socket, &sys.peer) {
+            self.began += 1;
+            let mut live = Live::accepted(self.began, sys, socket, peer, &context);
+            live.was_accepted_elsewhere(updates);
+            self.live.push(live);
         }
     }
 
@@ -52,6 +82,9 @@ impl Analysis {
         }
         if sys.call == Call::Close {
             return self.loop_close(sys, updates);
+        }
+        if is_duplicate(sys.call, &sys.args) {
+            return self.flow.duplicated(sys.pid, sys.args.fd, sys.ret);
         }
         if !sys.messages.is_empty() || sys.cut && sys.data.is_none() && is_receive(sys.call) {
             for work in self.flow.messages(sys, &self.known.state) {
@@ -118,7 +151,7 @@ impl Analysis {
     fn loop_close(&mut self, sys: &Sys, updates: &mut Vec<Update>) {
         self.flow.closed(sys.pid, sys.args.fd);
         let context = self.known.context();
-        for live in self.live.iter_mut().filter(|live| live.is_looped() && live.serves(sys.pid)) {
+        for live in self.live.iter_mut().filter(|live| live.is_looped() && live.serves(sys.pid) && !live.is_leaving()) {
             if !context.state.holds(sys.pid, live.inode()) {
                 let id = self.flow.settle(live.number());
                 live.looped_close(sys, id, &context, updates);
@@ -134,7 +167,7 @@ impl Analysis {
     /// Such a process ended, and with it all of its sessions.
     pub(super) fn loop_exit(&mut self, exit: &Exit, updates: &mut Vec<Update>) {
         self.flow.exited(exit.pid);
-        while let Some(at) = self.live.iter().position(|live| live.is_looped() && live.serves(exit.pid)) {
+        while let Some(at) = self.live.iter().position(|live| live.is_looped() && live.serves(exit.pid) && !live.is_leaving()) {
             let mut live = self.live.remove(at);
             let id = self.flow.settle(live.number());
             live.looped_exit(exit, id, &self.known.context());

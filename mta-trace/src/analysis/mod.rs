@@ -11,7 +11,7 @@ mod live;
 mod loops;
 
 use crate::diagnosis::{Settings, Tallies, findings};
-use crate::event::{Block, Clock, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, Sys};
+use crate::event::{Block, Clock, Exec, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, Sys};
 use crate::report::{LogSummary, REPORT_SCHEMA, Report, Tool};
 use crate::state::{Role, State};
 use crate::update::Update;
@@ -115,7 +115,7 @@ impl Analysis {
             Record::Sys(sys) => self.sys(sys, updates),
             Record::Block(block) => self.block(block, updates),
             Record::Fork(fork) => self.fork(fork, updates),
-            Record::Exec(exec) => self.known.state.exec(exec),
+            Record::Exec(exec) => self.exec(exec),
             Record::Exit(exit) => self.exit(exit, updates),
             Record::Backlog(backlog) => {
                 let waited = backlog.t.saturating_sub(backlog.since);
@@ -221,6 +221,9 @@ impl Analysis {
         if matches!(sys.call, Call::Accept | Call::Accept4) && sys.ret >= 0 {
             return self.accept(sys, updates);
         }
+        if sys.passed.is_some() {
+            return self.passed(sys, updates);
+        }
         if self.is_loop(sys.pid) {
             return self.loop_sys(sys, updates);
         }
@@ -259,6 +262,15 @@ impl Analysis {
             self.abandon(0, updates);
         }
         self.live.push(live);
+    }
+
+    /// A server's process executes another program: one of them may be an event loop.
+    fn exec(&mut self, exec: &Exec) {
+        self.known.state.exec(exec);
+        let is_traced = self.known.state.process(exec.pid).is_some_and(|process| process.role == Role::Traced);
+        if is_traced && self.is_screener(&exec.comm) {
+            self.known.state.serve_many(exec.pid);
+        }
     }
 
     fn waited_in_backlog(&mut self, peer: &str, waited_ns: u64) {
@@ -358,4 +370,4 @@ fn position(live: &[Live], pid: u32, inode: Option<u64>) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

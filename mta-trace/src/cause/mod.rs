@@ -26,6 +26,7 @@ mod sasl;
 mod sleep;
 mod spool_sync;
 mod sql;
+mod tls;
 mod unknown;
 
 pub use dns::is_query;
@@ -59,6 +60,7 @@ struct Row {
 
 /// All causes. The first row that claims a step has it: a row stands before those that know less.
 static TABLE: &[Row] = &[
+    Row { cause: Cause::Tls, recognise: tls::recognise, explain: tls::explain },
     Row { cause: Cause::Client, recognise: client::recognise, explain: client::explain },
     Row { cause: Cause::Sleep, recognise: sleep::recognise, explain: sleep::explain },
     Row { cause: Cause::Dns, recognise: dns::recognise, explain: dns::explain },

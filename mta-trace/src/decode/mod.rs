@@ -39,7 +39,7 @@ fn decode(bytes: &[u8]) -> Result<Record, String> {
         raw::KIND_FORK => raw::Fork::read_from_prefix(bytes).map_err(|_| too_short(bytes)).map(|(record, _)| Record::Fork(fork(&record))),
         raw::KIND_EXEC => raw::Exec::read_from_prefix(bytes)
             .map_err(|_| too_short(bytes))
-            .map(|(record, _)| Record::Exec(Exec { t: record.head.t, pid: record.head.tgid, comm: comm(&record.comm) })),
+            .map(|(record, _)| Record::Exec(Exec { t: record.head.t, pid: record.head.tgid, comm: comm(zerocopy::transmute_ref!(&record.comm)) })),
         raw::KIND_EXIT => raw::Exit::read_from_prefix(bytes).map_err(|_| too_short(bytes)).map(|(record, _)| Record::Exit(exit(&record))),
         other => Err(format!("record kind {other} is not known")),
     }

@@ -3,7 +3,9 @@
 use super::{names, socket};
 use crate::event::{Args, Bytes, Counters, Message, PollFd, Smtp, SmtpMode, Sys};
 use mta_trace_common::{
-    event::{self as raw, FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT, FLAG_MATCHED, FLAG_MESSAGES, FLAG_MILTER, FLAG_PATH, FLAG_POLICY},
+    event::{
+        self as raw, FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT, FLAG_MATCHED, FLAG_MESSAGES, FLAG_MILTER, FLAG_PASSED, FLAG_PATH, FLAG_POLICY,
+    },
     smtp,
     syscalls::{Call, Capture},
 };
@@ -61,7 +63,7 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         }),
         socket,
         peer,
-        data: (is_data && !is(FLAG_PATH) && !is(FLAG_MESSAGES) && !data.is_empty())
+        data: (is_data && !is(FLAG_PATH) && !is(FLAG_MESSAGES) && !is(FLAG_PASSED) && !data.is_empty())
             .then(|| Bytes(if is(FLAG_CLIENT) && is_out(call) { without_wiped(data) } else { data.to_vec() })),
         cut: is(FLAG_CUT),
         fault: is(FLAG_FAULT),
@@ -70,11 +72,16 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         } else {
             None
         },
-        matched: (call.row().capture == Capture::Accepted && *ret >= 0).then(|| is(FLAG_MATCHED)),
+        matched: (call.row().capture == Capture::Accepted && *ret >= 0 || is(FLAG_PASSED)).then(|| is(FLAG_MATCHED)),
         milter: is(FLAG_MILTER),
         policy: is(FLAG_POLICY),
+        passed: if is(FLAG_PASSED) { Some(passed(data)?) } else { None },
         messages: if is(FLAG_MESSAGES) { messages(data) } else { Vec::new() },
     })
+}
+
+fn passed(data: &[u8]) -> Result<i32, String> {
+    data.first_chunk().map(|fd| i32::from_ne_bytes(*fd)).ok_or_else(|| "a descriptor that is passed has no number".to_owned())
 }
 
 /// `{u32 type; u16 len; u16 flags; u32 peerid; u32 pid}` and an id, one after another.

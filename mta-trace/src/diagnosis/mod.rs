@@ -26,6 +26,7 @@ mod sleep;
 mod spool;
 mod tally;
 mod text;
+mod tls;
 mod unknown;
 
 pub use daemon::of_daemon;
@@ -89,6 +90,7 @@ const FAMILIES: &[Family] = &[
     Family { cause: Cause::ContentFilter, rule: service::rule, target: own_target, explain: service::explain },
     Family { cause: Cause::NameService, rule: service::rule, target: own_target, explain: service::explain },
     Family { cause: Cause::Sleep, rule: sleep::rule, target: own_target, explain: sleep::explain },
+    Family { cause: Cause::Tls, rule: tls::rule, target: own_target, explain: tls::explain },
     Family { cause: Cause::Network, rule: network::rule, target: own_target, explain: network::explain },
 ];
 
@@ -100,6 +102,10 @@ const INTENDED: &[&str] = &[sleep::GREET_PAUSE, sleep::RCPT_THROTTLE, sleep::AUT
 
 /// Below this nobody needs advice.
 const FLOOR_S: f64 = 0.1;
+
+fn floor_s(cause: Cause) -> f64 {
+    if cause == Cause::Tls { tls::FLOOR_S } else { FLOOR_S }
+}
 
 /// The findings of a session, worst first.
 pub fn findings(session: &Session, settings: &Settings) -> Vec<Finding> {
@@ -113,7 +119,7 @@ pub fn findings(session: &Session, settings: &Settings) -> Vec<Finding> {
     for (command, is_behind) in session.commands.iter().map(|it| (it, false)).chain(behind.iter().map(|it| (it, true))) {
         for group in groups(session, command, |wait| nagle.iter().any(|pattern| pattern.has(wait))) {
             let elapsed_s: f64 = group.waits.iter().map(|wait| wait.elapsed_s).sum();
-            if elapsed_s < FLOOR_S {
+            if elapsed_s < floor_s(group.cause) {
                 continue;
             }
             let Group { rule, ref target, ref waits, .. } = group;

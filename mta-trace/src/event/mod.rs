@@ -300,6 +300,10 @@ pub struct Sys {
     /// The connection was recognised as one to a policy service.
     #[serde(default, skip_serializing_if = "is_false")]
     pub policy: bool,
+    /// The message carries a client's descriptor of this number to another process (`SCM_RIGHTS`, unix(7)); `socket` and `peer` are what is behind that
+    /// one, not behind `args.fd`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<i32>,
     /// Heads of the messages between the server's own processes that it transferred; with `cut` there may have been more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<Message>,

@@ -22,6 +22,8 @@ const MAX_FDS: u64 = 64;
 
 /// Databases, directories and message buses: they serve many others, and what they do for one of them cannot be told from outside.
 const NOT_FOLLOWED: &[u16] = &[389, 636, 3306, 5432, 6379, 11211, 27017];
+/// Name servers; those of this machine are followed.
+const PORT_DOMAIN: u16 = 53;
 const NOT_FOLLOWED_PATHS: &[&str] = &["mysqld.sock", ".s.PGSQL.", "ldapi", "memcached", "redis", "bus_socket", "systemd/journal"];
 
 /// A connection between two processes of this machine.
@@ -40,6 +42,8 @@ pub(super) struct Found {
     pub seeds: Vec<Record>,
     /// Whom to follow.
     pub links: Vec<Link>,
+    /// Children of its own for which it waits.
+    pub children: Vec<u32>,
     /// That is all: nobody needs to look again.
     pub is_final: bool,
 }
@@ -59,8 +63,9 @@ pub(super) fn ends_of(object: &Object, thread: &Thread, ends: &HashSet<u64>, vie
     let behind = |fd: i32| Some((fd, proc::inode_behind(thread.tgid, fd)?));
     let fds: Vec<(i32, u64)> =
         waited_for(object, thread).into_iter().filter_map(behind).filter(|(_, inode)| *inode != thread.session && !ends.contains(inode)).collect();
+    let children = children_waited_for(object, thread);
     if fds.is_empty() {
-        return Found { seeds: Vec::new(), links: Vec::new(), is_final: true };
+        return Found { seeds: Vec::new(), links: Vec::new(), children, is_final: true };
     }
     let sockets = views.of(thread.tgid);
     let known: Vec<(i32, &SocketId)> = fds.iter().filter_map(|(fd, inode)| sockets.get(*inode).map(|(id, _)| (*fd, id))).collect();
@@ -71,7 +76,7 @@ pub(super) fn ends_of(object: &Object, thread: &Thread, ends: &HashSet<u64>, vie
     let is_local = |id: &SocketId| id.peer.as_ref().and_then(Endpoint::ip) == id.local.as_ref().and_then(Endpoint::ip);
     let may_come = |(_, id): &(i32, &SocketId)| id.proto == Proto::Unix || id.proto == Proto::Tcp && is_local(id);
     let is_final = links.is_empty() && !known.iter().any(may_come);
-    Found { seeds, links, is_final }
+    Found { seeds, links, children, is_final }
 }
 
 /// Sockets of servers that have been looked at, by process: they live as long as it does.
@@ -128,6 +133,35 @@ fn waited_for(object: &Object, thread: &Thread) -> Vec<i32> {
     }
 }
 
+/// Children of a blocked thread's process for which it waits: by their number, or at a pipe of which they hold the writing end.
+pub(super) fn children_waited_for(object: &Object, thread: &Thread) -> Vec<u32> {
+    let [first, second, ..] = object.arguments(thread);
+    let pid = |register: u64| u32::try_from(decoded_int(register)).ok().filter(|pid| *pid > 0);
+    match Call::by_number(thread.nr) {
+        Some(Call::Wait4) => pid(first).or_else(|| proc::only_child(thread.tgid)).into_iter().collect(),
+        // `P_PID`
+        Some(Call::Waitid) if first & 0xffff_ffff == 1 => pid(second).into_iter().collect(),
+        Some(Call::Waitid) => proc::only_child(thread.tgid).into_iter().collect(),
+        _ => {
+            let pipes: Vec<String> = waited_for(object, thread).into_iter().filter_map(|fd| proc::pipe_behind(thread.tgid, fd)).collect();
+            if pipes.is_empty() {
+                return Vec::new();
+            }
+            let writes = |pid: &u32| pipes.iter().any(|pipe| proc::writes_to(*pid, pipe));
+            proc::descendants(thread.tgid, MAX_CHILDREN).into_iter().filter(writes).collect()
+        }
+    }
+}
+
+/// Descendants of a process that are looked at.
+const MAX_CHILDREN: usize = 64;
+
+/// The low 32 bits of a register as an `int`.
+fn decoded_int(register: u64) -> i32 {
+    let [a, b, c, d, ..] = register.to_le_bytes();
+    i32::from_le_bytes([a, b, c, d])
+}
+
 /// The array of a `poll` that has not returned (`struct pollfd`), out of the process's memory. What the thread has there when it has gone on meanwhile
 /// is anything: whoever shows it asks afterwards whether it has.
 pub(super) fn polled(pid: u32, at: u64, count: u64) -> Vec<[u8; 8]> {
@@ -148,7 +182,12 @@ fn link(sockets: &Sockets, pid: u32, id: &SocketId) -> Option<Link> {
             let peer_inode = sockets.mirrored(id)?;
             is_followed(id.peer.as_ref()).then(|| Link { inode: id.inode, peer_inode, endpoint: id.peer.clone() })
         }
-        Proto::Udp | Proto::Other => None,
+        // A resolver: it is bound there, and connected to nobody.
+        Proto::Udp => {
+            let peer_inode = sockets.bound(id).filter(|_| id.peer.as_ref().and_then(Endpoint::port) == Some(PORT_DOMAIN))?;
+            Some(Link { inode: id.inode, peer_inode, endpoint: id.peer.clone() })
+        }
+        Proto::Other => None,
     }
 }
 

@@ -67,6 +67,7 @@ struct Waiting {
     depth: u8,
     sessions: BTreeSet<u64>,
     links: Vec<Link>,
+    children: Vec<u32>,
 }
 
 /// All helpers.
@@ -98,7 +99,16 @@ impl Helpers {
         let mut records = Vec::new();
         let waiting = self.waiting(object, &threads, now, &mut records);
         let holders = self.holders(&waiting, now);
-        for Waiting { tid, pid, depth, sessions, links } in waiting {
+        for Waiting { tid, pid, depth, sessions, links, children } in waiting {
+            for child in children {
+                // No socket leads to it; it is known by its number.
+                let link = Link { inode: 0, peer_inode: child.into(), endpoint: None };
+                if self.follow(object, pid, &link, &[child], depth + 1, &sessions, &mut records)
+                    && let Some(look) = self.looks.get_mut(&tid)
+                {
+                    look.tries = TRIES;
+                }
+            }
             for link in links {
                 let found = holders.get(&link.peer_inode).map_or(&[][..], Vec::as_slice);
                 if self.follow(object, pid, &link, found, depth + 1, &sessions, &mut records)
@@ -126,13 +136,13 @@ impl Helpers {
             if !self.is_due(*tid, thread, now) {
                 continue;
             }
-            let Found { seeds, links, is_final } = ends_of(object, thread, &self.ends, &mut views);
+            let Found { seeds, links, children, is_final } = ends_of(object, thread, &self.ends, &mut views);
             records.extend(seeds);
             if is_final && let Some(look) = self.looks.get_mut(tid) {
                 look.tries = TRIES;
             }
-            if !links.is_empty() {
-                waiting.push(Waiting { tid: *tid, pid: thread.tgid, depth, sessions, links });
+            if !links.is_empty() || !children.is_empty() {
+                waiting.push(Waiting { tid: *tid, pid: thread.tgid, depth, sessions, links, children });
             }
         }
         waiting
@@ -204,7 +214,9 @@ impl Helpers {
             let wanted = self.wanted.entry(pid).or_insert(Wanted { depth, sessions: BTreeSet::new() });
             wanted.depth = wanted.depth.min(depth);
             self.known.entry(key).or_default().holders.push(pid);
-            self.ends.insert(link.peer_inode);
+            if link.inode != 0 {
+                self.ends.insert(link.peer_inode);
+            }
         }
         let Some(known) = self.known.get_mut(&key) else { return false };
         known.sessions.extend(sessions);
@@ -238,7 +250,7 @@ impl Helpers {
             known.sessions.retain(|inode| object.has_session(*inode));
             !known.holders.is_empty() && !known.sessions.is_empty()
         });
-        self.ends = self.known.keys().map(|(_, peer_inode)| *peer_inode).collect();
+        self.ends = self.known.keys().filter(|(inode, _)| *inode != 0).map(|(_, peer_inode)| *peer_inode).collect();
     }
 }
 
@@ -255,8 +267,10 @@ fn take_in(object: &mut Object, pid: u32, is_new: bool, waiter: u32, link: &Link
     }
     let t = super::now_ns();
     let Link { inode, peer_inode, endpoint } = link;
-    let connections = connections(pid, link);
-    let helper = Helper { t, pid, comm, exe, waiter, inode: *inode, peer_inode: *peer_inode, endpoint: endpoint.clone(), connections };
+    let is_child = *inode == 0;
+    let connections = if is_child { 0 } else { connections(pid, link) };
+    let peer_inode = if is_child { 0 } else { *peer_inode };
+    let helper = Helper { t, pid, comm, exe, waiter, inode: *inode, peer_inode, endpoint: endpoint.clone(), connections };
     let mut records = vec![Record::Helper(helper)];
     if is_new {
         records.push(seed::process(pid, "helper"));

@@ -25,7 +25,7 @@ pub use target::Target;
 
 use crate::{
     event::{Daemon, Endpoint, Record, SocketId},
-    mta::Shape,
+    mta::{self, Shape},
     options::{AttachOptions, RING_BYTES},
 };
 use aya::maps::{MapData, RingBuf};
@@ -92,6 +92,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
         min_wait_ns: options.min_wait_ns,
         filters: u32::try_from(filters.len()).unwrap_or(u32::MAX),
         unfiltered: u32::from(cfg!(feature = "unsafe-unfiltered")),
+        loop_comm: comm_words(mta::by_name(target.mta).screener().unwrap_or_default()),
     };
     let ring_bytes = options.ring_bytes.unwrap_or(RING_BYTES);
     let mut object = Object::load(settings, &filters, ring_bytes)?;
@@ -108,7 +109,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
         seeds.push(Record::Daemon(daemon::look(target.pid, target.mta)));
         match target.shape {
             Shape::ForkPerSession => trace(&mut object, target.pid, ROLE_DAEMON, None)?,
-            Shape::PreForked => seeds.extend(servers(&mut object, target.pid, options)?),
+            Shape::PreForked => seeds.extend(servers(&mut object, &target, options)?),
             Shape::EventLoop { has_messages } => seeds.extend(loops(&mut object, &target, has_messages)?),
         }
     }
@@ -130,7 +131,8 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
 /// Takes in a server and its descendants, whichever of them accept. Forks are told already, so that whoever is made meanwhile is followed, if
 /// its parent was in; who was not comes up in one of the next looks.
 /// A session that one of them serves already is taken in where that is asked for, or where that one was named.
-fn servers(object: &mut Object, root: u32, options: &AttachOptions) -> Result<Vec<Record>, Error> {
+fn servers(object: &mut Object, target: &Target, options: &AttachOptions) -> Result<Vec<Record>, Error> {
+    let root = target.pid;
     let (mut seeds, mut seen) = (Vec::new(), HashSet::new());
     loop {
         let new: Vec<u32> = proc::tree(root).into_iter().filter(|pid| seen.insert(*pid)).collect();
@@ -139,6 +141,11 @@ fn servers(object: &mut Object, root: u32, options: &AttachOptions) -> Result<Ve
         }
         for pid in new {
             let served = if options.existing || pid == root { target::serving(pid).filter(|socket| is_wanted(options, socket)) } else { None };
+            let is_screener = proc::comm(pid).is_some_and(|comm| mta::by_name(target.mta).screener() == Some(&comm));
+            if is_screener {
+                seeds.extend(one_loop(object, target, pid, 0)?);
+                continue;
+            }
             // A thread that its parent brought in must not begin anew.
             if !object.is_traced(pid) {
                 if let Some(socket) = &served {
@@ -166,19 +173,25 @@ fn loops(object: &mut Object, target: &Target, has_messages: bool) -> Result<Vec
             return Ok(seeds);
         }
         for pid in new {
-            if pid != target.pid {
-                seeds.push(seed::process(pid, "loop"));
-            }
-            if !object.is_traced(pid) {
-                trace_as(object, pid, ROLE_LOOP, 0, u64::from(has_messages))?;
-            }
-            let descriptors = seed::descriptors(pid, None);
-            for fd in descriptors.iter().filter_map(|seed| client_of(seed, &target.listening)) {
-                object.add_client(pid, fd)?;
-            }
-            seeds.extend(descriptors);
+            seeds.extend(one_loop(object, target, pid, u64::from(has_messages))?);
         }
     }
+}
+
+fn one_loop(object: &mut Object, target: &Target, pid: u32, has_messages: u64) -> Result<Vec<Record>, Error> {
+    let mut seeds = Vec::new();
+    if pid != target.pid {
+        seeds.push(seed::process(pid, "loop"));
+    }
+    if !object.is_traced(pid) {
+        trace_as(object, pid, ROLE_LOOP, 0, has_messages)?;
+    }
+    let descriptors = seed::descriptors(pid, None);
+    for fd in descriptors.iter().filter_map(|seed| client_of(seed, &target.listening)) {
+        object.add_client(pid, fd)?;
+    }
+    seeds.extend(descriptors);
+    Ok(seeds)
 }
 
 /// The descriptor in a seed, if it is that of a client: connected, at a port on which the server listens.
@@ -243,6 +256,14 @@ fn trace_as(object: &mut Object, pid: u32, role: u8, inode: u64, more: u64) -> R
         }
     }
     Ok(())
+}
+
+/// A name as the kernel has it in `task_struct.comm`.
+fn comm_words(name: &str) -> [u64; 2] {
+    let mut comm = [0; 16];
+    comm.iter_mut().zip(name.bytes().take(15)).for_each(|(to, from)| *to = from);
+    let (words, _) = comm.as_chunks::<8>();
+    [words.first(), words.get(1)].map(|word| word.map_or(0, |word| u64::from_ne_bytes(*word)))
 }
 
 fn filters(options: &AttachOptions) -> Result<Vec<Filter>, Error> {

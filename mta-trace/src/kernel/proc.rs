@@ -8,6 +8,7 @@ use std::{
     fs,
     io::Read as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -244,6 +245,22 @@ impl Sockets {
         self.by_inode.iter().find(|(inode, (other, _))| **inode != 0 && is_mirror(other)).map(|(inode, _)| *inode)
     }
 
+    /// The UDP socket of this namespace that gets what a connected one sends, if that stays on this machine.
+    pub fn bound(&self, id: &SocketId) -> Option<u64> {
+        let (Endpoint::Inet(local), Endpoint::Inet(peer)) = (id.local.as_ref()?, id.peer.as_ref()?) else { return None };
+        let is_here = peer.ip().is_loopback() || peer.ip() == local.ip();
+        let gets = |other: &SocketId| match &other.local {
+            Some(Endpoint::Inet(end)) => {
+                other.proto == Proto::Udp
+                    && other.peer.is_none()
+                    && end.port() == peer.port()
+                    && (end.ip() == peer.ip() || is_here && end.ip().is_unspecified())
+            }
+            _ => false,
+        };
+        self.by_inode.iter().filter(|(inode, (other, _))| **inode != 0 && gets(other)).map(|(inode, _)| *inode).min()
+    }
+
     /// Inodes that listen on a TCP port.
     pub fn listening_on(&self, port: u16) -> Vec<u64> {
         let listens = |(id, state): &(SocketId, State)| *state == State::Listening && id.local.as_ref().and_then(Endpoint::port) == Some(port);
@@ -263,6 +280,49 @@ fn socket(line: &str, proto: Proto) -> Option<(u64, (SocketId, State))> {
     let inode = fields.get(9)?.parse().ok()?;
     let peer = (peer.port() != 0).then_some(Endpoint::Inet(peer));
     Some((inode, (SocketId { inode, proto, local: Some(Endpoint::Inet(local)), peer, peer_inode: None }, state)))
+}
+
+/// The children of a process (`/proc/PID/task/TID/children`, and where the kernel has none of these files by looking at all processes).
+pub fn children(pid: u32) -> Vec<u32> {
+    let mut all = Vec::new();
+    for tid in threads(pid) {
+        let Ok(text) = fs::read_to_string(path(pid, "task").join(tid.to_string()).join("children")) else {
+            return tree(pid).into_iter().filter(|child| status(*child, "PPid") == Some(pid)).collect();
+        };
+        all.extend(text.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+    }
+    all
+}
+
+/// The descendants of a process, at most so many.
+pub fn descendants(pid: u32, most: usize) -> Vec<u32> {
+    let mut all = children(pid);
+    let mut next = 0;
+    while let Some(child) = all.get(next).copied().filter(|_| all.len() < most) {
+        all.extend(children(child));
+        next += 1;
+    }
+    all.truncate(most);
+    all
+}
+
+/// The only child of a process; none: it has several.
+pub fn only_child(pid: u32) -> Option<u32> {
+    let mut children = children(pid).into_iter();
+    let first = children.next()?;
+    children.next().is_none().then_some(first)
+}
+
+/// `pipe:[INODE]`, if that is what is behind a descriptor.
+pub fn pipe_behind(pid: u32, fd: i32) -> Option<String> {
+    let link = fs::read_link(path(pid, "fd").join(fd.to_string())).ok()?;
+    link.to_str().filter(|link| link.starts_with("pipe:[")).map(str::to_owned)
+}
+
+/// Whether a process has a descriptor of this pipe to which it can write (proc(5): the link's own permissions are those of the descriptor).
+pub fn writes_to(pid: u32, pipe: &str) -> bool {
+    let may_write = |fd: i32| fs::symlink_metadata(path(pid, "fd").join(fd.to_string())).is_ok_and(|found| found.permissions().mode() & 0o200 != 0);
+    descriptors(pid).into_iter().any(|(fd, link)| link == pipe && may_write(fd))
 }
 
 /// The name of a unix socket; one that was accepted has that of the socket that listened.

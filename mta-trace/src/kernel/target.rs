@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     event::{Endpoint, Proto, SocketId},
-    mta::{self, Shape},
+    mta::{self, Mta, Shape},
     options::AttachOptions,
 };
 use std::fs;
@@ -63,6 +63,10 @@ fn look_at(pid: u32) -> Result<Target, Error> {
     let known = mta::by_program(&exe);
     let is_family = known.is_some_and(|known| matches!(known.shape(), Shape::EventLoop { .. }));
     let pid = if is_family { oldest_of_its_kind(pid, &exe) } else { pid };
+    let screener = known.and_then(Mta::screener).filter(|name| proc::comm(pid).as_deref() == Some(name));
+    // Those to whom it passes clients are its parent's children.
+    let pid = screener.and_then(|_| proc::status(pid, "PPid")).filter(|parent| proc::exe(*parent).is_some_and(|exe| is_mta(&exe))).unwrap_or(pid);
+    let exe = if screener.is_some() { proc::exe(pid).ok_or(Error::Vanished(pid))? } else { exe };
     let listening = if is_family { listening_in_tree(pid) } else { listening(pid) };
     if listening.is_empty() && serving(pid).is_none() {
         return Err(if proc::has_ended(pid) { Error::Vanished(pid) } else { Error::NoServer { pid, exe } });

@@ -4,6 +4,7 @@
 //! loop; what the view cannot show or the log cannot take never stops the mail server. Not here: what is traced
 //! (`kernel/`), what is printed at the end (`cli.rs`).
 
+mod lookups;
 mod recorder;
 
 use crate::analysis::Analysis;
@@ -14,6 +15,7 @@ use crate::report::Report;
 use crate::source::LiveTrace;
 use crate::update::Update;
 use crate::view::{accepted::Accepted, strace::Strace, timeline::Timeline};
+use lookups::Lookups;
 use recorder::Recorder;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -184,6 +186,7 @@ struct Run<'a, W> {
     accepted: Accepted,
     updates: Vec<Update>,
     /// Only slow sessions are written.
+    lookups: Lookups,
     recorder: Option<Recorder>,
     /// The client whose session is waited for, and whether that has ended.
     only: Option<Arc<Progress>>,
@@ -209,6 +212,7 @@ pub(crate) async fn run<W: Write>(
         analysis: Analysis::new(),
         accepted: Accepted::default(),
         updates: Vec::new(),
+        lookups: Lookups::default(),
         recorder: limits.slower_than.map(|time| Recorder::new(time.as_secs_f64())),
         only: limits.only.clone(),
         has_only_ended: false,
@@ -278,6 +282,9 @@ impl<W: Write> Run<'_, W> {
 
     fn take(&mut self, records: &[Record]) {
         for record in records {
+            if !self.lookups.keeps(record) {
+                continue;
+            }
             match &mut self.recorder {
                 Some(recorder) => {
                     let records = recorder.take(record);

@@ -12,7 +12,7 @@ pub fn write(line: &mut Vec<u8>, sys: &Sys) {
     #[rustfmt::skip]
     let Sys {
         t, pid, tid, call, args: of_call, ret, start, cpu_ns, blocked_ns, rq_ns, at_start, socket: behind, peer, data, cut, fault, smtp: dialogue,
-        matched, milter, policy, messages,
+        matched, milter, policy, passed, messages,
     } = sys;
     let mut object = Object::open(line);
     object.text("k", "sys");
@@ -44,6 +44,7 @@ pub fn write(line: &mut Vec<u8>, sys: &Sys) {
     }
     object.flag("milter", *milter);
     object.flag("policy", *policy);
+    object.maybe_number("passed", *passed);
     object.list("messages", messages, message);
     object.close();
 }

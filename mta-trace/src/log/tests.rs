@@ -215,33 +215,43 @@ fn sys() -> impl Strategy<Value = Record> {
     let smtp = (modes, any::<bool>(), proptest::option::of(bytes())).prop_map(|(mode, dot, carry)| Smtp { mode, dot, carry });
     let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<i64>(), any::<Option<u64>>(), 0..Call::ALL.len());
     let more = (proptest::option::of(socket()), proptest::option::of(endpoint()), proptest::option::of(bytes()), proptest::option::of(smtp));
-    (numbers, args(), counters(), proptest::option::of(counters()), more, any::<[bool; 4]>(), (any::<Option<bool>>(), messages())).prop_map(
-        |((t, pid, tid, ret, start, call), args, at, at_start, (socket, peer, data, smtp), [cut, fault, milter, policy], (matched, messages))| {
-            Record::Sys(Box::new(Sys {
-                t,
-                pid,
-                tid,
-                call: Call::ALL[call],
+    (numbers, args(), counters(), proptest::option::of(counters()), more, any::<[bool; 4]>(), (any::<(Option<bool>, Option<i32>)>(), messages()))
+        .prop_map(
+            |(
+                (t, pid, tid, ret, start, call),
                 args,
-                ret,
-                start,
-                cpu_ns: at.cpu_ns,
-                blocked_ns: at.blocked_ns,
-                rq_ns: at.rq_ns,
+                at,
                 at_start,
-                socket,
-                peer,
-                data,
-                cut,
-                fault,
-                smtp,
-                matched,
-                milter,
-                policy,
-                messages,
-            }))
-        },
-    )
+                (socket, peer, data, smtp),
+                [cut, fault, milter, policy],
+                ((matched, passed), messages),
+            )| {
+                Record::Sys(Box::new(Sys {
+                    t,
+                    pid,
+                    tid,
+                    call: Call::ALL[call],
+                    args,
+                    ret,
+                    start,
+                    cpu_ns: at.cpu_ns,
+                    blocked_ns: at.blocked_ns,
+                    rq_ns: at.rq_ns,
+                    at_start,
+                    socket,
+                    peer,
+                    data,
+                    cut,
+                    fault,
+                    smtp,
+                    matched,
+                    milter,
+                    policy,
+                    passed,
+                    messages,
+                }))
+            },
+        )
 }
 
 fn messages() -> impl Strategy<Value = Vec<Message>> {

@@ -195,6 +195,7 @@ fn advice(topic: Topic) -> &'static str {
             "`smtp_connect_backlog` in Exim's main configuration is the length of the queue, 20 by default, net.core.somaxconn its limit; a queue \
              that fills up shows that the daemon does not come to accept: the load of the machine"
         }
+        Topic::Tls => generic::TLS,
         Topic::Network => {
             "find out which part of Exim's configuration talks to this peer: grep for its address, port or name in the ACLs, routers and \
              look-ups (`${readsocket`, `av_scanner`, `spamd_address`, `ldap_default_servers`, `mysql_servers`)"
@@ -247,6 +248,7 @@ fn check(topic: Topic) -> Option<&'static str> {
         | Topic::Child
         | Topic::AuthThrottle
         | Topic::Daemon(DaemonTopic::RefuseLoad | DaemonTopic::DelayLoad | DaemonTopic::MaxChildren | DaemonTopic::ConnectionRate)
+        | Topic::Tls
         | Topic::Network
         | Topic::OtherService
         | Topic::Service(_)

@@ -64,6 +64,7 @@ pub fn advice(topic: Topic) -> &'static str {
         Topic::Daemon(DaemonTopic::MaxChildren) => "how many sessions the mail server serves at once, and why they last so long",
         Topic::Daemon(DaemonTopic::ConnectionRate) => "how many connections the mail server accepts in a second",
         Topic::Daemon(DaemonTopic::ListenQueue) => "the length of the mail server's listen queue, net.core.somaxconn, and the load of the machine",
+        Topic::Tls => TLS,
         Topic::Network => "find out which part of the mail server's configuration names this peer",
         Topic::Service(Cause::NameService) => NAME_SERVICE,
         Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load",
@@ -75,3 +76,8 @@ pub fn advice(topic: Topic) -> &'static str {
 pub fn check(topic: Topic) -> Option<&'static str> {
     matches!(topic, Topic::Sleep).then_some("cat /proc/loadavg")
 }
+
+/// The server's certificate is the first large thing that it sends.
+pub(super) const TLS: &str = "the client, or the way to it: the server's certificate comes in the first full-sized packets of a session, and where the path takes only smaller \
+     ones and the ICMP messages that say so are dropped, they never arrive (RFC 2923, 2.1): let ICMP type 3 code 4 (IPv6: type 2) through, or \
+     clamp the MSS. The certificate and key of the server matter only where the time is CPU";

@@ -43,6 +43,12 @@ pub trait Mta: Sync {
     /// How its processes share its sessions.
     fn shape(&self) -> Shape;
 
+    /// Of a server of the shape [`Shape::PreForked`]: the program of its own, if there is one, that accepts for the others in an event loop, and passes
+    /// on to them who is to be served.
+    fn screener(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether a program is one of its own, by its path.
     fn has_program(&self, exe: &str) -> bool {
         self.programs().contains(&exe.rsplit('/').next().unwrap_or(exe))

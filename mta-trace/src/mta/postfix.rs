@@ -21,6 +21,11 @@ impl Mta for Postfix {
         Shape::PreForked
     }
 
+    /// postscreen(8).
+    fn screener(&self) -> Option<&'static str> {
+        Some("postscreen")
+    }
+
     /// `OpenSMTPD` has an `smtpd` as well; Postfix's programs lie in a folder of their own.
     fn has_program(&self, exe: &str) -> bool {
         exe.contains("/postfix/") && self.programs().contains(&exe.rsplit('/').next().unwrap_or(exe))
@@ -190,8 +195,8 @@ fn service_at(path: &str) -> Option<Service> {
     let (folder, name) = path.rsplit_once('/')?;
     let is_own = ["private", "public"].contains(&folder.rsplit('/').next().unwrap_or(folder));
     let cause = match name {
-        "anvil" | "bounce" | "cleanup" | "defer" | "dnsblog" | "flush" | "pickup" | "qmgr" | "rewrite" | "showq" | "tlsmgr" | "tlsproxy"
-        | "trace" | "verify" => Cause::Mta,
+        "anvil" | "bounce" | "cleanup" | "defer" | "dnsblog" | "flush" | "pickup" | "qmgr" | "rewrite" | "showq" | "smtpd" | "tlsmgr"
+        | "tlsproxy" | "trace" | "verify" => Cause::Mta,
         "proxymap" | "proxywrite" => Cause::Map,
         _ => return None,
     };

@@ -282,7 +282,7 @@ fn advice(topic: Topic) -> &'static str {
             "find out which part of sendmail talks to this peer (a map, a milter, a mailer in sendmail.cf: grep for its \
              address, port or name)"
         }
-        Topic::Service(Cause::NameService) => generic::NAME_SERVICE,
+        Topic::Service(Cause::NameService) | Topic::Tls => generic::advice(topic),
         Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load; grep for its address or path in sendmail.cf",
         Topic::Unknown => "nothing was seen that names the reason: repeat with `--view strace` and a log (-o), and report it together with the log",
     }
@@ -350,6 +350,7 @@ fn check(topic: Topic) -> Option<&'static str> {
         | Topic::Spool
         | Topic::FileIo
         | Topic::Child
+        | Topic::Tls
         | Topic::Network
         | Topic::OtherService
         | Topic::Service(_)

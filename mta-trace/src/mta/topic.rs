@@ -57,6 +57,8 @@ pub enum Topic {
     AcceptLate,
     /// Connections that do not become sessions.
     Daemon(DaemonTopic),
+    /// A TLS handshake that stands still.
+    Tls,
     /// A peer without a name.
     Network,
     /// A service that is known by its address or by what it was asked, by the cause of waits for it.

@@ -5,6 +5,7 @@
 //! ```
 //! Invariant: a compression pointer only ever leads backwards, so no message makes this loop.
 
+use crate::event::{Endpoint, Proto, Sys};
 use std::fmt::Write as _;
 
 /// Where name servers listen.
@@ -42,6 +43,26 @@ impl Question {
     pub fn is_same(&self, other: &Self) -> bool {
         self.qtype == other.qtype && self.qname.eq_ignore_ascii_case(&other.qname)
     }
+}
+
+/// The message that a call transferred to or from a name server, if its bytes are one.
+pub fn message_of(sys: &Sys) -> Option<Message> {
+    let is_stream = sys.socket.as_ref().is_some_and(|socket| socket.proto == Proto::Tcp);
+    let is_to_server = sys.peer.as_ref().and_then(Endpoint::port) == Some(PORT);
+    let data = sys.data.as_ref().filter(|_| is_to_server)?;
+    if is_stream { parse_stream(data) } else { parse(data) }
+}
+
+/// The question in it.
+pub fn question_of(sys: &Sys) -> Option<Question> {
+    message_of(sys)?.question
+}
+
+/// Whether a name is this one or stands above it, the root and top-level domains excepted, which stand above too much.
+pub fn is_at_or_above(above: &str, name: &str) -> bool {
+    let is_suffix = name.len() >= above.len() && name.get(name.len() - above.len()..).is_some_and(|end| end.eq_ignore_ascii_case(above));
+    let is_at_label = name.len() == above.len() || name.len().checked_sub(above.len() + 1).and_then(|at| name.as_bytes().get(at)) == Some(&b'.');
+    is_suffix && is_at_label && (above.contains('.') && above != "." || name.len() == above.len())
 }
 
 /// Reads a message without the length that precedes it over TCP.

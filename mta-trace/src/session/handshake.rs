@@ -35,7 +35,7 @@ impl Dialogue {
         if let Some(tls) = self.open_mut() {
             tls.is_inferred = true;
         }
-        self.tls = Some(mark);
+        (self.tls, self.hello) = (Some(mark), None);
         self.queue.clear();
         self.lines.clear();
         (self.phase, self.flights, self.has_spoken, self.tail) = (Phase::Tls, 0, false, Tail::Open);
@@ -44,6 +44,11 @@ impl Dialogue {
     /// Whether the client of a port where TLS comes first speaks before anything was said: that is no command.
     pub(super) fn is_client_hello(&self) -> bool {
         self.is_tls_first && self.tls.is_none() && self.is_before_greeting()
+    }
+
+    /// Whether a handshake has begun and the client's next message of it is to come, or the server's own is on the way.
+    pub fn is_shaking_hands(&self) -> bool {
+        self.phase == Phase::Tls && self.hello.is_some() && !matches!(self.tail, Tail::Finished(_))
     }
 
     pub(super) fn read_handshake(&mut self, mark: Mark, n: u64) {
@@ -63,6 +68,7 @@ impl Dialogue {
             Tail::Open | Tail::Finished(_) | Tail::Other => {}
         }
         self.has_spoken = true;
+        self.hello = self.hello.or(Some(mark));
     }
 
     pub(super) fn wrote_handshake(&mut self, mark: Mark, n: u64) {

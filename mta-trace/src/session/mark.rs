@@ -102,6 +102,11 @@ impl Chain {
         Self { before: Counters::default(), origin }
     }
 
+    /// The session goes on in a thread with these counters.
+    pub fn going_on(before: Counters, origin: Counters) -> Self {
+        Self { before, origin }
+    }
+
     /// The session's mark for a thread's counters at `t`.
     pub fn mark(&self, t: u64, at: Counters) -> Mark {
         let Self { before, origin } = self;

@@ -94,6 +94,8 @@ pub struct Dialogue {
     /// TLS: the server has written this many flights of its handshake; the client has spoken since.
     flights: u8,
     has_spoken: bool,
+    /// When the client's first byte of the handshake was read.
+    hello: Option<Mark>,
     tail: Tail,
     tls: Option<Mark>,
     /// The client speaks first, and TLS (RFC 8314, 3.3).

@@ -33,6 +33,7 @@ impl Dialogue {
             chunk_left: None,
             flights: 0,
             has_spoken: false,
+            hello: None,
             tail: Tail::Open,
             tls: None,
             is_tls_first: false,

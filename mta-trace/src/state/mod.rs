@@ -193,6 +193,11 @@ impl State {
         process.fds.close(3, i32::MAX);
     }
 
+    /// A process has turned out to serve many sessions at a time.
+    pub fn serve_many(&mut self, pid: u32) {
+        self.entry(pid).role = Role::Loop;
+    }
+
     /// A process ended. It is remembered for as long as its parent may still wait for it.
     pub fn exit(&mut self, exit: &Exit) {
         if exit.tid != exit.pid {
@@ -220,6 +225,8 @@ impl State {
         let process = self.entry(sys.pid);
         match sys.call {
             Call::Accept | Call::Accept4 => {}
+            // What is behind the descriptor that it carries, not behind its own; the sender's is known.
+            _ if let Some(fd) = sys.passed => process.take_over(fd, sys),
             _ => process.learn_socket(sys),
         }
         process.learn_file(sys);
@@ -247,6 +254,13 @@ impl Proc {
         if let (Some(fd), Some(id), true) = (sys.args.fd, &sys.socket, sys.call.row().fd0) {
             let peer = sys.peer.as_ref().or(sys.args.addr.as_ref()).map(|peer| self.absolute_peer(peer));
             self.fds.set(fd, Object::Socket(Socket::new(id, peer.as_ref())));
+        }
+    }
+
+    /// A client's descriptor has come from another process.
+    fn take_over(&mut self, fd: i32, sys: &Sys) {
+        if let Some(id) = sys.socket.as_ref().filter(|_| sys.matched == Some(true)) {
+            self.fds.set(fd, Object::Socket(Socket::new(id, sys.peer.as_ref())));
         }
     }
 

@@ -23,6 +23,7 @@ fn sys(call: Call, ret: i64, args: Args) -> Sys {
         matched: None,
         milter: false,
         policy: false,
+        passed: None,
         messages: Vec::new(),
     }
 }

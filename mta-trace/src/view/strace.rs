@@ -216,6 +216,8 @@ impl<W: Write> Strace<W> {
         });
         let returned = i32::try_from(sys.ret).ok().filter(|ret| *ret >= 0);
         match sys.call {
+            // What is behind the descriptor that the message carries, which is the sender's or the receiver's.
+            _ if let Some(number) = sys.passed => self.name(sys.pid, number, socket_text),
             Call::Accept | Call::Accept4 => {
                 if let Some(number) = returned {
                     self.name(sys.pid, number, socket_text);

@@ -25,6 +25,7 @@ fn sys(call: Call, args: Args, ret: i64) -> Sys {
         matched: None,
         milter: false,
         policy: false,
+        passed: None,
         messages: Vec::new(),
     }
 }

@@ -86,6 +86,8 @@ pub struct Step {
     pub awaits_client: bool,
     /// The server owes the greeting; the client must not speak before.
     pub owes_greeting: bool,
+    /// A TLS handshake with the client has begun and is not over.
+    pub shakes_hands: bool,
     /// The client has said QUIT: it is about to close.
     pub has_quit: bool,
     /// The command is about an address, and the message is still to come: another mail server is asked about it, nothing is handed on.
@@ -120,6 +122,8 @@ pub struct Place<'a> {
     pub owes_greeting: bool,
     /// Name of the mail server.
     pub mta: &'a str,
+    /// A TLS handshake with the client has begun and is not over.
+    pub shakes_hands: bool,
     /// The client has said QUIT.
     pub has_quit: bool,
     /// The command is about an address, before the message.
@@ -209,6 +213,7 @@ impl Step {
             client: None,
             awaits_client: false,
             owes_greeting: false,
+            shakes_hands: false,
             has_quit: false,
             verifies: false,
             relays: false,
@@ -238,6 +243,7 @@ impl Step {
     fn locate(&mut self, pid: u32, place: Place<'_>) {
         self.awaits_client = place.awaits_client;
         self.owes_greeting = place.owes_greeting;
+        self.shakes_hands = place.shakes_hands;
         self.has_quit = place.has_quit;
         self.verifies = place.verifies;
         self.relays = place.relays;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use super::{Account, Mta};
 use crate::packages::{Packages, run};
 use crate::scenario::{Dns, Scenario};
+use crate::unbound;
 
 /// Name of the MTA's host.
 pub const HOSTNAME: &str = "mx.lab.test";
@@ -86,5 +87,6 @@ fn write_accounts(etc: &Path, accounts: &[Account]) -> Result<()> {
 fn resolv_conf(dns: &Dns) -> String {
     let second = if dns.second_server { "nameserver 10.99.0.3\n" } else { "" };
     let options = if dns.options.is_empty() { String::new() } else { format!("options {}\n", dns.options) };
-    format!("nameserver {}\n{second}{options}", dns.first())
+    let first = if dns.has_resolver { unbound::ADDRESS.to_string() } else { dns.first().to_owned() };
+    format!("nameserver {first}\n{second}{options}")
 }

@@ -226,6 +226,7 @@ impl Builder {
             matched: None,
             milter: false,
             policy: false,
+            passed: None,
             messages: Vec::new(),
         };
         self.records.push(Record::Sys(Box::new(sys)));

@@ -4,13 +4,16 @@
 //! that time that were for this connection (`peer`, `inner` of the report). Where requests of several connections cannot be told apart, that is
 //! said and nothing is claimed. Not here: how helpers are found (`kernel/helpers.rs`).
 
+mod resolver;
 mod thread;
 
 use crate::event::{Block, Endpoint, Exit, Header, Helper as Found, Sys};
+use crate::proto::dns;
 use crate::report::{Cause, Outcome, Peer, Wait};
 use crate::session::{Named, seconds};
 use crate::state::State;
 use mta_trace_common::syscalls::Call;
+use resolver::Resolver;
 use std::collections::{BTreeMap, HashSet};
 use thread::{Ends, Inner, Thread, Whom};
 
@@ -20,6 +23,8 @@ const MAX_LINKS: usize = 1024;
 const MAX_THREADS: usize = 256;
 /// Threads of a process are taken in within this time.
 const TAKING_IN_NS: u64 = 2_000_000;
+/// A resolver's question that was answered sooner explains nothing.
+const MIN_WAIT_NS: u64 = 1_000_000;
 /// How far a chain is told.
 const DEPTH: usize = 3;
 
@@ -41,6 +46,8 @@ struct Helper {
     threads: BTreeMap<u32, Thread>,
     /// It has accepted connections since these were counted.
     has_accepted: bool,
+    /// It is asked as a name server.
+    resolver: Option<Resolver>,
 }
 
 /// All helpers, and who waits for them.
@@ -59,9 +66,12 @@ struct Explanation {
 impl Chains {
     /// A process is a helper, or is one for another connection too.
     pub fn see(&mut self, found: &Found) {
-        let helper =
-            self.helpers.entry(found.pid).or_insert_with(|| Helper { comm: found.comm.clone(), threads: BTreeMap::new(), has_accepted: false });
+        let new = || Helper { comm: found.comm.clone(), threads: BTreeMap::new(), has_accepted: false, resolver: None };
+        let helper = self.helpers.entry(found.pid).or_insert_with(new);
         helper.has_accepted = false;
+        if found.endpoint.as_ref().and_then(Endpoint::port) == Some(dns::PORT) {
+            helper.resolver.get_or_insert_default();
+        }
         let Found { waiter, inode, pid: helper, peer_inode, connections, .. } = *found;
         self.links.retain(|link| (link.waiter, link.inode, link.helper) != (waiter, inode, helper));
         if self.links.len() >= MAX_LINKS {
@@ -85,6 +95,9 @@ impl Chains {
     pub fn sys(&mut self, sys: &Sys, state: &State, header: Option<&Header>) {
         let ends = self.ends_of(sys.pid);
         if let Some(helper) = self.helpers.get_mut(&sys.pid) {
+            if let Some(resolver) = &mut helper.resolver {
+                return resolver.sys(sys);
+            }
             helper.has_accepted |= matches!(sys.call, Call::Accept | Call::Accept4) && sys.ret >= 0;
         }
         if let Some(thread) = self.thread(sys.pid, sys.tid, header) {
@@ -124,14 +137,37 @@ impl Chains {
 
     /// Puts into a wait of this process what the process at its far end did meanwhile. `start`: when the session began.
     pub fn explain(&self, named: &mut Named, waiter: u32, start: u64) {
+        if let Some(child) = child_of(&named.wait) {
+            if let Some(Explanation { peer, inner }) = self.of_child(child, (named.from.t, named.to.t), start, 0) {
+                named.wait.peer = Some(peer);
+                named.wait.inner = inner;
+            }
+            return;
+        }
         let Some(inode) = named.socket.filter(|_| !self.helpers.is_empty()) else { return };
-        if let Some(Explanation { peer, inner }) = self.explanation(waiter, inode, (named.from.t, named.to.t), start, 0) {
+        let name = named.wait.dns.as_ref().map(|dns| dns.qname.clone());
+        if let Some(Explanation { peer, inner }) = self.explanation(waiter, inode, name.as_deref(), (named.from.t, named.to.t), start, 0) {
             named.wait.peer = Some(peer);
             named.wait.inner = inner;
         }
     }
 
-    fn explanation(&self, waiter: u32, inode: u64, (from, to): (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
+    /// A child works for its parent alone, so all that it waits for explains a wait for it.
+    fn of_child(&self, pid: u32, (from, to): (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
+        let helper = self.helpers.get(&pid)?;
+        let mut peer = Peer { pid, comm: helper.comm.clone(), path: None, unclear: None };
+        if depth >= DEPTH {
+            return Some(Explanation { peer, inner: Vec::new() });
+        }
+        let is_known = |inode| self.links(pid, inode).next().is_some();
+        let (told, unclear) = helper.own_waits((from, to), is_known);
+        peer.unclear = unclear.map(str::to_owned);
+        let inner = told.into_iter().map(|it| self.clipped(it, pid, (from, to), start, depth)).collect();
+        Some(Explanation { peer, inner })
+    }
+
+    /// `name`: what was looked up, of a look-up.
+    fn explanation(&self, waiter: u32, inode: u64, name: Option<&str>, (from, to): (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
         let (link, is_only) = self.answering(waiter, inode)?;
         let helper = self.helpers.get(&link.helper)?;
         let path = link.endpoint.as_ref().map(Endpoint::to_string);
@@ -141,6 +177,11 @@ impl Chains {
         }
         if depth >= DEPTH || !is_only {
             return Some(Explanation { peer, inner: Vec::new() });
+        }
+        if let Some(resolver) = &helper.resolver {
+            let told = name.map(|name| resolver.waits_for(name, (from, to), MIN_WAIT_NS)).unwrap_or_default();
+            let inner = told.into_iter().map(|it| self.clipped(it, link.helper, (from, to), start, depth)).collect();
+            return Some(Explanation { peer, inner });
         }
         let is_known = |inode| self.links(link.helper, inode).next().is_some();
         let (told, unclear) = helper.waits_for(link, (from, to), is_known);
@@ -178,7 +219,15 @@ impl Chains {
             // How it went on is no part of this.
             wait.outcome = Outcome::Unfinished;
         }
-        let explanation = socket.and_then(|inode| self.explanation(pid, inode, (began, end), start, depth + 1));
+        let name = wait.dns.as_ref().map(|dns| dns.qname.clone());
+        if let Some(child) = child_of(&wait) {
+            if let Some(Explanation { peer, inner }) = self.of_child(child, (began, end), start, depth + 1) {
+                wait.peer = Some(peer);
+                wait.inner = inner;
+            }
+            return wait;
+        }
+        let explanation = socket.and_then(|inode| self.explanation(pid, inode, name.as_deref(), (began, end), start, depth + 1));
         if let Some(Explanation { peer, inner }) = explanation {
             // A descriptor that another process had connected does not tell where it leads.
             wait.target = wait.target.or_else(|| peer.path.clone());
@@ -192,7 +241,22 @@ impl Chains {
     }
 }
 
+/// The child that a wait is for: its target is `PID COMM`.
+fn child_of(wait: &Wait) -> Option<u32> {
+    let target = wait.target.as_ref().filter(|_| wait.cause == Cause::Child)?;
+    target.split_once(' ')?.0.parse().ok()
+}
+
 impl Helper {
+    /// What it waited for in an interval, whoever for: of one thread, since several may wait at the same time.
+    fn own_waits(&self, (from, to): (u64, u64), is_known: impl Fn(u64) -> bool) -> (Vec<Inner>, Option<&'static str>) {
+        let mut working = self.threads.values().map(|thread| thread.waits_in(from, to, &is_known)).filter(|waits| !waits.is_empty());
+        match (working.next(), working.next()) {
+            (Some(_), Some(_)) => (Vec::new(), Some("several of its threads waited: for which of them is not known")),
+            (waits, _) => (waits.unwrap_or_default(), None),
+        }
+    }
+
     /// Whether one of its threads is known to work for a connection.
     fn works_for(&self, peer_inode: u64) -> bool {
         self.threads.values().any(|thread| thread.works_or_worked_for(peer_inode))

@@ -245,6 +245,7 @@ fn place<'a>(end: Option<u64>, state: &'a State, header: Option<&'a Header>) -> 
         awaits_client: true,
         owes_greeting: false,
         mta: header.map_or("", |header| &header.target.mta),
+        shakes_hands: false,
         has_quit: false,
         verifies: false,
         relays: false,

@@ -7,8 +7,8 @@ use super::{Context, Live, may_close};
 use crate::cause::is_query;
 use crate::event::{Counters, Exit, Sys};
 use crate::mta::Service;
-use crate::report::Cause;
-use crate::session::Mark;
+use crate::report::{Began, Cause};
+use crate::session::{Chain, Mark};
 use crate::state::Object;
 use crate::update::Update;
 use crate::wait::{Step, Touch};
@@ -26,12 +26,16 @@ pub(super) struct Looped {
     held: Vec<(Step, Option<u64>)>,
     /// The name of the call in which the loop waits.
     poll: Option<Cow<'static, str>>,
+    /// The process passes on to others who is to be served: before the greeting it waits for nothing but its own timer.
+    is_screener: bool,
+    /// The client was passed on by this call, and has not come there yet.
+    leaving: Option<Step>,
 }
 
 impl Live {
     /// The process that has accepted it serves others too.
-    pub fn make_looped(&mut self, updates: &mut Vec<Update>) {
-        self.looped = Some(Looped::default());
+    pub fn make_looped(&mut self, is_screener: bool, updates: &mut Vec<Update>) {
+        self.looped = Some(Looped { is_screener, ..Looped::default() });
         self.start.at = Counters::default();
         self.last = self.start;
         let pid = self.pid;
@@ -41,6 +45,49 @@ impl Live {
     /// Whether it is one of an event loop.
     pub fn is_looped(&self) -> bool {
         self.looped.is_some()
+    }
+
+    /// Its client is on the way to another process: what this one closes is not the last descriptor.
+    pub fn leaves(&mut self, sys: &Sys, id: Option<u64>, context: &Context<'_>, updates: &mut Vec<Update>) {
+        self.settle_held(id, context);
+        self.flush(context);
+        // Over which socket is told by the sender's descriptor; the one in the record is the client's.
+        let over = Sys { socket: None, peer: None, ..sys.clone() };
+        let mut step = self.looped_step(&over, context);
+        step.from = self.last.max(step.to);
+        self.last = step.from;
+        self.looped.iter_mut().for_each(|looped| looped.leaving = Some(step.clone()));
+        self.release(updates);
+    }
+
+    /// Whether it is on that way.
+    pub fn is_leaving(&self) -> bool {
+        self.looped.as_ref().is_some_and(|looped| looped.leaving.is_some())
+    }
+
+    /// A process that serves one session after another has got the client: from now on what its thread does is the session's.
+    pub fn taken_over(&mut self, sys: &Sys, id: Option<u64>, context: &Context<'_>, updates: &mut Vec<Update>) {
+        self.settle_held(id, context);
+        if let Some(mut step) = self.looped.take().and_then(|looped| looped.leaving) {
+            // Until it is there, the session waits for a process to take it: the service to whose socket it was sent.
+            step.to = self.last.max(Mark { t: sys.t, at: self.last.at });
+            step.is_blocked = true;
+            self.last = step.to;
+            self.name(step, context);
+        }
+        self.flush(context);
+        self.first_whole = 1;
+        (self.pid, self.tid) = (sys.pid, sys.tid);
+        self.chain = Chain::going_on(self.last.at, sys.at());
+        self.advance(sys.t, sys.at());
+        self.release(updates);
+    }
+
+    /// Its client has come from a process that is not traced, or was accepted before that was.
+    pub fn was_accepted_elsewhere(&mut self, updates: &mut Vec<Update>) {
+        self.began = Began::Seeded;
+        let pid = self.pid;
+        self.identify(pid, updates);
     }
 
     /// Whether it is the server's turn.
@@ -63,7 +110,7 @@ impl Live {
             seen.dns |= is_query;
             seen.connect |= is_connect;
         });
-        let Some(looped) = &mut self.looped else { return };
+        let Some(looped) = self.looped.as_mut().filter(|looped| looped.leaving.is_none()) else { return };
         if step.is_shared_poll {
             looped.poll = Some(step.name.clone());
         } else if !sys.messages.is_empty() && step.is_receive() {
@@ -121,7 +168,10 @@ impl Live {
         let held = self.looped.as_mut().map(|looped| std::mem::take(&mut looped.held)).unwrap_or_default();
         let mut asked: Option<Step> = None;
         for (mut step, _) in held.into_iter().filter(|(_, guess)| guess.is_none() || *guess == id) {
-            if step.is_shared_poll
+            if step.is_shared_poll && self.is_screened() {
+                // The client's descriptor is among those that it polls, and the client is not asked to speak.
+                step.client = Some(Touch::Reads);
+            } else if step.is_shared_poll
                 && !self.namer.is_outstanding()
                 && let Some(asked) = &asked
             {
@@ -136,6 +186,10 @@ impl Live {
             self.last = self.last.max(step.to);
             self.name(step, context);
         }
+    }
+
+    fn is_screened(&self) -> bool {
+        self.is_before_greeting() && self.looped.as_ref().is_some_and(|looped| looped.is_screener)
     }
 
     fn looped_step(&self, sys: &Sys, context: &Context<'_>) -> Step {

@@ -81,6 +81,8 @@ pub(super) struct Live {
     min_wait_ns: u64,
     /// What a session of an event loop has.
     looped: Option<Looped>,
+    /// The first command of which all calls are told: of what an event loop did for it before, not all is known.
+    first_whole: usize,
 }
 
 impl Live {
@@ -147,6 +149,7 @@ impl Live {
             has_ended: false,
             min_wait_ns,
             looped: None,
+            first_whole: 0,
         }
     }
 
@@ -323,7 +326,7 @@ impl Live {
 
     fn account(&self, index: usize, command: &Exchange, context: &Context<'_>) -> Command {
         // Of an event loop not all that is done for a session is known.
-        let is_proven = self.is_proven(context) && !self.is_looped();
+        let is_proven = self.is_proven(context) && !self.is_looped() && index >= self.first_whole;
         command.account(index, &self.start, is_proven, self.has_gap(context))
     }
 
@@ -334,6 +337,7 @@ impl Live {
             awaits_client: self.dialogue.awaits_client(),
             owes_greeting: self.dialogue.is_before_greeting() && !self.is_tls_first,
             mta: context.header.map_or("", |header| &header.target.mta),
+            shakes_hands: self.dialogue.is_shaking_hands(),
             has_quit: self.dialogue.has_quit(),
             verifies: self.dialogue.is_about_address() && is_verifying_itself(context),
             relays: self.dialogue.is_at_end_of_message() && is_delivering_itself(context),

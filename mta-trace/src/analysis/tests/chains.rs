@@ -276,3 +276,107 @@ fn of_two_holders_the_one_who_answers_is_meant() {
     let wait = both(false);
     assert_eq!((unclear(&wait), wait.inner.len()), (Some("several processes have the other end: which of them answers is not known"), 0));
 }
+
+const RESOLVER: &str = "127.0.0.1:53";
+
+/// A look-up of 3 s that a resolver on this machine answers; `far` tells what the resolver does from 60 ms on.
+fn look_up(far: impl FnOnce(&mut Trace)) -> Wait {
+    let mut trace = Trace::greeted();
+    trace.line("MAIL FROM:<a@mail.example.com>\r\n");
+    trace.udp(7, OWN_END, RESOLVER);
+    trace.ask(7, OWN_END, RESOLVER, 5, "mail.example.com", 1);
+    let begin = trace.t;
+    trace.t = begin + 60 * MS;
+    helper_at(&mut trace, RESOLVER);
+    trace.pid = HELPER;
+    far(&mut trace);
+    (trace.t, trace.pid) = (begin, CHILD);
+    trace.poll(7, 1, 3 * SECOND);
+    trace.answer(7, OWN_END, RESOLVER, 5, 0, "mail.example.com", 1);
+    trace.reply("250 ok\r\n");
+    trace.quit();
+    let session = trace.session();
+    let waits = &command(&session, "MAIL").waits;
+    assert_eq!(waits.len(), 1);
+    near(waits[0].elapsed_s, 3.0);
+    waits[0].clone()
+}
+
+fn helper_at(trace: &mut Trace, address: &str) {
+    trace.records.push(super::trace::helper(HELPER, CHILD, address));
+}
+
+/// It asks a server, or is answered by one, over a socket that is connected.
+fn connected(sys: &mut Sys) {
+    let id = sys.socket.as_mut().expect("a socket");
+    id.local = Some(endpoint("192.0.2.1:40000"));
+}
+
+#[test]
+fn a_resolvers_question_explains_a_look_up_by_its_name() {
+    let wait = look_up(|trace| {
+        connected(trace.ask(20, 50, SERVER, 1, "other.example.org", 1));
+        connected(trace.ask(21, 51, SERVER, 2, "MAIL.example.com", 1));
+        trace.t += 1200 * MS;
+        connected(trace.ask(21, 51, "192.0.2.54:53", 3, "mail.example.com", 1));
+        trace.t += SECOND;
+        connected(trace.answer(21, 51, "192.0.2.54:53", 3, 0, "mail.example.com", 1));
+    });
+    assert_eq!((wait.cause, wait.target.as_deref()), (Cause::Dns, Some(RESOLVER)));
+    assert_eq!(wait.peer.as_ref().map(|peer| (peer.comm.as_str(), peer.path.as_deref())), Some(("unbound", Some(RESOLVER))));
+    let [inner] = wait.inner.as_slice() else { panic!("{:?}", wait.inner) };
+    assert_eq!((inner.cause, inner.outcome, inner.attempts, inner.target.as_deref()), (Cause::Dns, Outcome::Ok, Some(2), Some(SERVER)));
+    near(inner.elapsed_s, 2.2);
+    let servers = &inner.dns.as_ref().expect("dns").servers;
+    let told: Vec<_> = servers.iter().map(|server| (server.address.as_str(), server.answered)).collect();
+    assert_eq!(told, [(SERVER, false), ("192.0.2.54:53", true)]);
+}
+
+#[test]
+fn a_question_for_the_zone_above_explains_it_too_and_one_that_is_open_lasts_to_the_end() {
+    let wait = look_up(|trace| {
+        connected(trace.ask(21, 51, SERVER, 2, "example.com", 2));
+    });
+    let [inner] = wait.inner.as_slice() else { panic!("{:?}", wait.inner) };
+    assert_eq!((inner.outcome, inner.dns.as_ref().map(|dns| dns.qname.as_str())), (Outcome::Timeout, Some("example.com")));
+    near(inner.elapsed_s, 2.94);
+}
+
+#[test]
+fn a_resolvers_question_for_another_name_explains_nothing() {
+    let wait = look_up(|trace| {
+        connected(trace.ask(21, 51, SERVER, 2, "ail.example.com", 1));
+        connected(trace.ask(22, 52, SERVER, 3, "x.mail.example.com", 1));
+        // Of a socket that is not connected the answers are not seen.
+        trace.ask(23, 53, SERVER, 4, "mail.example.com", 1);
+    });
+    assert!(wait.peer.is_some() && wait.inner.is_empty(), "{:?}", wait.inner);
+}
+
+/// A session waits for its child, which sleeps, and then asks a name server.
+#[test]
+fn a_childs_waits_explain_the_wait_for_it() {
+    let mut trace = Trace::greeted();
+    trace.line("RCPT TO:<a@example.com>\r\n");
+    trace.fork(HELPER, false);
+    let begin = trace.t;
+    trace.t = begin + 60 * MS;
+    let (comm, exe) = ("mailer".to_owned(), "/usr/bin/mailer".to_owned());
+    let found = Helper { t: trace.t, pid: HELPER, comm, exe, waiter: CHILD, inode: 0, peer_inode: 0, endpoint: None, connections: 0 };
+    trace.records.push(Record::Helper(found));
+    trace.pid = HELPER;
+    trace.blocked(Call::ClockNanosleep, 0, SECOND).args.timeout_ns = Some(SECOND);
+    trace.silent_lookup(7, "example.com", 1);
+    let end = trace.t;
+    (trace.t, trace.pid) = (begin, CHILD);
+    let sys = trace.blocked(Call::Wait4, HELPER.into(), end - begin);
+    sys.args.pid = Some(HELPER.cast_signed());
+    trace.reply("250 ok\r\n");
+    trace.quit();
+    let session = trace.session();
+    let [wait] = command(&session, "RCPT").waits.as_slice() else { panic!("one wait") };
+    assert_eq!((wait.cause, wait.peer.as_ref().map(|peer| peer.comm.as_str())), (Cause::Child, Some("mailer")));
+    let told: Vec<_> = wait.inner.iter().map(|inner| (inner.cause, inner.target.as_deref())).collect();
+    assert_eq!(told, [(Cause::Sleep, None), (Cause::Dns, Some(SERVER))]);
+    near(wait.inner[1].elapsed_s, 10.01);
+}

@@ -9,5 +9,5 @@ mod lookups;
 mod loops;
 mod other_servers;
 mod seeded;
-pub(super) mod trace;
+pub(crate) mod trace;
 mod waits;

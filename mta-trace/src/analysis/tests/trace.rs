@@ -54,6 +54,19 @@ pub fn header() -> Header {
     }
 }
 
+/// A question that a process sends to a name server.
+pub fn dns_query(pid: u32, t: u64, server: &str, qname: &str) -> Record {
+    let mut trace = Trace { t, pid, ..Trace::empty() };
+    let sys = trace.ask(4, 9, server, 7, qname, 1);
+    Record::Sys(Box::new(sys.clone()))
+}
+
+/// A process has become a helper, for whoever waits at this address.
+pub fn helper(pid: u32, waiter: u32, address: &str) -> Record {
+    let (comm, exe) = ("unbound".to_owned(), "/usr/sbin/unbound".to_owned());
+    Record::Helper(Helper { t: 1, pid, comm, exe, waiter, inode: 40, peer_inode: 41, endpoint: Some(endpoint(address)), connections: 1 })
+}
+
 pub fn seed_process(pid: u32, parent: u32, role: &str) -> SeedProc {
     SeedProc {
         pid,
@@ -163,6 +176,7 @@ impl Trace {
             matched: None,
             milter: false,
             policy: false,
+            passed: None,
             messages: Vec::new(),
         };
         self.records.push(Record::Sys(Box::new(sys)));

@@ -37,6 +37,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
                 lab::packages::Packages::unpack(*mta)?;
             }
             lab::packages::Packages::of(lab::opendkim::SETS, lab::opendkim::LIBRARIES)?;
+            lab::packages::Packages::of(lab::unbound::SETS, lab::unbound::LIBRARIES)?;
         }
         ["list"] => Scenario::all()?.iter().for_each(|scenario| println!("{:34} {}", scenario.name, scenario.title)),
         ["play", name] => play(&Scenario::named(name)?)?,

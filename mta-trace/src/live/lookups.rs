@@ -1,0 +1,82 @@
+//! What is kept of a resolver on this machine that a session asks: its questions for the names that sessions have asked for, and the answers. A resolver
+//! answers everybody, and what others ask it is neither ours to tell nor of use.
+//!
+//! In: records in their order. Out: whether one goes on into the log, the analysis and the view. Not here: whose the questions are (`analysis/chains`).
+
+use crate::event::{Endpoint, Record, Sys};
+use crate::proto::dns::{self, Question};
+use std::collections::{HashSet, VecDeque};
+
+/// Names that are remembered: those of the last look-ups.
+const MAX_NAMES: usize = 1024;
+
+/// See above.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    resolvers: HashSet<u32>,
+    names: VecDeque<String>,
+}
+
+impl Lookups {
+    /// Whether a record goes on.
+    pub fn keeps(&mut self, record: &Record) -> bool {
+        match record {
+            Record::Helper(helper) if helper.endpoint.as_ref().and_then(Endpoint::port) == Some(dns::PORT) => {
+                self.resolvers.insert(helper.pid);
+                true
+            }
+            Record::Release(release) => {
+                self.resolvers.remove(&release.pid);
+                true
+            }
+            Record::SeedFd(seed) => !self.resolvers.contains(&seed.pid),
+            Record::Block(block) => !self.resolvers.contains(&block.pid),
+            Record::Sys(sys) if self.resolvers.contains(&sys.pid) => self.is_about_a_known_name(sys),
+            Record::Sys(sys) => {
+                self.learn(sys);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    fn learn(&mut self, sys: &Sys) {
+        let Some(Question { qname, .. }) = crate::wait::is_send(sys.call).then(|| dns::question_of(sys)).flatten() else { return };
+        if self.names.iter().any(|known| known.eq_ignore_ascii_case(&qname)) {
+            return;
+        }
+        if self.names.len() >= MAX_NAMES {
+            self.names.pop_front();
+        }
+        self.names.push_back(qname);
+    }
+
+    fn is_about_a_known_name(&self, sys: &Sys) -> bool {
+        dns::question_of(sys).is_some_and(|question| self.names.iter().any(|name| dns::is_at_or_above(&question.qname, name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::tests::trace::{dns_query, helper};
+    use crate::event::Release;
+
+    const MAIL: u32 = 10;
+    const RESOLVER: u32 = 20;
+
+    #[test]
+    fn of_a_resolver_only_what_sessions_asked_for_goes_on() {
+        let mut lookups = Lookups::default();
+        assert!(lookups.keeps(&dns_query(MAIL, 1, "127.0.0.1:53", "mx.Example.com")));
+        assert!(lookups.keeps(&helper(RESOLVER, MAIL, "127.0.0.1:53")));
+        assert!(lookups.keeps(&dns_query(RESOLVER, 2, "192.0.2.53:53", "mx.example.com")));
+        // A resolver that asks as little as it can (RFC 9156) asks for what stands above the name first.
+        assert!(lookups.keeps(&dns_query(RESOLVER, 3, "192.0.2.53:53", "example.com")));
+        assert!(!lookups.keeps(&dns_query(RESOLVER, 4, "192.0.2.53:53", "other.example.com")));
+        assert!(!lookups.keeps(&dns_query(RESOLVER, 5, "192.0.2.53:53", "x.mx.example.com")));
+        // It is nobody's helper any more; what it does as a client counts as anybody's.
+        assert!(lookups.keeps(&Record::Release(Release { t: 6, pid: RESOLVER })));
+        assert!(lookups.keeps(&dns_query(RESOLVER, 7, "192.0.2.53:53", "other.example.com")));
+    }
+}
