@@ -165,7 +165,7 @@ proptest! {
         for (line, leaf, harm) in &harms {
             spoil(&mut log, line % 100_000, *leaf, harm);
         }
-        let text: String = log.iter().map(|record| format!("{record}\n")).collect();
-        exports(&text);
+        let lines: Vec<String> = log.iter().map(Value::to_string).collect();
+        exports(&(lines.join("\n") + "\n"));
     }
 }
