@@ -170,7 +170,10 @@ proptest! {
         for (line, leaf, harm) in &harms {
             spoil(&mut log, line % 100_000, *leaf, harm);
         }
-        let text: String = log.iter().map(|record| format!("{record}\n")).collect();
+        let lines: Vec<String> = log.iter().map(Value::to_string).collect();
+        let text = lines.join("
+") + "
+";
         exports(&text, None);
         exports(&text, Some(Anonymizer::default()));
     }

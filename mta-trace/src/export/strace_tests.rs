@@ -52,6 +52,7 @@ fn sys(tid: u32, call: Call, args: Args, ret: i64, start: Option<u64>, t: u64) -
         milter: false,
         policy: false,
         messages: Vec::new(),
+        passed: None,
     }))
 }
 
