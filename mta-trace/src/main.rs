@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mta_trace::cli::main()
+    mta_trace::cli::main(cfg!(target_feature = "crt-static"))
 }

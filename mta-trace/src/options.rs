@@ -1,6 +1,6 @@
 //! What the user asked to trace: plain data between the command line and the loader.
 //!
-//! In: text of arguments. Out: [`AttachOptions`]. Not here: how arguments are parsed from argv (`cli.rs`), how a
+//! In: text of arguments. Out: [`AttachOptions`]. Not here: how arguments are parsed from argv (`cli/`), how a
 //! target is found (`kernel/`).
 
 use std::{

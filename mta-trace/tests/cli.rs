@@ -114,6 +114,37 @@ fn help_goes_to_standard_output() {
 }
 
 #[test]
+fn help_is_short_or_long_and_the_long_one_has_examples() {
+    for sub in [None, Some("attach"), Some("probe"), Some("report"), Some("export"), Some("diff"), Some("doctor")] {
+        let help = |option| text(&run(&sub.into_iter().chain([option]).collect::<Vec<_>>()).stdout);
+        let (short, long) = (help("-h"), help("--help"));
+        assert!(long.contains("Examples:\n  ") && !short.contains("Examples:\n"), "{sub:?}: {short}");
+        assert!(short.lines().count() < long.lines().count(), "{sub:?}");
+        assert!(short.lines().chain(long.lines()).all(|line| line.chars().count() <= 80), "{sub:?}: {long}");
+    }
+}
+
+#[test]
+fn what_was_meant_is_suggested() {
+    for (args, meant) in [
+        (&["atach"][..], "'attach'"),
+        (&["raport", "x"], "'report'"),
+        (&["attach", "--clinet", "192.0.2.7"], "'--client'"),
+        (&["attach", "--session=1"], "'--sessions'"),
+        (&["attach", "--view", "starce"], "'strace'"),
+        (&["report", "x", "--fromat", "json"], "'--format'"),
+        (&["report", "x", "--format", "jsno"], "'json'"),
+        (&["probe", "--to", "127.0.0.1", "--start-tls"], "'--starttls'"),
+        (&["diff", "a", "b", "--output", "x"], "--help"),
+        (&["doctor", "--program"], "'--programs'"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains(meant), "{args:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn wrong_usage_exits_with_2_and_says_what_to_do() {
     for (args, part) in [
         (&[][..], "Usage"),
@@ -147,7 +178,7 @@ fn wrong_usage_exits_with_2_and_says_what_to_do() {
         (&["attach", "--force"], "--output"),
         (&["attach", "-o", "-", "--view", "timeline"], "--view none"),
         (&["report"], "<LOG>"),
-        (&["report", "x", "--format", "html"], "possible values"),
+        (&["report", "x", "--format", "pdf"], "possible values"),
         (&["report", "x", "y"], "unexpected argument"),
     ] {
         let output = run(args);
@@ -242,14 +273,19 @@ fn json_is_the_report() {
 #[test]
 fn the_report_file_must_not_exist() {
     let file = File::new("in", log(&[header(), end(9)]).as_bytes());
-    let target = File::new("out", b"mine");
-    let output = run(&["report", file.path(), "-o", target.path()]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("exists already"));
-    assert_eq!(std::fs::read(&target.0).expect("still there"), b"mine");
-    std::fs::remove_file(&target.0).expect("removed");
-    assert!(run(&["report", file.path(), "-o", target.path()]).status.success());
-    assert!(std::fs::read_to_string(&target.0).expect("written").starts_with("mta-trace 0.1.0"));
+    for (format, begin, end) in [("text", "mta-trace 0.1.0", "\n"), ("json", "{\n", "}\n"), ("html", "<!DOCTYPE html>\n", "</html>\n")] {
+        let target = File::new("out", b"mine");
+        let args = ["report", file.path(), "--format", format];
+        let output = run(&[&args[..], &["-o", target.path()]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("exists already"));
+        assert_eq!(std::fs::read(&target.0).expect("still there"), b"mine");
+        std::fs::remove_file(&target.0).expect("removed");
+        assert!(run(&[&args[..], &["-o", target.path()]].concat()).status.success());
+        let written = std::fs::read_to_string(&target.0).expect("written");
+        assert!(written.starts_with(begin) && written.ends_with(end), "{written}");
+        assert_eq!(text(&run(&args).stdout), written, "the same without -o");
+    }
 }
 
 #[test]
@@ -289,7 +325,13 @@ fn standard_input_is_a_log_too() {
 #[test]
 fn a_closed_pipe_is_no_failure() {
     let file = File::new("pipe", log(&[header(), end(9)]).as_bytes());
-    for args in [vec!["report", file.path()], vec!["report", file.path(), "--format", "json"], vec!["doctor"], vec!["--help"]] {
+    for args in [
+        vec!["report", file.path()],
+        vec!["report", file.path(), "--format", "json"],
+        vec!["report", file.path(), "--format", "html"],
+        vec!["doctor"],
+        vec!["--help"],
+    ] {
         let mut child = program().args(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         drop(child.stdout.take());
         let mut message = String::new();

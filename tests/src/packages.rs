@@ -36,6 +36,12 @@ const TOOLS: &[(&str, &str)] = &[
     ("/usr/bin/python3", "python3"),
     ("/usr/share/doc/python3-venv/copyright", "python3-venv"),
     ("/usr/lib/ARCH-linux-gnu/sasl2/libplain.so.2", "libsasl2-modules"),
+    // Of the packages that `cargo xtask dist` makes: built, installed, their pages and completions tried.
+    ("rpmbuild", "rpm"),
+    ("mandoc", "mandoc"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
+    ("setcap", "libcap2-bin"),
 ];
 
 /// The unpacked packages of one MTA.

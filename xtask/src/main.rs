@@ -2,12 +2,14 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod kernels;
 mod matrix;
 mod record;
 mod setup;
+mod share;
 mod shell;
 mod soak;
 mod test;
@@ -39,6 +41,8 @@ enum Task {
         #[arg(long, conflicts_with_all = ["check", "verify"])]
         log: bool,
     },
+    /// Makes what is given to users, in target/dist: a tarball, a .deb and an .rpm of a static program
+    Dist,
     /// Runs the fuzz targets (stable Rust, no cargo-fuzz)
     Fuzz(fuzz::Options),
     /// Runs the live tests on ordinary kernels, in virtual machines that it starts itself
@@ -52,6 +56,8 @@ enum Task {
         /// Only these scenarios
         names: Vec<String>,
     },
+    /// Makes man pages and completions (mta-trace/share/) again from the definition of the command line
+    Share,
     /// Loads a mail server for minutes with a tracer attached, and kills tracers under load
     Soak(soak::Options),
     /// Runs everything: formatting, clippy, unit, fuzz, replay, CLI and live tests
@@ -66,6 +72,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Bench(options) => bench::measure(&options),
         Task::Setup => setup::run_task(),
+        Task::Dist => dist::make(),
         Task::Ebpf { check: true, .. } => ebpf::check(),
         Task::Ebpf { verify: true, .. } => ebpf::verify(),
         Task::Ebpf { log: true, .. } => ebpf::build_with_log(),
@@ -75,6 +82,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo => demo::run(),
         Task::Matrix(options) => matrix::run(&options),
         Task::Record { names } => record::run(&names),
+        Task::Share => share::make(),
         Task::Soak(options) => soak::run_long(&options),
         Task::Test { only } => test::run(only.as_deref()),
     }

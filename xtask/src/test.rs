@@ -3,7 +3,7 @@
 //! The parts run one after another, the scenarios side by side within theirs. As root or with `CI=true` a test that is skipped is a
 //! failure, unless `tests/skips.toml` lists it. The last line sums up what the runners said.
 
-use crate::{bench, ebpf, fuzz, kernels, setup, shell::root};
+use crate::{bench, dist, ebpf, fuzz, kernels, setup, shell::root};
 use anyhow::{Context as _, bail};
 use std::{
     io::{BufRead as _, BufReader},
@@ -55,6 +55,7 @@ const PARTS: &[Part] = &[
     part("bad-input", || of_lab("bad_input")),
     part("reliability", || of_lab("reliability")),
     part("demo", || of_lab("demo")),
+    part("dist", || dist::make().and_then(|()| of_lab("dist"))),
     part("bench", || bench::assert_short().map(|()| ONE)),
     part("secrets", || of_lab("secrets")),
     part("kernels", || kernels::short().map(|result| result.map_or(ONE_SKIPPED, |(passed, failed)| Count { passed, failed, skipped: 0 }))),

@@ -1,5 +1,6 @@
 //! `export`: a log in the format of another program. Not here: the formats.
 
+use super::args::export::Export;
 use super::output::{self, Failure, say};
 use super::progress::{Counted, Progress};
 use crate::analysis::Analysis;
@@ -8,53 +9,13 @@ use crate::export::{self, Form, Format, Output};
 use crate::log;
 use crate::report::Report;
 use crate::update::Update;
-use clap::Args;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::rc::Rc;
 
-pub(super) const EXAMPLES: &str = "\
-Examples:
-  mta-trace export slow.jsonl --to perfetto -o slow.perfetto-trace   # open it in ui.perfetto.dev
-  mta-trace export slow.jsonl --to strace | less
-  mta-trace export slow.jsonl --to strace-ff -o slow && strace-log-merge slow/strace
-  mta-trace export slow.jsonl --to csv -o slow-tables                # commands.csv, waits.csv
-  mta-trace export slow.jsonl --to csv --table waits > waits.csv
-  mta-trace export slow.jsonl --to folded | flamegraph.pl > slow.svg
-  mta-trace export slow.jsonl --to otlp --endpoint http://localhost:4318
-  mta-trace export slow.jsonl --to log --anonymize -o send-me.jsonl";
-
-#[derive(Debug, Args)]
-pub(super) struct Export {
-    /// A log that `attach -o` wrote; - is standard input
-    log: String,
-    /// Format
-    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
-    to: String,
-    /// Write into this file or folder, which must not exist [default: standard output, where one file is written]
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<String>,
-    /// Write only this table, where the format has several: into one file, or to standard output
-    #[arg(long, value_name = "TABLE")]
-    table: Option<String>,
-    /// Send to this server, where the format has a protocol for that
-    #[arg(long, value_name = "URL", conflicts_with = "output")]
-    endpoint: Option<String>,
-    /// Replace addresses, host names, users and what else may name somebody, the same by the same
-    #[arg(long)]
-    anonymize: bool,
-}
-
-/// The names of the table, with what each is.
-fn format_parser() -> clap::builder::PossibleValuesParser {
-    let value = |(name, about): (&'static str, &'static str)| clap::builder::PossibleValue::new(name).help(about);
-    let known = export::FORMATS.iter().map(|format| (format.name, format.about));
-    let lacking = export::LACKING.iter().map(|(name, about, _)| (*name, *about));
-    clap::builder::PossibleValuesParser::new(known.chain(lacking).map(value))
-}
-
-pub(super) fn run(asked: &Export) -> Result<(), Failure> {
+/// Writes it where it is wanted.
+pub fn run(asked: &Export) -> Result<(), Failure> {
     if let Some((_, _, how)) = export::LACKING.iter().find(|(name, _, _)| *name == asked.to) {
         return Err(Failure::usage((*how).to_owned()));
     }

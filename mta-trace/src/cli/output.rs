@@ -100,6 +100,6 @@ pub fn write_new(path: &str, text: &[u8]) -> Result<(), Failure> {
 pub fn create_new(path: &str) -> Result<File, Failure> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::failed(format!("{path}: exists already; choose another name or remove it")),
-        _ => Failure::failed(format!("{path}: cannot be written: {error}")),
+        _ => Failure::failed(format!("{path}: cannot be written: {error}{}", log::advice(&error))),
     })
 }

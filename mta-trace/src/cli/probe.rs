@@ -3,40 +3,24 @@
 //! In: arguments. Out: a report on standard output, an exit code: 0 played (whatever the server answered), 1 not played to its end, 2 usage,
 //! 3 not permitted to trace. Invariant: the password is read from a file and goes to the wire alone. Not here: SMTP (`probe/`).
 
-use super::output::{Failure, say};
-use super::{Format, How, Selection, duration, output, ready_line, stranger};
+use super::args::{probe::Probe, report::Format};
+use super::attach::{ready_line, stranger};
+use super::names;
+use super::output::{self, Failure, say};
 use crate::kernel;
 use crate::live::{self, Finished, Limits, Signals, View};
 use crate::log;
 use crate::options::Cidr;
-use crate::probe::{self, Address, Destination, Login, Password, Plan, Played, Progress, Stage, check_helo};
+use crate::probe::{self, Destination, Login, Password, Plan, Played, Progress, Stage, check_helo};
 use crate::report::{PROBE_SCHEMA, ProbeReport};
 use crate::source;
 use crate::view::{json, probe as probe_view, summary, timeline::Timeline};
-use clap::Args;
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write as _};
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
-
-pub(super) const EXAMPLES: &str = "\
-Examples:
-  mta-trace probe --to 127.0.0.1 --from a@example.com --rcpt b@example.net
-                                              with a short test message
-  mta-trace probe --to 127.0.0.1 --from a@example.com --rcpt b@example.net \\
-      --data none -o probe.jsonl              no message; the log is kept
-  mta-trace probe --to mx.example.com --starttls --quit-after tls --no-trace
-                                              from another host, without root
-  mta-trace probe --to 127.0.0.1:587 --from a@example.com --rcpt b@example.net \\
-      --starttls --auth user --password-file ~/.pw --data none --format json
-
-Without a selection, what listens on the port of --to is traced. Without --data
-none a message is sent, which is delivered. The server's TLS certificate is not
-verified without --tls-verify.
-Exit codes: 0 played, whatever the server answered; 1 not played to its end;
-2 wrong usage; 3 not permitted to trace.";
 
 /// Longest message and password file, bytes.
 const MAX_DATA: u64 = 64 * 1024 * 1024;
@@ -44,74 +28,10 @@ const MAX_PASSWORD_FILE: u64 = 64 * 1024;
 /// Most recipients (RFC 5321, 4.5.3.1.8, wants 100 to be taken): all may go into one segment.
 const MAX_RCPTS: usize = 100;
 
-#[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
-pub(super) struct Probe {
-    #[command(flatten)]
-    selection: Selection,
-    /// The server: an address or a name, and a port if it is not 25, such as 127.0.0.1:587
-    #[arg(long, value_name = "HOST[:PORT]")]
-    to: String,
-    /// Sender; <> is the null sender
-    #[arg(long, value_name = "ADDRESS")]
-    from: Option<Address>,
-    /// Recipient; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
-    rcpt: Vec<Address>,
-    /// Name for EHLO [default: this host's]
-    #[arg(long, visible_alias = "ehlo", value_name = "NAME", value_parser = parse_helo)]
-    helo: Option<String>,
-    /// Authenticate as this user, by PLAIN or LOGIN
-    #[arg(long, visible_alias = "auth-user", value_name = "USER", requires = "password_file")]
-    auth: Option<String>,
-    /// File whose first line is the password; - is standard input
-    #[arg(long, value_name = "FILE", requires = "auth")]
-    password_file: Option<String>,
-    /// Send the password without TLS to a server that is not on this machine
-    #[arg(long, requires = "auth")]
-    auth_without_tls: bool,
-    /// Begin TLS by STARTTLS; nothing more is sent where that fails
-    #[arg(long, visible_alias = "tls")]
-    starttls: bool,
-    /// Take only a certificate that this machine trusts and that is for the host of --to
-    #[arg(long, requires = "starttls")]
-    tls_verify: bool,
-    /// Send MAIL, RCPT and DATA together if the server offers PIPELINING
-    #[arg(long)]
-    pipeline: bool,
-    /// The message, headers and all (- is standard input); none: RSET behind RCPT [default: a short one]
-    #[arg(long, value_name = "FILE|none")]
-    data: Option<String>,
-    /// Say QUIT after this: connect, first-helo, tls, helo, auth, mail, rcpt
-    #[arg(long, value_name = "STAGE")]
-    quit_after: Option<Stage>,
-    /// Longest time for the connection, for each reply and for the TLS handshake
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
-    timeout: Duration,
-    /// Only the client: needs no privilege and may run on another host
-    #[arg(long, conflicts_with_all = ["pid", "port", "mta", "output"])]
-    no_trace: bool,
-    /// Keep the event log of the server's side in this file (.zst compresses)
-    #[arg(short, long, value_name = "LOG")]
-    output: Option<String>,
-    /// Overwrite the log if it exists
-    #[arg(long, requires = "output")]
-    force: bool,
-    /// Form of the report
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    format: Format,
-    #[command(flatten)]
-    how: How,
-}
-
-fn parse_helo(text: &str) -> Result<String, String> {
-    check_helo(text).map_err(|error| error.to_string())
-}
-
 /// Plays, and traces unless that is not wanted.
-pub(super) fn run(probe: Probe) -> Result<(), Failure> {
+pub fn run(probe: Probe, is_static: bool) -> Result<(), Failure> {
     check(&probe)?;
-    let to = destination(&probe)?;
+    let to = destination(&probe, is_static)?;
     let is_here = to.addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
     if probe.auth.is_some() && !probe.starttls && !is_here && !probe.auth_without_tls {
         return Err(Failure::usage(
@@ -175,10 +95,9 @@ fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), Failure
     if host.is_empty() { Err(wrong()) } else { Ok((host.to_owned(), port)) }
 }
 
-fn destination(probe: &Probe) -> Result<Destination, Failure> {
+fn destination(probe: &Probe, is_static: bool) -> Result<Destination, Failure> {
     let (host, port) = host_and_port(&probe.to, probe.selection.port.unwrap_or(25))?;
-    let found = (host.as_str(), port).to_socket_addrs();
-    let addresses: Vec<SocketAddr> = found.map_err(|error| Failure::failed(format!("--to {host}: {error}; write its address instead")))?.collect();
+    let addresses = names::addresses(&host, port, is_static)?;
     Ok(Destination { host, addresses, timeout: probe.timeout, tls_verify: probe.tls_verify })
 }
 
@@ -215,7 +134,7 @@ fn own_name() -> String {
 }
 
 fn read(option: &str, path: &str, most: u64) -> Result<Vec<u8>, Failure> {
-    let cannot = |error: io::Error| Failure::failed(format!("{option} {path}: cannot be read: {error}"));
+    let cannot = |error: io::Error| Failure::failed(format!("{option} {path}: cannot be read: {error}{}", log::advice(&error)));
     let mut bytes = Vec::new();
     let limited = |file: &mut dyn io::Read, bytes: &mut Vec<u8>| file.take(most + 1).read_to_end(bytes);
     let read =

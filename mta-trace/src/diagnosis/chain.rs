@@ -22,7 +22,7 @@ pub fn explain(case: &Case<'_>, said: Text) -> Text {
     };
     let chain: Vec<String> = holders.zip(&links).map(part).collect();
     let holder = links.len().checked_sub(2).and_then(|at| links.get(at)).unwrap_or(longest).peer.as_ref();
-    let own = of_last(case, last);
+    let own = of_last(case, last, holder.map(|peer| peer.comm.as_str()));
     Text {
         summary: format!("{}; of that, {}", said.summary, chain.join(", and ")),
         evidence: said.evidence,
@@ -48,7 +48,7 @@ fn unclear(wait: &Wait, said: Text) -> Text {
 }
 
 /// What the last link's own rule says. It is another program, unless it is one of the mail server's: then its settings are the server's.
-fn of_last(case: &Case<'_>, last: &Wait) -> Text {
+fn of_last(case: &Case<'_>, last: &Wait, helper: Option<&str>) -> Text {
     let family = FAMILIES.iter().find(|family| family.cause == last.cause).unwrap_or(&OTHER);
     let is_own = case.waits.iter().any(|wait| matches!(wait.cause, Cause::Mta | Cause::Map)) && last.cause != Cause::Dns;
     let mta = if is_own { case.mta } else { mta::by_name("unknown") };
@@ -58,7 +58,7 @@ fn of_last(case: &Case<'_>, last: &Wait) -> Text {
     let rule = (family.rule)(case.session, case.command, last);
     let target = (family.target)(case.command, last);
     let waits = [last];
-    (family.explain)(&Case { rule, target: target.as_deref(), waits: &waits, elapsed_s: last.elapsed_s, mta, settings, ..*case })
+    (family.explain)(&Case { rule, target: target.as_deref(), waits: &waits, elapsed_s: last.elapsed_s, helper, mta, settings, ..*case })
 }
 
 /// `dns TXT s1._domainkey.example.com of 192.0.2.53:53 (not answered)`, `milter /run/milter`.

@@ -190,6 +190,7 @@ fn evidence(case: &Case) -> String {
         })
         .collect();
     let stub = match local(case.target) {
+        _ if is_explained(case) => String::new(),
         Some(address) if STUBS.contains(&address) => {
             format!("; {address} is systemd-resolved, a stub resolver of this machine: its upstream is not seen")
         }
@@ -222,6 +223,11 @@ fn local(target: Option<&str>) -> Option<IpAddr> {
     address.ip().is_loopback().then(|| address.ip())
 }
 
+/// Whether it is known what the name server on this machine was waiting for.
+fn is_explained(case: &Case) -> bool {
+    case.waits.iter().any(|wait| !wait.inner.is_empty())
+}
+
 fn remedy(case: &Case) -> Remedy {
     let server = match (local(case.target), case.target.and_then(host_port)) {
         (Some(address), _) if STUBS.contains(&address) => {
@@ -235,12 +241,21 @@ fn remedy(case: &Case) -> Remedy {
             ),
             PARTIAL => format!("find out why {host} answers only one of the two questions (A and AAAA) that are asked at once"),
             SLOW => format!("find out why {host} is slow for this name (its forwarder, the zone's own servers)"),
-            _ => format!("repair the name server {host} or take it out of /etc/resolv.conf"),
+            _ => match case.helper {
+                Some(helper) => format!("repair the name server {host}, or let {helper} ask another one (its forwarders, or the zone's own servers)"),
+                None => format!("repair the name server {host} or take it out of /etc/resolv.conf"),
+            },
         },
         (None, None) => "look at the name servers in /etc/resolv.conf".to_owned(),
     };
-    let topics = topics(case).into_iter().chain([Topic::Resolver]);
-    topics.fold(Remedy::from(server), |remedy, topic| remedy.and(case.advice(topic)))
+    // Why the mail server asks is told with its own wait.
+    if case.helper.is_some() {
+        return Remedy::from(server);
+    }
+    let advice = topics(case).into_iter().chain([Topic::Resolver]).map(|topic| case.advice(topic));
+    // A name server on this machine that waited itself is not what has to be repaired.
+    let server = Some(server).filter(|_| !is_explained(case)).map(Remedy::from);
+    server.into_iter().chain(advice).reduce(Remedy::and).unwrap_or_else(|| Remedy::from(String::new()))
 }
 
 /// Why the mail server asked, as far as the question itself shows it.

@@ -48,6 +48,8 @@ struct Case<'a> {
     elapsed_s: f64,
     /// They lie behind this command, not in it.
     is_behind: bool,
+    /// The process whose waits they are, where that is one for which the server waited.
+    helper: Option<&'a str>,
     mta: &'static dyn Mta,
     settings: &'a Settings,
 }
@@ -123,7 +125,7 @@ pub fn findings(session: &Session, settings: &Settings) -> Vec<Finding> {
                 continue;
             }
             let Group { rule, ref target, ref waits, .. } = group;
-            let case = Case { session, command, rule, target: target.as_deref(), waits, elapsed_s, is_behind, mta, settings };
+            let case = Case { session, command, rule, target: target.as_deref(), waits, elapsed_s, is_behind, helper: None, mta, settings };
             let mut text = chain::explain(&case, (group.family.explain)(&case));
             text.check = text.check.or_else(|| Some(case.look()));
             if let (Some(check), Some(debug)) = (&mut text.check, text.remedy.debug(&client)) {

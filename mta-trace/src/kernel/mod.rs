@@ -21,7 +21,7 @@ mod target;
 pub use error::Error;
 pub use probe::{Probe, Programs, others, probe};
 pub use proc::{Sockets, is_initial_pid_namespace, pid_inside, socket_behind};
-pub use target::Target;
+pub use target::{Target, all_here as mail_servers};
 
 use crate::{
     event::{Daemon, Endpoint, Record, SocketId},

@@ -22,8 +22,11 @@ use mta_trace_common::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
+use zerocopy::IntoBytes as _;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MTA_TRACE_OBJECT"));
+/// As `build.rs` packed it.
+static OBJECT: &[u8] = include_bytes!(env!("MTA_TRACE_OBJECT"));
+const OBJECT_BYTES: &str = env!("MTA_TRACE_OBJECT_BYTES");
 
 /// Makes a boundary type known to aya as plain data.
 #[derive(Clone, Copy)]
@@ -68,12 +71,14 @@ impl Object {
         let btf = Btf::parse(&sparse, aya::Endianness::default()).map_err(|_| Error::BtfUnreadable)?;
         let mut loader = loader();
         let settings = Plain(settings);
+        let unpacked = unpacked()?;
+        let unpacked = unpacked.as_bytes();
         let mut ebpf = loader
             .btf(None)
             .override_global("OFFSETS", &offsets, true)
             .override_global("SETTINGS", &settings, true)
             .map_max_entries("EVENTS", ring_bytes)
-            .load(OBJECT)
+            .load(unpacked)
             .map_err(|error| refusal("loading the eBPF object", "load", &error))?;
         fill(&mut ebpf, "FILTERS", (0..).zip(filters.iter().map(|filter| Plain(*filter))))?;
         let mut object = Self { ebpf, btf, offsets: offsets.0, handlers: None };
@@ -300,6 +305,14 @@ impl Object {
         }
         sums
     }
+}
+
+/// The object, in words since aya wants it aligned; what is behind its end is zero.
+fn unpacked() -> Result<Vec<u64>, Error> {
+    let bytes: usize = OBJECT_BYTES.parse().map_err(|_| Error::Object("its size".to_owned()))?;
+    let mut words = vec![0_u64; bytes.div_ceil(size_of::<u64>())];
+    zstd::bulk::decompress_to_buffer(OBJECT, words.as_mut_bytes()).map_err(|error| Error::Object(format!("readable content ({error})")))?;
+    Ok(words)
 }
 
 /// Offsets out of the kernel's BTF, and as much of it as the loader needs; the rest is not kept.

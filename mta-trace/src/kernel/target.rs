@@ -108,6 +108,22 @@ pub fn is_mail_listener(pid: u32) -> bool {
     proc::exe(pid).is_some_and(|exe| is_mta(&exe)) && !listening(pid).is_empty()
 }
 
+/// The mail servers that run here and that `attach` can be given, as text: `sendmail 8.17.1.9, pid 1234, 0.0.0.0:25`.
+pub fn all_here() -> Vec<String> {
+    let listeners: Vec<u32> = proc::all().into_iter().filter(|pid| is_mail_listener(*pid)).collect();
+    let is_root = |pid: &u32| proc::status(*pid, "PPid").is_none_or(|parent| !listeners.contains(&parent));
+    let mut all: Vec<String> = listeners.iter().filter(|pid| is_root(pid)).filter_map(|pid| look_at(*pid).ok()).map(|it| described(&it)).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn described(target: &Target) -> String {
+    let version = target.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+    let places: Vec<String> = target.listening.iter().map(ToString::to_string).collect();
+    format!("{}{version}, pid {}, {}", target.mta, target.pid, places.join(", "))
+}
+
 fn listening(pid: u32) -> Vec<Endpoint> {
     let sockets = Sockets::of(pid);
     let mut all: Vec<Endpoint> = proc::descriptors(pid)

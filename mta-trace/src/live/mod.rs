@@ -2,7 +2,7 @@
 //!
 //! In: a [`Source`], limits, a view. Out: the same report that a replay of the log gives. Invariant: one thread, one
 //! loop; what the view cannot show or the log cannot take never stops the mail server. Not here: what is traced
-//! (`kernel/`), what is printed at the end (`cli.rs`).
+//! (`kernel/`), what is printed at the end (`cli/`).
 
 mod lookups;
 mod recorder;

@@ -3,10 +3,12 @@
 //! Records in, lines out, and back: encode and decode are inverse. A file is written so that nobody else can
 //! read it and nothing is overwritten by mistake; it is read with patience, whatever it holds. Not here: meaning.
 
+mod advice;
 mod call;
 mod reader;
 mod writer;
 
+pub use advice::advice;
 pub use reader::{Item, Reader, read};
 pub use writer::Writer;
 
@@ -17,7 +19,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened.
-    #[error("{path}: cannot be opened: {source}")]
+    #[error("{path}: cannot be opened: {source}{}", advice(source))]
     Open {
         /// Which.
         path: String,
@@ -43,7 +45,7 @@ pub enum Error {
         path: String,
     },
     /// Reading or writing failed.
-    #[error("{path}: cannot be written: {source}")]
+    #[error("{path}: cannot be written: {source}{}", advice(source))]
     Write {
         /// Which.
         path: String,
@@ -57,7 +59,7 @@ pub enum Error {
         path: String,
     },
     /// Reading failed.
-    #[error("{path}: cannot be read: {source}")]
+    #[error("{path}: cannot be read: {source}{}", advice(source))]
     Read {
         /// Which.
         path: String,
@@ -71,7 +73,7 @@ pub enum Error {
         path: String,
     },
     /// It does not begin with a header.
-    #[error("{path}: is no log of mta-trace: {reason}")]
+    #[error("{path}: is no log of mta-trace: {reason}; give a file that `mta-trace attach -o` wrote")]
     NoLog {
         /// Which.
         path: String,

@@ -6,6 +6,7 @@
 pub mod accepted;
 pub mod comparison;
 pub mod escape;
+pub mod html;
 pub mod json;
 pub mod probe;
 pub mod strace;

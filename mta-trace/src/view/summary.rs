@@ -17,7 +17,7 @@ use crate::report::{
 use std::fmt::Write;
 
 /// So many findings of all sessions are shown; the rest are counted.
-const COMMON: usize = 20;
+pub(super) const COMMON: usize = 20;
 
 /// A row over the whole width.
 fn row(it: &Row) -> Vec<String> {
@@ -96,11 +96,16 @@ fn head(report: &Report) -> Vec<String> {
 }
 
 /// `1 session`, `2 sessions`.
-fn counted(n: u64, one: &str, many: &str) -> String {
+pub(super) fn counted(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
 fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
+    missing(log, has_sessions).iter().flat_map(|text| labelled(0, "note: ", text)).collect()
+}
+
+/// What is lost, cut or was not understood, a sentence each.
+pub(super) fn missing(log: &LogSummary, has_sessions: bool) -> Vec<String> {
     let LogSummary { events: _, lost, truncated, unfinished, unreadable, unknown, switches, exits, unmatched } = *log;
     let mut texts: Vec<String> = Vec::new();
     if lost > 0 {
@@ -129,13 +134,12 @@ fn gaps(log: &LogSummary, has_sessions: bool) -> Vec<String> {
         let calls = counted(exits, "call", "calls");
         texts.push(format!("of {calls} the end was not told, nor what came of it: another eBPF program came or went at the same kernel function"));
     }
-    let mut lines: Vec<String> = texts.iter().flat_map(|text| labelled(0, "note: ", text)).collect();
     // Where nobody matched, the sentence below says more.
     if unmatched > 0 && has_sessions {
         let others = counted(unmatched, "connection", "connections");
-        lines.extend(labelled(0, "note: ", &format!("{others} of others did not match --client and were not traced")));
+        texts.push(format!("{others} of others did not match --client and were not traced"));
     }
-    lines
+    texts
 }
 
 fn session_lines(session: &Session, common: &[CommonFinding]) -> Vec<String> {
@@ -164,7 +168,7 @@ fn session_lines(session: &Session, common: &[CommonFinding]) -> Vec<String> {
 }
 
 /// That nothing was slow is said only where all was seen, and nothing was.
-fn nothing_found(session: &Session) -> &'static str {
+pub(super) fn nothing_found(session: &Session) -> &'static str {
     let is_fast = session.commands.iter().all(|command| command.server_s() < 0.1);
     if session.complete && is_fast { "nothing to report: no command waited for 0.1 s or longer" } else { "no finding" }
 }
@@ -183,6 +187,12 @@ fn session_head(session: &Session) -> Vec<String> {
     let (server_s, elapsed_s) = (session.server_s(), session.elapsed_s);
     let client_s = elapsed_s - server_s;
     lines.push(format!("  {elapsed_s:.3} s: the server's time {server_s:.3}, the client's {client_s:.3}"));
+    lines.extend(session_notes(session).iter().flat_map(|note| labelled(2, "", note)));
+    lines
+}
+
+/// What else is to be said of a session, a sentence each.
+pub(super) fn session_notes(session: &Session) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     if session.began == Began::Seeded {
         notes.push("it had begun before the trace: times count from there".to_owned());
@@ -192,14 +202,11 @@ fn session_head(session: &Session) -> Vec<String> {
     if let Some(s) = session.before_accept_s.filter(|s| *s >= 0.001) {
         notes.push(format!("before that the connection waited {s:.3} s to be accepted"));
     }
-    if let Some(left_out) = &session.left_out {
-        notes.push(commands_left_out(session, left_out));
-    }
+    notes.extend(session.left_out.as_ref().map(|left_out| commands_left_out(session, left_out)));
     if let Some(tls) = &session.tls {
         notes.push(format!("TLS from {:.3} s on", tls.start_s));
     }
-    lines.extend(notes.iter().flat_map(|note| labelled(2, "", note)));
-    lines
+    notes
 }
 
 /// How many commands are not shown, what they were and what they took.

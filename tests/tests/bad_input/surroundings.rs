@@ -129,7 +129,12 @@ fn the_doctor_tries_everything() {
         "CAP_PERFMON",
         "CAP_SYS_PTRACE",
         "CAP_DAC_READ_SEARCH",
+        "user namespace",
+        "seccomp",
         "lockdown",
+        "unprivileged eBPF",
+        "JIT",
+        "locked memory",
         "tracefs",
         "ring buffer",
         "sched_switch",
@@ -137,6 +142,7 @@ fn the_doctor_tries_everything() {
         "fentry",
         "back end",
         "other tracers",
+        "mail servers",
     ] {
         assert!(out.lines().any(|line| line.contains(part)), "{part} in {out}");
     }

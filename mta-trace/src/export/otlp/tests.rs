@@ -90,7 +90,7 @@ fn a_long_session_has_fewer_than_a_thousand_spans() {
         other => panic!("{key}: {other:?}"),
     };
     let left_out: f64 = spans.iter().map(|owned| number(&owned.span, "mta_trace.left_out.spans")).sum();
-    assert_eq!(left_out, f64::from(12_001 - 999));
+    assert!((left_out - f64::from(12_001 - 999)).abs() < 0.5, "{left_out}");
     let kept_s: f64 = spans[1..].iter().map(|owned| (owned.span.end_time_unix_nano - owned.span.start_time_unix_nano) as f64 / 1e9).sum();
     let all_s: f64 = session.commands.iter().map(|command: &Command| command.elapsed_s).sum();
     assert!((kept_s + number(&spans[0].span, "mta_trace.left_out.s") - all_s).abs() < 1e-3);
@@ -123,8 +123,11 @@ fn requests_are_bounded() {
     assert!(span.get("parentSpanId").is_none() && span.get("status").is_none());
 }
 
+/// Head and body of each request.
+type Requests = std::thread::JoinHandle<Vec<(String, Vec<u8>)>>;
+
 /// A collector that gives these answers, one to each connection; and what it was sent.
-fn collector(answers: &'static [&'static str]) -> (String, std::thread::JoinHandle<Vec<(String, Vec<u8>)>>) {
+fn collector(answers: &'static [&'static str]) -> (String, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("address"));
     let thread = std::thread::spawn(move || {
