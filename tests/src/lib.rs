@@ -28,6 +28,7 @@ pub mod netns;
 pub mod opendkim;
 pub mod packages;
 mod policy;
+pub mod python;
 mod saslauthd;
 mod sink;
 mod socket_map;
@@ -46,6 +47,7 @@ mod wire;
 // Load, and what becomes of a tracer under it.
 pub mod bpf;
 pub mod bpf_ids;
+pub mod grow;
 pub mod kills;
 pub mod load;
 pub mod memory;

@@ -49,6 +49,7 @@ const PARTS: &[Part] = &[
     part("lab", || cargo(&["test", "--package", "mta-trace-tests", "--lib", "--bins"])),
     part("replay", || of_lab("replay")),
     part("browser", || of_lab("browser")),
+    part("exports", || of_lab("exports")),
     part("selftest", || of_lab("selftest")),
     part("live", || of_lab("live")),
     part("probe", || of_lab("probe")),
