@@ -2,14 +2,18 @@
 
 Usage: check_otlp.py PROGRAM LOG...   sends each log to a collector of this script's own and writes it as OTLP JSON; says what is wrong, exit code 1.
        check_otlp.py --collect PORT     receives one request, prints the tree of its spans, and ends.
+       The first log goes over TLS too: taken if the certificate is trusted and of this name, else refused before anything is sent.
 What must hold: both encodings say the same, twice the same; spans of a trace nest by id, time and order; times are the report's; ids are unique.
 """
 
 import base64
 import http.server
 import json
+import os
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import defaultdict
 from datetime import datetime
@@ -182,6 +186,41 @@ def check_log(program, log):
     yield from check(sent[0], report)
 
 
+def certificate(folder):
+    """A CA, and a certificate of it for the name localhost."""
+
+    def openssl(*args):
+        subprocess.run(["openssl", *args], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    with open(os.path.join(folder, "names"), "w", encoding="ascii") as file:
+        file.write("subjectAltName=DNS:localhost\n")
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ca")
+    openssl("req", *key, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=localhost")
+    openssl("x509", "-req", "-in", "own.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "own.pem")
+
+
+def check_tls(program, log):
+    with tempfile.TemporaryDirectory() as folder:
+        certificate(folder)
+        collector = Collector()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(os.path.join(folder, "own.pem"), os.path.join(folder, "own.key"))
+        collector.socket = context.wrap_socket(collector.socket, server_side=True)
+        collector.handle_error = lambda *_: None
+        threading.Thread(target=collector.serve_forever, args=(0.02,), daemon=True).start()
+        trusted = {**os.environ, "SSL_CERT_FILE": os.path.join(folder, "ca.pem")}
+        for host, environment, is_taken in [("localhost", trusted, True), ("127.0.0.1", trusted, False), ("localhost", os.environ, False)]:
+            before = len(collector.requests)
+            command = [program, "export", log, "--to", "otlp", "--endpoint", f"https://{host}:{collector.server_port}"]
+            said = subprocess.run(command, env=environment, stderr=subprocess.PIPE, check=False)
+            if (said.returncode == 0, len(collector.requests) > before) != (is_taken, is_taken):
+                yield f"over TLS to {host}: {said}, {len(collector.requests) - before} requests"
+            if not is_taken and b"invalid peer certificate" not in said.stderr:
+                yield f"over TLS to {host}: {said.stderr}"
+        collector.shutdown()
+
+
 def tree(requests):
     children = defaultdict(list)
     for request in requests:
@@ -208,8 +247,9 @@ if __name__ == "__main__":
         print("\n".join(tree(server.requests)))
         sys.exit(0)
     is_wrong = False
-    for path in sys.argv[2:]:
-        for problem in check_log(sys.argv[1], path):
+    checks = [(path, check_log) for path in sys.argv[2:]] + [(sys.argv[2], check_tls)]
+    for path, check_it in checks:
+        for problem in check_it(sys.argv[1], path):
             is_wrong = True
             print(f"{path}: {problem}")
     sys.exit(is_wrong)

@@ -67,7 +67,7 @@ const FUZZ: &str = "fuzz/Cargo.toml";
 
 /// The fuzz targets too: without libFuzzer, which is C++, and beside the rest, with which they share what is built.
 fn clippy() -> anyhow::Result<Count> {
-    cargo(&["clippy", "--quiet", "--all-targets", "--", "--deny", "warnings"])?;
+    cargo(&["clippy", "--quiet", "--all-targets", "--features", "mta-trace/parquet", "--", "--deny", "warnings"])?;
     let features = ["--no-default-features", "--target-dir", "target"];
     cargo(&[&["clippy", "--quiet", "--manifest-path", FUZZ][..], &features, &["--", "--deny", "warnings"]].concat())
 }
