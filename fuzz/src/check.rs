@@ -2,10 +2,15 @@
 
 use mta_trace::analysis::Analysis;
 use mta_trace::event::{Counters, Record};
+use mta_trace::export::anonymize::Anonymizer;
+use mta_trace::export::{Export, FORMATS, Form, Output};
 use mta_trace::log::{self, Item};
 use mta_trace::report::{Command, Report, Session, Wait};
 use mta_trace::update::Update;
 use mta_trace::view::{accepted::Accepted, escape::is_hostile, html, json, strace::Strace, summary, timeline};
+use std::cell::RefCell;
+use std::io::Write;
+use std::rc::Rc;
 
 /// Times from which on seconds are no longer exact to the nanosecond, and sums may saturate: 104 days.
 const SANE_NS: u64 = 1 << 53;
@@ -16,6 +21,8 @@ const ROUNDING_S: f64 = 2e-6;
 /// Records of any kind, and what cannot be read of a log.
 pub fn items(items: &[Item]) -> Report {
     let report = views(items);
+    exports(items);
+    anonymized(items);
     let again: Vec<Item> = items.iter().map(round_trip).collect();
     assert_eq!(analyse(&again, |_, _| ()), report, "the log gives the report of the live trace");
     if items.iter().all(is_sane) {
@@ -100,6 +107,83 @@ fn views(items: &[Item]) -> Report {
         harmless(view);
     }
     report
+}
+
+/// Without names it is a log too, of as many records at the same times.
+fn anonymized(items: &[Item]) {
+    let mut anonymizer = Anonymizer::default();
+    let new: Vec<Item> = items
+        .iter()
+        .map(|item| match item {
+            Item::Record(record) => Item::Record(Box::new(anonymizer.record(record))),
+            other => other.clone(),
+        })
+        .map(|item| round_trip(&item))
+        .collect();
+    let time = |item: &Item| if let Item::Record(record) = item { record.t() } else { None };
+    assert!(items.iter().map(time).eq(new.iter().map(time)), "times stay");
+    analyse(&new, |_, _| ());
+}
+
+/// Every format that is written into one stream takes any trace; what is text is harmless.
+fn exports(items: &[Item]) {
+    for format in FORMATS {
+        let outputs: &[Option<&str>] = match format.form {
+            Form::File | Form::FileOrEndpoint => &[None],
+            Form::Tables(tables) => &tables.iter().map(|table| Some(*table)).collect::<Vec<_>>(),
+            // The same lines in files of their own, which a fuzzer must not make.
+            Form::Folder => &[],
+        };
+        for table in outputs {
+            let out = Memory::default();
+            let stream: Box<dyn Write> = Box::new(out.clone());
+            let output = match table {
+                None => Output::Stream(stream),
+                Some(name) => Output::Table { name: (*name).to_owned(), out: stream },
+            };
+            let mut export = (format.begin)(output).expect("a stream");
+            let report = analyse(items, |record, updates| {
+                if let Some(record) = record {
+                    export.record(record).expect("memory takes everything");
+                }
+                sessions(export.as_mut(), updates);
+            });
+            export.finish(&report).expect("memory takes everything");
+            let bytes = out.0.borrow();
+            // The log has text as it is.
+            if format.name == "perfetto" || format.name == "log" {
+                continue;
+            }
+            // RFC 4180 ends its lines so.
+            let text = std::str::from_utf8(&bytes).expect("exports are UTF-8").replace("\r\n", "\n");
+            harmless(text.as_bytes());
+            if format.name == "chrome" {
+                serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("own JSON: {error}"));
+            }
+        }
+    }
+}
+
+fn sessions(export: &mut dyn Export, updates: &[Update]) {
+    for update in updates {
+        if let Update::SessionEnded(session) = update {
+            export.session(session).expect("memory takes everything");
+        }
+    }
+}
+
+/// What an export writes.
+#[derive(Clone, Default)]
+struct Memory(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What `mta-trace report` does; each record is shown, with the updates that came of it.

@@ -14,6 +14,7 @@ mod html;
 mod names;
 mod output;
 mod probe;
+mod progress;
 mod report;
 
 use args::{Cli, Sub};

@@ -33,8 +33,15 @@ const ORDER: &[&str] = &[
 /// Everybody may import them, but they import only each other.
 const VOCABULARY: &[&str] = &["event", "options", "report", "update"];
 /// Crates that one module may see.
-const PRIVATE_CRATES: &[(&str, &str)] =
-    &[("aya", "kernel"), ("aya_log", "kernel"), ("clap", "cli"), ("rustls", "probe"), ("rustls_native_certs", "probe")];
+const PRIVATE_CRATES: &[(&str, &str)] = &[
+    ("aya", "kernel"),
+    ("aya_log", "kernel"),
+    ("clap", "cli"),
+    ("rustls", "probe"),
+    ("rustls_native_certs", "probe"),
+    ("prost", "export"),
+    ("parquet", "export"),
+];
 
 #[derive(Default)]
 struct Imports {

@@ -7,7 +7,7 @@ use crate::{bench, dist, ebpf, fuzz, kernels, setup, shell::root};
 use anyhow::{Context as _, bail};
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -49,6 +49,7 @@ const PARTS: &[Part] = &[
     part("lab", || cargo(&["test", "--package", "mta-trace-tests", "--lib", "--bins"])),
     part("replay", || of_lab("replay")),
     part("browser", || of_lab("browser")),
+    part("exports", || of_lab("exports")),
     part("selftest", || of_lab("selftest")),
     part("live", || of_lab("live")),
     part("probe", || of_lab("probe")),
@@ -66,7 +67,7 @@ const FUZZ: &str = "fuzz/Cargo.toml";
 
 /// The fuzz targets too: without libFuzzer, which is C++, and beside the rest, with which they share what is built.
 fn clippy() -> anyhow::Result<Count> {
-    cargo(&["clippy", "--quiet", "--all-targets", "--", "--deny", "warnings"])?;
+    cargo(&["clippy", "--quiet", "--all-targets", "--features", "mta-trace/parquet", "--", "--deny", "warnings"])?;
     let features = ["--no-default-features", "--target-dir", "target"];
     cargo(&[&["clippy", "--quiet", "--manifest-path", FUZZ][..], &features, &["--", "--deny", "warnings"]].concat())
 }
@@ -136,7 +137,7 @@ fn listed(skips: &str, part: &str) -> anyhow::Result<u64> {
 
 /// Runs cargo; counts what the runners' closing lines say.
 fn cargo(args: &[&str]) -> anyhow::Result<Count> {
-    let mut child = Command::new("cargo")
+    let mut child = crate::shell::cargo()
         .args(args)
         .current_dir(root())
         .stdin(Stdio::null())

@@ -2,49 +2,107 @@
 
 use super::args::export::Export;
 use super::output::{self, Failure, say};
+use super::progress::{Counted, Progress};
 use crate::analysis::Analysis;
+use crate::export::anonymize::{Anonymizer, MAX_ENTRIES};
 use crate::export::{self, Form, Format, Output};
 use crate::log;
 use crate::report::Report;
 use crate::update::Update;
-use std::io::{self, BufWriter};
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::rc::Rc;
 
 /// Writes it where it is wanted.
 pub fn run(asked: &Export) -> Result<(), Failure> {
+    if let Some((_, _, how)) = export::LACKING.iter().find(|(name, _, _)| *name == asked.to) {
+        return Err(Failure::usage((*how).to_owned()));
+    }
     let format = export::FORMATS.iter().find(|format| format.name == asked.to);
     let format = format.ok_or_else(|| Failure::usage(format!("{} is no format; `mta-trace export --help` lists them", asked.to)))?;
     // The log is opened first: a bad name must not leave an empty export behind.
-    let reader = log::read(&asked.log)?;
+    let (reader, bytes, all) = open(&asked.log)?;
     let mut exported = (format.begin)(destination(format, asked)?).map_err(failure)?;
-    let totals = stream(&asked.log, reader, exported.as_mut())?;
-    exported.finish(&totals).map_err(failure)
+    let mut progress = Progress::new(bytes, all);
+    let anonymizer = asked.anonymize.then(Anonymizer::default);
+    let (totals, passed) = stream(reader, anonymizer, exported.as_mut(), &mut progress)?;
+    progress.clear();
+    exported.finish(&totals).map_err(failure)?;
+    for text in passed {
+        say(&format!("{}: {text}", asked.log));
+    }
+    Ok(())
 }
 
-/// Feeds the whole log through the analysis into the export, and gives the totals.
-fn stream(path: &str, reader: log::Reader, exported: &mut dyn export::Export) -> Result<Report, Failure> {
+/// A log, how much of it was read, and how much there is.
+type Opened = (log::Reader, Rc<Cell<u64>>, Option<u64>);
+
+fn open(path: &str) -> Result<Opened, Failure> {
+    if path == "-" {
+        let (counted, bytes) = Counted::new(io::stdin());
+        return Ok((log::Reader::new("standard input", Box::new(BufReader::new(counted)))?, bytes, None));
+    }
+    let file = File::open(path).map_err(|source| log::Error::Open { path: path.to_owned(), source })?;
+    let all = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|found| found.len());
+    let (counted, bytes) = Counted::new(file);
+    Ok((log::Reader::new(path, Box::new(BufReader::with_capacity(1 << 16, counted)))?, bytes, all))
+}
+
+/// Feeds the whole log through the analysis into the export; gives the totals, and what has to be said of the log.
+fn stream(
+    reader: log::Reader,
+    mut anonymizer: Option<Anonymizer>,
+    exported: &mut dyn export::Export,
+    progress: &mut Progress,
+) -> Result<(Report, Vec<String>), Failure> {
     let mut analysis = Analysis::new();
     let mut updates = Vec::new();
+    let mut first_unreadable = None;
+    let mut cut = None;
     for item in reader {
+        progress.step();
         match item? {
             log::Item::Record(record) => {
+                // Before anything sees it.
+                let record = match &mut anonymizer {
+                    Some(anonymizer) => Box::new(anonymizer.record(&record)),
+                    None => record,
+                };
                 exported.record(&record).map_err(failure)?;
                 analysis.feed(&record, &mut updates);
             }
             log::Item::Unreadable { line, reason } => {
                 analysis.note_unreadable();
-                say(&format!("{path}: line {line} cannot be read and is passed over: {reason}"));
+                first_unreadable.get_or_insert((line, reason));
             }
             log::Item::Unknown { .. } => analysis.note_unknown(),
-            log::Item::Cut { line } => say(&format!("{path}: ends in line {line}, before the trace did; what stands before it is exported")),
+            log::Item::Cut { line } => cut = Some(line),
         }
         sessions(&mut updates, exported)?;
     }
     let totals = analysis.finish(&mut updates);
     sessions(&mut updates, exported)?;
-    if totals.log.lost > 0 {
-        say(&format!("{path}: {} events were lost when it was recorded: times may be wrong or missing", totals.log.lost));
+    let mut said = Vec::new();
+    if let Some((line, reason)) = first_unreadable {
+        said.push(match totals.log.unreadable {
+            1 => format!("line {line} could not be read and was passed over: {reason}"),
+            lines => format!("{lines} lines could not be read and were passed over; the first is line {line}: {reason}"),
+        });
     }
-    Ok(totals)
+    if totals.log.unknown > 0 {
+        said.push(format!("{} records are of kinds that this version does not know; a newer mta-trace may", totals.log.unknown));
+    }
+    if let Some(line) = cut {
+        said.push(format!("ends in line {line}, before the trace did; what stands before it was exported"));
+    }
+    if totals.log.lost > 0 {
+        said.push(format!("{} events were lost when it was recorded: times may be wrong or missing", totals.log.lost));
+    }
+    if anonymizer.is_some_and(|anonymizer| anonymizer.is_full()) {
+        said.push(format!("has {MAX_ENTRIES} names and addresses or more; those that came last are all called `other`"));
+    }
+    Ok((totals, said))
 }
 
 fn sessions(updates: &mut Vec<Update>, exported: &mut dyn export::Export) -> Result<(), Failure> {
@@ -58,13 +116,23 @@ fn sessions(updates: &mut Vec<Update>, exported: &mut dyn export::Export) -> Res
 
 fn destination(format: &Format, asked: &Export) -> Result<Output, Failure> {
     let name = format.name;
+    if let Some(table) = &asked.table {
+        let Form::Tables(tables) = format.form else {
+            return Err(Failure::usage(format!("--to {name} has no tables of which one could be chosen; leave --table out")));
+        };
+        if !tables.contains(&table.as_str()) {
+            return Err(Failure::usage(format!("--to {name} has no table {table}; there are {}", tables.join(", "))));
+        }
+        return Ok(Output::Table { name: table.clone(), out: stream_to(asked.output.as_deref())? });
+    }
     match (format.form, &asked.endpoint, asked.output.as_deref()) {
         (Form::FileOrEndpoint, Some(endpoint), _) => Ok(Output::Endpoint(endpoint.clone())),
         (_, Some(_), _) => Err(Failure::usage(format!("--to {name} is written into a file and cannot be sent; leave --endpoint out"))),
-        (Form::Folder, None, None | Some("-")) => {
-            Err(Failure::usage(format!("--to {name} writes several tables; name the folder for them by -o, such as -o slow-{name}")))
+        (Form::Folder | Form::Tables(_), None, None | Some("-")) => {
+            let or_table = if matches!(format.form, Form::Tables(_)) { ", or one of them by --table" } else { "" };
+            Err(Failure::usage(format!("--to {name} writes several files; name the folder for them by -o, such as -o slow-{name}{or_table}")))
         }
-        (Form::Folder, None, Some(path)) => {
+        (Form::Folder | Form::Tables(_), None, Some(path)) => {
             let made = std::fs::create_dir(path);
             made.map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => Failure::failed(format!("{path}: exists already; choose another name or remove it")),
@@ -72,8 +140,14 @@ fn destination(format: &Format, asked: &Export) -> Result<Output, Failure> {
             })?;
             Ok(Output::Folder(path.into()))
         }
-        (_, None, None | Some("-")) => Ok(Output::Stream(Box::new(BufWriter::new(io::stdout())))),
-        (_, None, Some(path)) => Ok(Output::Stream(Box::new(BufWriter::new(output::create_new(path)?)))),
+        (Form::File | Form::FileOrEndpoint, None, path) => Ok(Output::Stream(stream_to(path)?)),
+    }
+}
+
+fn stream_to(path: Option<&str>) -> Result<Box<dyn Write>, Failure> {
+    match path {
+        None | Some("-") => Ok(Box::new(BufWriter::new(io::stdout()))),
+        Some(path) => Ok(Box::new(BufWriter::new(output::create_new(path)?))),
     }
 }
 

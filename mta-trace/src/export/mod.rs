@@ -4,7 +4,18 @@
 //! or requests to an endpoint. Invariant: an export streams; what it holds is bounded by the sessions that are open,
 //! not by the log. Not here: the reading of logs, the analysis, the command line.
 
+pub mod anonymize;
+mod chrome;
+mod csv;
 mod folded;
+mod log;
+mod otlp;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod perfetto;
+mod slices;
+mod strace;
+mod tracks;
 
 use crate::event::Record;
 use crate::report::{Report, Session};
@@ -36,6 +47,13 @@ pub enum Output {
     Stream(Box<dyn Write>),
     /// A folder that was made for it: one file for each table.
     Folder(PathBuf),
+    /// One table of a format that has several.
+    Table {
+        /// Which.
+        name: String,
+        /// A file or standard output.
+        out: Box<dyn Write>,
+    },
     /// The URL of a server.
     Endpoint(String),
 }
@@ -63,6 +81,8 @@ pub enum Form {
     File,
     /// A folder of files.
     Folder,
+    /// A folder of tables, one file each; or one of these tables.
+    Tables(&'static [&'static str]),
     /// A file or an endpoint.
     FileOrEndpoint,
 }
@@ -80,14 +100,40 @@ pub struct Format {
 }
 
 /// All formats, in the order in which `--help` tells them.
-pub const FORMATS: &[Format] = &[folded::FORMAT];
+pub const FORMATS: &[Format] = &[
+    strace::FORMAT,
+    strace::BY_PROCESS,
+    perfetto::FORMAT,
+    chrome::FORMAT,
+    csv::FORMAT,
+    otlp::FORMAT,
+    folded::FORMAT,
+    log::FORMAT,
+    #[cfg(feature = "parquet")]
+    parquet::FORMAT,
+];
+
+/// What `--help` says of Parquet, in builds that have it and in those that have not.
+pub const PARQUET: (&str, &str) = ("parquet", "Tables of sessions, commands, waits and events for DuckDB; only in builds with `--features parquet`");
+
+/// Formats that this build lacks, and how to have them.
+pub const LACKING: &[(&str, &str, &str)] = &[
+    #[cfg(not(feature = "parquet"))]
+    (
+        PARQUET.0,
+        PARQUET.1,
+        "this build has no Parquet: build one by `cargo install --path mta-trace --features parquet`, or take --to csv; DuckDB also reads the log itself",
+    ),
+];
 
 impl Output {
     /// The stream of a format whose [`Form`] is a file.
     fn stream(self) -> Result<Box<dyn Write>, Error> {
         match self {
             Self::Stream(out) => Ok(out),
-            Self::Folder(_) | Self::Endpoint(_) => Err(Error::Output("this format is written into one file; name it by -o".to_owned())),
+            Self::Folder(_) | Self::Table { .. } | Self::Endpoint(_) => {
+                Err(Error::Output("this format is written into one file; name it by -o".to_owned()))
+            }
         }
     }
 }

@@ -21,10 +21,15 @@ use crate::report::{ProbeTls, Verb};
 use dialogue::{Act, Dialogue, Line};
 use reply::{Broken, Reply};
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use wire::Wire;
+
+/// TLS for whoever else is a client (`export/otlp/`): there is one place that knows how it is set up.
+pub fn over_tls(host: &str, tcp: TcpStream) -> Result<impl io::Read + io::Write, Error> {
+    tls::over(host, tcp)
+}
 
 /// Where the server is, and how it is spoken to.
 #[derive(Clone, Debug)]

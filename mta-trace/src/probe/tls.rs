@@ -7,7 +7,9 @@ use super::Error;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 /// A connection to `host`, a name or an address.
@@ -25,13 +27,18 @@ pub(super) fn connection(host: &str, is_verified: bool) -> Result<ClientConnecti
     ClientConnection::new(Arc::new(config), name).map_err(|error| failed(error.to_string()))
 }
 
+/// A connection to `host` over one that stands, by the certificates that this machine trusts.
+pub(super) fn over(host: &str, tcp: TcpStream) -> Result<impl Read + Write, Error> {
+    Ok(StreamOwned::new(connection(host, true)?, tcp))
+}
+
 /// What this machine trusts (`SSL_CERT_FILE`, `SSL_CERT_DIR`, else where distributions keep it).
 fn roots() -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        let reason = "this machine has no certificates to verify it by; install ca-certificates, or leave --tls-verify out".to_owned();
+        let reason = "this machine has no certificates to verify it by; install ca-certificates; a probe may leave --tls-verify out".to_owned();
         return Err(Error::Tls { reason });
     }
     Ok(roots)

@@ -13,10 +13,10 @@ pub mod strace;
 pub mod summary;
 pub mod timeline;
 
-mod errno;
+pub(crate) mod errno;
 mod layout;
-mod strace_args;
-mod words;
+pub(crate) mod strace_args;
+pub(crate) mod words;
 
 #[cfg(test)]
 mod samples;

@@ -5,9 +5,8 @@
 //! Invariant: descriptors are named as far as records told them. Not here: how calls are decoded.
 
 use super::{
-    errno,
     escape::escape,
-    strace_args::{arguments, bytes, fd},
+    strace_args::{Style, Told, arguments, result, string},
     words::{LINE, answered, breakdown, said},
 };
 use crate::event::{Block, Daemon, Exit, Proto, Record, SocketId, Sys};
@@ -19,8 +18,11 @@ use std::{
     io::{self, Write},
 };
 
+/// A string is longer than strace's own 32 bytes, so that it holds a line of SMTP.
+const STRING: usize = 80;
+
 /// What each descriptor of each process is, as text.
-pub(super) type Descriptors = HashMap<(u32, i32), String>;
+pub(crate) type Descriptors = HashMap<(u32, i32), String>;
 
 /// The view.
 pub struct Strace<W> {
@@ -134,28 +136,18 @@ impl<W: Write> Strace<W> {
     fn sys(&mut self, sys: &Sys) -> io::Result<()> {
         let at = self.time(sys.start.unwrap_or(sys.t));
         let call = sys.call.name();
-        let args = arguments(sys.pid, sys.call, &sys.args, &self.descriptors);
-        let data = sys.data.as_ref().map(|data| format!(", {}", bytes(data, sys.cut))).unwrap_or_default();
+        let style = self.style();
+        let args = arguments(&Told { pid: sys.pid, call: sys.call, args: &sys.args, sys: Some(sys) }, &style);
         let carry = sys.smtp.as_ref().and_then(|smtp| smtp.carry.as_ref());
-        let carry = carry.map(|carry| format!(" /* began with {} */", bytes(carry, false))).unwrap_or_default();
+        let carry = carry.map(|carry| format!(" /* began with {} */", string(carry, false, STRING))).unwrap_or_default();
         let fault = if sys.fault { " /* memory could not be read */" } else { "" };
-        let result = self.result(sys);
+        let result = result(sys, &style);
         let took = sys.start.map(|start| format!(" <{}>", seconds(sys.t.saturating_sub(start)))).unwrap_or_default();
-        writeln!(self.out, "{} {at} {call}({args}{data}{carry}{fault}) = {result}{took}", sys.tid)
+        writeln!(self.out, "{} {at} {call}({}{}{carry}{fault}) = {result}{took}", sys.tid, args.entry, args.exit)
     }
 
-    fn result(&self, sys: &Sys) -> String {
-        let Ok(errno) = i32::try_from(sys.ret.saturating_neg()) else {
-            return sys.ret.to_string();
-        };
-        if (1..4096).contains(&errno) {
-            let unknown = if errno::is_restart(errno) { "?" } else { "-1" };
-            return format!("{unknown} {}", errno::text(errno));
-        }
-        match returns_descriptor(sys).then(|| i32::try_from(sys.ret).ok()).flatten() {
-            Some(number) => fd(sys.pid, number, &self.descriptors),
-            None => sys.ret.to_string(),
-        }
+    fn style(&self) -> Style<'_> {
+        Style { descriptors: &self.descriptors, unknown: None, string: STRING }
     }
 
     fn block(&mut self, block: &Block) -> io::Result<()> {
@@ -163,7 +155,7 @@ impl<W: Write> Strace<W> {
         let duration = seconds(block.t.saturating_sub(block.since));
         let call = block.call.as_deref().and_then(Call::by_name);
         let args = match (call, &block.args) {
-            (Some(call), Some(args)) => arguments(block.pid, call, args, &self.descriptors),
+            (Some(call), Some(args)) => arguments(&Told { pid: block.pid, call, args, sys: None }, &self.style()).entry,
             _ => String::new(),
         };
         let name = match (&block.call, &block.cause, block.nr) {
@@ -193,10 +185,8 @@ impl<W: Write> Strace<W> {
         }
     }
 
-    /// Wall clock with microseconds, as `-ttt`.
     fn time(&self, t: u64) -> String {
-        let wall = i128::from(t).saturating_add(i128::from(self.boot_to_wall_ns)).max(0);
-        format!("{}.{:06}", wall / 1_000_000_000, wall % 1_000_000_000 / 1000)
+        wall(t, self.boot_to_wall_ns)
     }
 
     fn name(&mut self, pid: u32, fd: i32, text: Option<String>) {
@@ -276,10 +266,6 @@ impl<W: Write> Strace<W> {
     }
 }
 
-fn returns_descriptor(sys: &Sys) -> bool {
-    matches!(sys.call, Call::Accept | Call::Accept4 | Call::Open | Call::Openat) || is_duplicate(sys.call, &sys.args)
-}
-
 /// As `-yy`: `TCP:[127.0.0.1:1->127.0.0.1:2]`, `UNIX:[inode->"/path"]`.
 fn socket(id: &SocketId) -> String {
     let end = |it: &Option<crate::event::Endpoint>| it.as_ref().map(ToString::to_string);
@@ -300,8 +286,14 @@ fn socket(id: &SocketId) -> String {
 }
 
 /// `5.005123`.
-fn seconds(ns: u64) -> String {
+pub(crate) fn seconds(ns: u64) -> String {
     format!("{}.{:06}", ns / 1_000_000_000, ns % 1_000_000_000 / 1000)
+}
+
+/// Wall clock with microseconds, as `-ttt`.
+pub(crate) fn wall(t: u64, boot_to_wall_ns: i64) -> String {
+    let wall = i128::from(t).saturating_add(i128::from(boot_to_wall_ns)).max(0);
+    format!("{}.{:06}", wall / 1_000_000_000, wall % 1_000_000_000 / 1000)
 }
 
 #[cfg(test)]

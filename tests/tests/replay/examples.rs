@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 /// Document, and the scenario of an example in it.
 const EXAMPLES: &[(&str, &str)] = &[
-    ("README.md", "postfix-policy-slow"),
+    ("docs/attach.md", "postfix-policy-slow"),
     ("README.md", "postfix-milter-opendkim"),
     ("docs/read-a-report.md", "two-faults"),
     ("docs/exim.md", "exim-callout-slow"),

@@ -1,0 +1,111 @@
+//! Exports, looked at by programs that others wrote. The golden logs need no root; strace beside the tracer does.
+//!
+//! In come logs, out come files in `exports` of the target folder and what is wrong with them. Not here: the formats' own unit tests.
+
+mod big;
+mod documents;
+mod golden;
+mod pages;
+mod strace;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use lab::harness::{self, Case};
+use libtest_mimic::Failed;
+use mta_trace::analysis::Analysis;
+use mta_trace::export::{Error, Export, FORMATS, Output};
+use mta_trace::log::{Item, Reader};
+use mta_trace::update::Update;
+
+/// Its name, whether it needs root, what it is.
+type Test = (&'static str, bool, fn() -> Result<()>);
+
+fn main() -> ExitCode {
+    let tests: [Test; 15] = [
+        ("every format of every golden log", false, golden::every_format),
+        ("perfetto: decoded with the package's descriptors", false, golden::perfetto),
+        ("chrome", false, golden::chrome),
+        ("csv: Python's module", false, golden::csv),
+        ("strace: the form, and strace-log-merge", false, golden::strace),
+        ("otlp: received and decoded with the official messages", false, pages::otlp),
+        ("parquet: read by DuckDB", false, pages::parquet),
+        ("the page about DuckDB", false, pages::duckdb_page),
+        ("the page about logs to be shared", false, pages::share_page),
+        ("the page about Jaeger", false, pages::jaeger_page),
+        ("the commands in the documents", false, documents::commands_print_what_is_shown),
+        ("the tree in the documents", false, documents::the_tree_is_true),
+        ("memory does not grow with the log", false, big::memory_stays),
+        ("unreadable lines are counted, not told one by one", false, big::unreadable_lines_are_counted),
+        ("strace beside the tracer", true, strace::real_strace_tells_the_same),
+    ];
+    let cases = tests.map(|(name, needs_root, test)| Case::new(name, needs_root, move || test().map_err(|error| Failed::from(format!("{error:#}")))));
+    harness::run("exports", cases.into(), Some(2))
+}
+
+/// A folder of a test's own, empty.
+fn folder(name: &str) -> Result<PathBuf> {
+    let folder = lab::packages::target_dir().join("exports").join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    folder.canonicalize().context("resolve the folder")
+}
+
+/// What `mta-trace report --format json` says.
+fn report(log: &[u8]) -> Result<Vec<u8>> {
+    let (mut analysis, mut updates, mut json) = (Analysis::keeping_all(), Vec::new(), Vec::new());
+    for item in Reader::new("log", Box::new(std::io::Cursor::new(log.to_vec())))? {
+        match item? {
+            Item::Record(record) => analysis.feed(&record, &mut updates),
+            Item::Unreadable { .. } => analysis.note_unreadable(),
+            Item::Unknown { .. } => analysis.note_unknown(),
+            Item::Cut { .. } => {}
+        }
+        updates.clear();
+    }
+    mta_trace::view::json::write(&mut json, &analysis.finish(&mut updates))?;
+    Ok(json)
+}
+
+/// What `mta-trace export` does.
+fn export(log: &[u8], format: &str, output: Output) -> Result<()> {
+    let format = FORMATS.iter().find(|it| it.name == format).with_context(|| format!("{format} is no format"))?;
+    let mut exported = (format.begin)(output)?;
+    let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
+    for item in Reader::new("log", Box::new(std::io::Cursor::new(log.to_vec())))? {
+        match item? {
+            Item::Record(record) => {
+                exported.record(&record)?;
+                analysis.feed(&record, &mut updates);
+            }
+            Item::Unreadable { .. } => analysis.note_unreadable(),
+            Item::Unknown { .. } => analysis.note_unknown(),
+            Item::Cut { .. } => {}
+        }
+        sessions(&mut updates, exported.as_mut())?;
+    }
+    let totals = analysis.finish(&mut updates);
+    sessions(&mut updates, exported.as_mut())?;
+    Ok(exported.finish(&totals)?)
+}
+
+fn sessions(updates: &mut Vec<Update>, exported: &mut dyn Export) -> Result<(), Error> {
+    updates.drain(..).try_for_each(|update| if let Update::SessionEnded(session) = update { exported.session(&session) } else { Ok(()) })
+}
+
+/// Runs one of `tests/export`; what it prints is what is wrong.
+fn check(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let first: Vec<&str> = said.lines().take(20).collect();
+    ensure!(output.status.success(), "{}\n{}", first.join("\n"), String::from_utf8_lossy(&output.stderr).trim());
+    Ok(said)
+}
+
+/// One of the scripts.
+fn script(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("export").join(name)
+}
