@@ -7,7 +7,7 @@ use mta_trace::export::{Export, FORMATS, Form, Output};
 use mta_trace::log::{self, Item};
 use mta_trace::report::{Command, Report, Session, Wait};
 use mta_trace::update::Update;
-use mta_trace::view::{accepted::Accepted, escape::is_hostile, json, strace::Strace, summary, timeline};
+use mta_trace::view::{accepted::Accepted, escape::is_hostile, html, json, strace::Strace, summary, timeline};
 use std::cell::RefCell;
 use std::io::Write;
 use std::rc::Rc;
@@ -75,6 +75,7 @@ fn views(items: &[Item]) -> Report {
     let mut live = timeline::Timeline::new(&mut on_terminal, screen);
     let mut piped = timeline::Timeline::new(&mut plain, timeline::Screen::default());
     let mut strace = Strace::new(&mut calls);
+    let mut kept = html::calls::Calls::default();
     let written = "memory takes everything";
     let report = analyse(items, |record, updates| {
         if let Some(record) = record {
@@ -82,12 +83,14 @@ fn views(items: &[Item]) -> Report {
             live.record(record).expect(written);
             piped.record(record).expect(written);
             strace.record(record).expect(written);
+            kept.record(record);
         }
         for update in updates {
             accepted.update(update);
             live.update(update).expect(written);
             piped.update(update).expect(written);
             strace.update(update).expect(written);
+            kept.update(update);
         }
     });
     live.finish().expect(written);
@@ -98,7 +101,9 @@ fn views(items: &[Item]) -> Report {
     json::write(&mut json_bytes, &report).expect(written);
     // A number that is not finite would be a `null`, which is none.
     serde_json::from_slice::<Report>(&json_bytes).unwrap_or_else(|error| panic!("own JSON: {error}"));
-    for view in [text.as_bytes(), &json_bytes, &plain, &calls, &on_terminal] {
+    let mut page = Vec::new();
+    html::write(&mut page, &report, &accepted, &kept).expect(written);
+    for view in [text.as_bytes(), &json_bytes, &page, &plain, &calls, &on_terminal] {
         harmless(view);
     }
     report

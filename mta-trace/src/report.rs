@@ -608,7 +608,8 @@ pub struct Dns {
     /// Of several questions asked at once (`A+AAAA`), of which some were answered: how many were not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<u32>,
-    /// What is asked for, where name and type tell it: `dnsbl` (RFC 5782, 2.1), `dkim-key` (RFC 6376, 3.6.2.1), `dmarc-policy` (RFC 7489, 6.1).
+    /// What is asked for, where name and type tell it: `dnsbl` (RFC 5782, 2.1), `dkim-key` (RFC 6376, 3.6.2.1), `dmarc-policy` (RFC 7489, 6.1);
+    /// and `spf` (RFC 7208) where it is about the very domain of MAIL or HELO in this session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,
     /// Of a blocklist: its zone.

@@ -1,4 +1,4 @@
-//! The operations of the slow disk: what sendmail asks of a queue directory, done in a folder.
+//! The operations of the slow disk: what mail servers ask of a queue directory, done in a folder.
 //!
 //! Inode numbers are the folder's own. An `fsync` takes the time that the scenario gives it and no other: what a test queues
 //! need not survive. Not here: links, extended attributes, locks (the kernel keeps those of FUSE itself), and who may do what.
@@ -166,8 +166,17 @@ fn kind(of: fs::FileType) -> FileType {
         FileType::Symlink
     } else if of.is_fifo() {
         FileType::NamedPipe
+    } else if of.is_socket() {
+        FileType::Socket
     } else {
         FileType::RegularFile
+    }
+}
+
+fn entry(reply: ReplyEntry, made: io::Result<FileAttr>) {
+    match made {
+        Ok(attributes) => reply.entry(&TTL, &attributes, Generation(0)),
+        Err(error) => reply.error(error.into()),
     }
 }
 
@@ -180,10 +189,7 @@ fn answer(reply: ReplyEmpty, result: io::Result<()>) {
 
 impl Filesystem for Folder {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.child(parent, name).and_then(|path| self.found(&path)) {
-            Ok(attributes) => reply.entry(&TTL, &attributes, Generation(0)),
-            Err(error) => reply.error(error.into()),
-        }
+        entry(reply, self.child(parent, name).and_then(|path| self.found(&path)));
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
@@ -277,6 +283,28 @@ impl Filesystem for Folder {
     fn fsyncdir(&self, _: &Request, inode: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         self.delays.pass(DiskOperation::Fsync, &self.name(inode));
         reply.ok();
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+        let made = self.child(parent, name).and_then(|path| {
+            fs::create_dir(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode & !umask & 0o7777))?;
+            chown(&path, Some(request.uid()), Some(request.gid()))?;
+            self.found(&path)
+        });
+        entry(reply, made);
+    }
+
+    /// The sockets of a mail server's own services, and its pipes.
+    fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
+        let made = self.child(parent, name).and_then(|path| {
+            let (kind, mode) = (rustix::fs::FileType::from_raw_mode(mode), rustix::fs::Mode::from_raw_mode(mode & !umask));
+            rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, rdev.into())?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode.as_raw_mode()))?;
+            chown(&path, Some(request.uid()), Some(request.gid()))?;
+            self.found(&path)
+        });
+        entry(reply, made);
     }
 
     fn rename(&self, _: &Request, parent: INodeNo, name: &OsStr, to: INodeNo, new: &OsStr, _: RenameFlags, reply: ReplyEmpty) {

@@ -100,10 +100,12 @@ impl Answer {
 }
 
 fn decide(rule: &DnsRule, question: &Question, is_tcp: bool) -> Verdict {
-    let with = |rcode, is_truncated, records| Answer::of(&Reply { rcode, is_truncated, records }, question);
+    let chain = rule.chain.clone();
+    let with = |rcode, is_truncated, records| Answer::of(&Reply { rcode, is_truncated, chain: chain.clone(), records }, question);
     let empty = |rcode| with(rcode, false, Vec::new());
     let from_zone = || {
-        let records = if rule.data.is_empty() { zone::records(question) } else { Some(zone::parse(question, &rule.data)) };
+        let last = Question { name: rule.chain.last().unwrap_or(&question.name).clone(), ..question.clone() };
+        let records = if rule.data.is_empty() { zone::records(&last) } else { Some(zone::parse(question, &rule.data)) };
         records.map_or_else(|| empty(Rcode::NxDomain), |records| with(Rcode::NoError, false, records))
     };
     let answer = match rule.action {

@@ -13,6 +13,7 @@ pub struct Qtype(pub u16);
 
 impl Qtype {
     pub const A: Self = Self(1);
+    const CNAME: Self = Self(5);
     pub const PTR: Self = Self(12);
     pub const MX: Self = Self(15);
     pub const TXT: Self = Self(16);
@@ -133,7 +134,7 @@ pub enum Damage {
 impl Damage {
     /// The message that "answers" `question`.
     pub fn encode(self, question: &Question) -> Vec<u8> {
-        let mut message = Reply { rcode: Rcode::NoError, is_truncated: false, records: Vec::new() }.encode(question);
+        let mut message = Reply { rcode: Rcode::NoError, is_truncated: false, chain: Vec::new(), records: Vec::new() }.encode(question);
         if self == Self::Cut {
             message.truncate(7);
             return message;
@@ -160,6 +161,8 @@ impl Damage {
 pub struct Reply {
     pub rcode: Rcode,
     pub is_truncated: bool,
+    /// Names to which the question's is led, one after another, by CNAME; the records are of the last one.
+    pub chain: Vec<String>,
     pub records: Vec<Record>,
 }
 
@@ -174,20 +177,28 @@ impl Reply {
         };
         // QR, AA, RD, RA.
         let flags = 0x8580 | rcode | if self.is_truncated { 0x0200 } else { 0 };
-        let count = u16::try_from(self.records.len()).unwrap_or(u16::MAX);
+        let count = u16::try_from(self.chain.len() + self.records.len()).unwrap_or(u16::MAX);
         let mut message: Vec<u8> = [question.id, flags, 1, count, 0, 0].iter().flat_map(|word| word.to_be_bytes()).collect();
         message.extend_from_slice(&question.section);
-        for record in &self.records {
-            let rdata = record.rdata();
-            let len = u16::try_from(rdata.len()).unwrap_or(u16::MAX);
-            // Name by pointer, type, class IN, a TTL of one minute, length.
-            for word in [0xC00C, record.qtype().0, 1, 0, 60, len] {
-                message.extend_from_slice(&word.to_be_bytes());
-            }
-            message.extend_from_slice(&rdata);
+        // The question's name, by pointer.
+        let mut owner = 0xC00C_u16.to_be_bytes().to_vec();
+        for name in &self.chain {
+            let target = encode_name(name);
+            message.extend(record(&owner, Qtype::CNAME, &target));
+            owner = target;
+        }
+        for one in &self.records {
+            message.extend(record(&owner, one.qtype(), &one.rdata()));
         }
         message
     }
+}
+
+/// One record, of class IN and with a TTL of one minute.
+fn record(owner: &[u8], qtype: Qtype, rdata: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(rdata.len()).unwrap_or(u16::MAX);
+    let words = [qtype.0, 1, 0, 60, len];
+    [owner.to_vec(), words.iter().flat_map(|word| word.to_be_bytes()).collect(), rdata.to_vec()].concat()
 }
 
 fn labelled(text: &str) -> Vec<u8> {
@@ -211,10 +222,14 @@ mod tests {
         query.extend([0, 15, 0, 1]);
         let question = Question::parse(&query).expect("a whole query");
         assert_eq!((question.name.as_str(), question.qtype.to_string().as_str()), ("example.com", "MX"));
-        let reply = Reply { rcode: Rcode::NoError, is_truncated: false, records: vec![Record::Mx(10, "mx.example.com".into())] };
+        let records = vec![Record::Mx(10, "mx.example.com".into())];
+        let reply = Reply { rcode: Rcode::NoError, is_truncated: false, chain: Vec::new(), records };
         let message = reply.encode(&question);
         assert_eq!(message[..12], [0x12, 0x34, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
         assert!(message.ends_with(b"\0\x0a\x02mx\x07example\x03com\0"));
         assert_eq!(Question::parse(&query[..20]), None);
+        let led = Reply { chain: vec!["b.test".into(), "c.test".into()], ..reply }.encode(&question);
+        assert_eq!(led[6..8], [0, 3]);
+        assert!(led.ends_with(b"\x01c\x04test\0\0\x0f\0\x01\0\0\0\x3c\0\x14\0\x0a\x02mx\x07example\x03com\0"), "{led:?}");
     }
 }

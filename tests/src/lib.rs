@@ -15,6 +15,7 @@ mod disk;
 mod disk_fs;
 pub mod dns;
 mod dns_wire;
+pub mod documents;
 mod emulated;
 pub mod ident;
 mod lab_up;

@@ -125,7 +125,8 @@ fn dns(events: &[&Event], question: &str) -> Result<Measured, String> {
 }
 
 fn is_question(question: &str, qtype: &str, qname: &str) -> bool {
-    question.split_once(' ') == Some((qtype, qname))
+    // `A+AAAA` are two questions.
+    question.split_once(' ').is_some_and(|(types, name)| name == qname && types.split('+').any(|one| one == qtype))
 }
 
 /// Whether an event shows that the serving process has gone on, or ended.

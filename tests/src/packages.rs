@@ -35,6 +35,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("bpftool", "bpftool"),
     ("/usr/bin/python3", "python3"),
     ("/usr/share/doc/python3-venv/copyright", "python3-venv"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
     ("/usr/lib/ARCH-linux-gnu/sasl2/libplain.so.2", "libsasl2-modules"),
     // Of the packages that `cargo xtask dist` makes: built, installed, their pages and completions tried.
     ("rpmbuild", "rpm"),

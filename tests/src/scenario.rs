@@ -36,6 +36,8 @@ pub struct Scenario {
     pub exim: Exim,
     /// OpenSMTPD's settings.
     pub opensmtpd: OpenSmtpd,
+    /// aiosmtpd's settings.
+    pub aiosmtpd: Aiosmtpd,
     /// The name servers.
     pub dns: Dns,
     /// The ident server on the client.
@@ -165,6 +167,14 @@ pub struct OpenSmtpd {
     pub filter_phase: String,
 }
 
+/// Settings of aiosmtpd.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Aiosmtpd {
+    /// Lines of Python that its handler runs for each recipient.
+    pub rcpt: Vec<String>,
+}
+
 /// The name servers and their rules.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -177,6 +187,8 @@ pub struct Dns {
     pub second_server: bool,
     /// `options` of resolv.conf.
     pub options: String,
+    /// Its `search`.
+    pub search: Vec<String>,
     /// First match wins; what matches none is answered from the lab's zone.
     pub rules: Vec<DnsRule>,
 }
@@ -209,6 +221,8 @@ pub struct DnsRule {
     pub tcp_delay_s: f64,
     /// For `answer`: the data, as in a zone file (`10 mx.example.com`).
     pub data: Vec<String>,
+    /// For `answer`: the names that it is led over by CNAME, to the last of which the data, or what the zone says of that, belongs.
+    pub chain: Vec<String>,
 }
 
 /// What a name server does with a question.

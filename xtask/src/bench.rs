@@ -37,8 +37,8 @@ pub fn measure(options: &Options) -> anyhow::Result<()> {
             eprintln!("bpftrace cannot be installed, so its line is left out: {error:#}");
         }
     }
-    run(Command::new("cargo").args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
-    let mut bench = Command::new("cargo");
+    run(crate::shell::cargo().args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
+    let mut bench = crate::shell::cargo();
     bench.args(["run", "--quiet", "--package", "mta-trace-tests", "--bin", "bench", "--"]);
     bench.args(options.short.then_some("--short"));
     bench.args(options.is_asserting.then_some("--assert"));

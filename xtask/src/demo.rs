@@ -20,7 +20,7 @@ pub fn run() -> anyhow::Result<()> {
 /// Builds tracer and lab, and goes on as the lab.
 pub fn become_lab(args: &[&std::ffi::OsStr]) -> anyhow::Result<Infallible> {
     use std::os::unix::process::CommandExt as _;
-    let mut build = Command::new("cargo");
+    let mut build = crate::shell::cargo();
     build.args(["build", "--release", "--package", "mta-trace", "--package", "mta-trace-tests", "--bins"]);
     crate::shell::run(&mut build)?;
     let lab = target()?.join("release/lab");

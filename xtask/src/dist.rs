@@ -77,12 +77,12 @@ fn epoch() -> anyhow::Result<String> {
 /// The same code as the release build has, linked with glibc's archive: only this one step is done again.
 fn program(folder: &Path) -> anyhow::Result<PathBuf> {
     let build = ["rustc", "--quiet", "--release", "--package", NAME, "--bin", NAME, "--", "-C", "target-feature=+crt-static"];
-    run(Command::new("cargo").args(build))?;
+    run(crate::shell::cargo().args(build))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let place = folder.join(WORK).join(NAME);
     copy(&target.join("release").join(NAME), &place, 0o755)?;
     // Whoever tests target/release tests what `cargo build --release` makes; this is a matter of a link.
-    run(Command::new("cargo").args(["build", "--quiet", "--release", "--package", NAME]))?;
+    run(crate::shell::cargo().args(["build", "--quiet", "--release", "--package", NAME]))?;
     Ok(place)
 }
 

@@ -73,9 +73,9 @@ fn live_tests(object: &std::path::Path) -> anyhow::Result<()> {
     setup::lab()?;
     let target = root().join("target/rebuilt");
     let build = ["build", "--quiet", "--release", "--package", "mta-trace", "--target-dir"];
-    run(Command::new("cargo").args(build).arg(&target).env("MTA_TRACE_EBPF_OBJECT", object))?;
+    run(crate::shell::cargo().args(build).arg(&target).env("MTA_TRACE_EBPF_OBJECT", object))?;
     let test = ["test", "--package", "mta-trace-tests", "--test", "live"];
-    run(Command::new("cargo").args(test).env("MTA_TRACE_BIN", target.join("release/mta-trace")))
+    run(crate::shell::cargo().args(test).env("MTA_TRACE_BIN", target.join("release/mta-trace")))
 }
 
 /// Checks without tools that stamp, sources and object belong together.

@@ -91,7 +91,7 @@ fn build() -> anyhow::Result<PathBuf> {
     let versions = output(Command::new("rustc").arg("-vV"))?;
     let host = versions.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc -vV names no host")?;
     let target = root().join("target/fuzz");
-    run(Command::new("cargo")
+    run(crate::shell::cargo()
         .args(["build", "--quiet", "--release", "--manifest-path", "fuzz/Cargo.toml", "--bins", "--target", host, "--target-dir"])
         .arg(&target)
         .env("RUSTFLAGS", INSTRUMENTATION)

@@ -51,6 +51,8 @@ enum Task {
     Demo,
     /// Writes the table of causes and mail servers (docs/matrix.md), or says how right the reports are
     Matrix(matrix::Options),
+    /// Traces a session on a terminal and puts what it shows into the head of the README
+    Picture,
     /// Makes the golden logs of tests/replay again from the lab's scenarios
     Record {
         /// Only these scenarios
@@ -81,6 +83,7 @@ fn main() -> anyhow::Result<()> {
         Task::Kernels(options) => kernels::measure(&options),
         Task::Demo => demo::run(),
         Task::Matrix(options) => matrix::run(&options),
+        Task::Picture => demo::become_lab(&["picture".as_ref()]).map(|never| match never {}),
         Task::Record { names } => record::run(&names),
         Task::Share => share::make(),
         Task::Soak(options) => soak::run_long(&options),

@@ -18,7 +18,7 @@ pub fn run_task() -> anyhow::Result<()> {
 
 /// What the live tests need: the lab knows it.
 pub fn lab() -> anyhow::Result<()> {
-    run(Command::new("cargo").args(["run", "--quiet", "--package", "mta-trace-tests", "--bin", "lab", "--", "setup"]))
+    run(crate::shell::cargo().args(["run", "--quiet", "--package", "mta-trace-tests", "--bin", "lab", "--", "setup"]))
 }
 
 /// What building the object needs.
@@ -27,7 +27,7 @@ pub fn ebpf() -> anyhow::Result<()> {
         install(EBPF)?;
     }
     if !bpf_linker().is_file() {
-        run(Command::new("cargo")
+        run(crate::shell::cargo()
             .args(["install", "bpf-linker", "--version", BPF_LINKER, "--no-default-features", "--features", "llvm-22", "--root"])
             .arg(tools())
             .env("PATH", format!("/usr/lib/llvm-22/bin:{}", std::env::var("PATH").unwrap_or_default()))

@@ -3,9 +3,8 @@
 //! The test that compares them with the definition also writes them, so that there is one way in which they are made.
 
 use crate::shell::run;
-use std::process::Command;
 
 /// Makes `mta-trace/share/` anew.
 pub fn make() -> anyhow::Result<()> {
-    run(Command::new("cargo").args(["test", "--quiet", "--package", "mta-trace", "--test", "share", "man_pages"]).env("BLESS", "1"))
+    run(crate::shell::cargo().args(["test", "--quiet", "--package", "mta-trace", "--test", "share", "man_pages"]).env("BLESS", "1"))
 }

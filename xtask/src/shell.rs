@@ -11,6 +11,17 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
 }
 
+/// Cargo as a user calls it. Of the variables that `cargo run` has set for this process ring's build script would take notice: all that is behind it
+/// would be compiled again, and once more when the user builds next.
+pub fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    let is_ours = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// Runs a command in the repository; its output is the user's.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let name = format!("{command:?}");

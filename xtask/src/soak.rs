@@ -1,7 +1,6 @@
 //! Full load and killed tracers: `cargo xtask soak`. Builds and calls the lab's `soak`.
 
 use crate::{setup, shell::run};
-use std::process::Command;
 
 /// What the task was asked for.
 #[derive(clap::Args)]
@@ -21,8 +20,8 @@ pub struct Options {
 pub fn run_long(options: &Options) -> anyhow::Result<()> {
     let Options { minutes, clients, kills } = options;
     setup::lab()?;
-    run(Command::new("cargo").args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
-    let mut soak = Command::new("cargo");
+    run(crate::shell::cargo().args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
+    let mut soak = crate::shell::cargo();
     soak.args(["run", "--quiet", "--package", "mta-trace-tests", "--bin", "soak", "--"]);
     for (name, number) in [("--minutes", minutes), ("--clients", clients), ("--kills", kills)] {
         soak.args([name, &number.to_string()]);

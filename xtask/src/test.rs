@@ -7,7 +7,7 @@ use crate::{bench, dist, ebpf, fuzz, kernels, setup, shell::root};
 use anyhow::{Context as _, bail};
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -48,6 +48,7 @@ const PARTS: &[Part] = &[
     part("fuzz", || fuzz::bounded().map(|(passed, failed)| Count { passed, failed, skipped: 0 })),
     part("lab", || cargo(&["test", "--package", "mta-trace-tests", "--lib", "--bins"])),
     part("replay", || of_lab("replay")),
+    part("browser", || of_lab("browser")),
     part("exports", || of_lab("exports")),
     part("selftest", || of_lab("selftest")),
     part("live", || of_lab("live")),
@@ -136,7 +137,7 @@ fn listed(skips: &str, part: &str) -> anyhow::Result<u64> {
 
 /// Runs cargo; counts what the runners' closing lines say.
 fn cargo(args: &[&str]) -> anyhow::Result<Count> {
-    let mut child = Command::new("cargo")
+    let mut child = crate::shell::cargo()
         .args(args)
         .current_dir(root())
         .stdin(Stdio::null())

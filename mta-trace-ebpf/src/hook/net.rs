@@ -136,6 +136,9 @@ pub fn transfer(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     helper(thread, which, place, is_in);
 }
 
+/// A message goes to Postfix's `cleanup` in pieces that are longer; no request is.
+const REQUEST: i64 = 1024;
+
 /// Length and command of a milter packet; and of macros (`SMFIC_MACRO`) the command that they are for, which stands first in their data.
 const MILTER_HEAD: u64 = 6;
 
@@ -162,8 +165,11 @@ fn helper(thread: &mut Thread, which: &Which, place: Place, is_in: bool) {
     if budget == 0 {
         let flags = if peer == PEER_POLICY { FLAG_POLICY } else { 0 };
         // Of ident (RFC 1413) and a policy service it matters whether they answered, not what.
-        // Of a helper each request and answer tells for whom it works, and of an event loop whatever comes in.
-        let is_asked = (thread.role == ROLE_HELPER || thread.role == ROLE_LOOP && is_in && thread.done.ret > 0) && thread.socket.kind == SOCK_STREAM;
+        // Of a helper each request and answer tells for whom it works, and of an event loop whatever comes in. Of a server what it asks a process of
+        // its own: a sleep between two such requests is no pause (Postfix's `verify`).
+        let is_request = thread.role == ROLE_SERVER && !is_in && thread.socket.family == AF_UNIX && thread.done.ret < REQUEST;
+        let is_told = thread.role == ROLE_HELPER || thread.role == ROLE_LOOP && is_in && thread.done.ret > 0 || is_request;
+        let is_asked = is_told && thread.socket.kind == SOCK_STREAM;
         if is_slow(thread) || thread.done.ret == 0 || thread.socket.peer_port == PORT_AUTH || flags != 0 || is_asked || connects(thread, which) {
             emit::bare(thread, which, flags, 0);
         }

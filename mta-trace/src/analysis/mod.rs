@@ -11,7 +11,8 @@ mod live;
 mod loops;
 
 use crate::diagnosis::{Settings, Tallies, findings};
-use crate::event::{Block, Clock, Exec, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, Sys};
+use crate::event::{Block, Clock, Endpoint, Exec, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, SeedSettings, Sys};
+use crate::mta;
 use crate::report::{LogSummary, REPORT_SCHEMA, Report, Tool};
 use crate::state::{Role, State};
 use crate::update::Update;
@@ -110,7 +111,7 @@ impl Analysis {
             Record::SeedProc(seed) => self.seed_process(seed),
             Record::SeedFd(seed) => self.seed_fd(seed, updates),
             Record::SeedFile(file) => self.known.settings.see_file(file),
-            Record::SeedSettings(settings) => self.known.settings.see(settings),
+            Record::SeedSettings(settings) => self.settings(settings),
             Record::Malformed(_) => {}
             Record::Sys(sys) => self.sys(sys, updates),
             Record::Block(block) => self.block(block, updates),
@@ -192,6 +193,20 @@ impl Analysis {
             | Record::End(_) => false,
         };
         self.known.summary.events = self.known.summary.events.saturating_add(u64::from(is_event));
+    }
+
+    /// A configuration file: advice names what it sets, and it may say what listens at an address. What was changed since the server has started is
+    /// not in force.
+    fn settings(&mut self, settings: &SeedSettings) {
+        self.known.settings.see(settings);
+        let mta = mta::by_name(self.known.header.as_ref().map_or("", |header| &header.target.mta));
+        for setting in settings.settings.iter().filter(|_| !settings.newer) {
+            let cause = setting.name.rsplit('/').next().and_then(|name| mta.peer_of_setting(name));
+            let Some((cause, value)) = cause.zip(setting.value.as_deref()) else { continue };
+            for peer in mta::peers(value) {
+                self.known.state.declare(Endpoint::Inet(peer), cause);
+            }
+        }
     }
 
     fn seed_process(&mut self, seed: &SeedProc) {

@@ -9,7 +9,7 @@
 
 use super::{Explained, Match, Present, outcome};
 use crate::event::{Endpoint, Proto};
-use crate::report::Cause;
+use crate::report::{Cause, Outcome};
 use crate::state::Socket;
 use crate::wait::Step;
 use mta_trace_common::syscalls::Call;
@@ -48,16 +48,21 @@ pub(super) fn asks_again(step: &Step, present: &Present) -> bool {
     is_verify(step) && present.steps.iter().any(is_verify) && present.is_touched_by(step)
 }
 
-/// Whether a sleep follows an answer of `verify`: whether it is a pause before the same question tells the next step.
+/// Whether a sleep follows a request to `verify`, whose answer need not be seen, since it comes at once: whether it is a pause before the same
+/// question tells the next step.
 pub(super) fn may_be_pause(step: &Step, present: &Present) -> bool {
-    is_sleep(step) && present.steps.last().is_some_and(|last| is_verify(last) && !last.is_send() && !last.is_connect())
+    is_sleep(step) && present.steps.last().is_some_and(is_verify)
 }
 
 pub(super) fn explain(steps: &[Step]) -> Explained {
-    let socket = steps.iter().find_map(Step::any_socket);
-    let target = socket.and_then(|socket| socket.peer.as_ref()).map(Endpoint::to_string);
-    let service = steps.iter().find(|step| is_verify(step)).map(|_| VERIFY.to_owned());
-    let mut explained = Explained::of(steps).with_target(service.or(target));
+    if steps.iter().any(is_verify) {
+        let requests = steps.iter().filter(|step| is_verify(step) && step.is_send()).count();
+        let explained = Explained::of(steps).with_target(Some(VERIFY.to_owned()));
+        // What its answer was is not read: it came, each time.
+        return Explained { outcome: Outcome::Ok, timer_ns: None, attempts: u32::try_from(requests).ok().filter(|&n| n > 0), ..explained };
+    }
+    let target = steps.iter().find_map(Step::any_socket).and_then(|socket| socket.peer.as_ref()).map(Endpoint::to_string);
+    let mut explained = Explained::of(steps).with_target(target);
     explained.attempts = outcome::connects(steps);
     explained
 }

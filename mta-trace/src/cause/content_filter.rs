@@ -1,4 +1,5 @@
-//! `content-filter`: the message is looked at by spamd or clamd, by their ports or their unix sockets.
+//! `content-filter`: the message is looked at by spamd or clamd, by their ports or their unix sockets, or by what the mail server's configuration
+//! names as its filter (Postfix's `smtpd_proxy_filter`).
 //!
 //! Nothing of what is said there is captured: the evidence is the address of the peer.
 
@@ -11,7 +12,9 @@ const PATHS: &[&str] = &["/clamd.ctl", "/clamd.sock", "/clamd.socket", "/spamd.s
 
 /// Ports: `spamd` (783), `clamd` (3310), as both have them by default.
 fn is_it(step: &Step) -> bool {
-    peer::is_on_port(step, &[783, 3310]) || peer::unix_path(step).is_some_and(|path| PATHS.iter().any(|name| path.ends_with(name)))
+    step.declared == Some(Cause::ContentFilter)
+        || peer::is_on_port(step, &[783, 3310])
+        || peer::unix_path(step).is_some_and(|path| PATHS.iter().any(|name| path.ends_with(name)))
 }
 
 pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {

@@ -3,6 +3,9 @@
 //! sendmail's `DeliveryMode=interactive`: the process that serves delivers by itself, between the end of the message and its reply. All of
 //! one socket is one wait. A mail server that only asks others about addresses at that place (Exim's `verify = header_sender/callout`)
 //! looks the same: so only one that is known to deliver there is taken at its port (`Place::relays`).
+//!
+//! Exim's cutthrough delivery (`control = cutthrough_delivery`) hands the message on while it comes, over the connection that it has made for the
+//! recipient: where that is used again behind the end of the message (`Place::relays_over`) it is the message that it waits for.
 
 use super::{Explained, Match, Present, peer};
 use crate::report::Cause;

@@ -66,7 +66,11 @@ fn name(wait: &Wait) -> String {
     let target = wait.target.as_deref().unwrap_or("an unknown peer");
     if let Some(dns) = &wait.dns {
         let answered = if dns.rcode.is_some() { "" } else { " (not answered)" };
-        let what = if dns.purpose.as_deref() == Some("dkim-key") { ", the key of a DKIM signature," } else { "" };
+        let what = match dns.purpose.as_deref() {
+            Some("dkim-key") => ", the key of a DKIM signature,",
+            Some("spf") => ", an SPF record,",
+            _ => "",
+        };
         return format!("dns {} {}{what} of {target}{answered}", dns.qtype, dns.qname);
     }
     let outcome = if wait.outcome == Outcome::Ok { String::new() } else { format!(" ({})", text::ended(wait.outcome)) };

@@ -9,6 +9,7 @@ use super::{
     text::{count, ended, host_port, list, seconds, shell},
 };
 use crate::mta::Topic;
+use crate::proto::smtp::domain_of;
 use crate::report::{Command, Dns, DnsServer, Outcome, Session, Verb, Wait};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -159,8 +160,16 @@ fn what_for(dns: &Dns) -> String {
         (Some("dnsbl"), Some(zone)) => format!(" (the blocklist {zone})"),
         (Some("dkim-key"), _) => " (the key of a DKIM signature)".to_owned(),
         (Some("dmarc-policy"), _) => " (a DMARC policy)".to_owned(),
+        (Some("spf"), _) => " (an SPF record)".to_owned(),
         _ => String::new(),
     }
+}
+
+/// That the resolver's search list made the name, where it is that of the command's line with a suffix of the list.
+fn by_search_list(case: &Case, dns: &Dns) -> String {
+    let domain = case.command.line.as_deref().and_then(|line| domain_of(case.command.verb, line));
+    let suffix = domain.and_then(|domain| case.settings.search_suffix(domain, &dns.qname));
+    suffix.map_or_else(String::new, |suffix| format!(" ({} with {}, a suffix of the search list)", shown(domain.unwrap_or_default()), shown(suffix)))
 }
 
 fn evidence(case: &Case) -> String {
@@ -170,7 +179,7 @@ fn evidence(case: &Case) -> String {
         .filter_map(|wait| {
             let dns = wait.dns.as_ref()?;
             let answer = answer(wait, dns);
-            let name = format!("{}{}", shown(&dns.qname), what_for(dns));
+            let name = format!("{}{}{}", shown(&dns.qname), what_for(dns), by_search_list(case, dns));
             if let [server] = dns.servers.as_slice() {
                 let attempts = count(u64::from(server.attempts), "attempt");
                 let (address, elapsed) = (&server.address, seconds(wait.elapsed_s));
@@ -252,9 +261,15 @@ fn remedy(case: &Case) -> Remedy {
     if case.helper.is_some() {
         return Remedy::from(server);
     }
+    let is_searched = case.waits.iter().filter_map(|wait| wait.dns.as_ref()).any(|dns| !by_search_list(case, dns).is_empty());
+    let search = if is_searched {
+        "; `search` in /etc/resolv.conf makes further names of each one that is not found: name only zones that are needed"
+    } else {
+        ""
+    };
     let advice = topics(case).into_iter().chain([Topic::Resolver]).map(|topic| case.advice(topic));
     // A name server on this machine that waited itself is not what has to be repaired.
-    let server = Some(server).filter(|_| !is_explained(case)).map(Remedy::from);
+    let server = Some(server + search).filter(|_| !is_explained(case)).map(Remedy::from);
     server.into_iter().chain(advice).reduce(Remedy::and).unwrap_or_else(|| Remedy::from(String::new()))
 }
 

@@ -6,7 +6,7 @@
 
 use super::{
     Case, Text,
-    text::{connect, ended},
+    text::{connect, count, ended},
 };
 use crate::mta::Topic;
 use crate::report::{Cause, Command, Outcome, Session, Wait};
@@ -36,6 +36,9 @@ pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
 pub fn explain(case: &Case) -> Text {
     let target = case.target_text();
     let is_relay = case.waits.iter().any(|wait| wait.cause == Cause::Relay);
+    if !is_relay && target == VERIFY {
+        return by_service(case);
+    }
     let names = if is_relay { RELAY } else { CALLBACK };
     let how = match (case.rule, case.connected()) {
         (rule, Some(false)) if rule == names.timeout => "which never answered the connection attempt".to_owned(),
@@ -59,5 +62,22 @@ pub fn explain(case: &Case) -> Text {
         evidence: format!("{connection}: {outcome}{}{}", case.timer(), case.traces()),
         remedy: case.advice(topic),
         check: connect(target),
+    }
+}
+
+/// Postfix's own service, which has the question asked by others.
+const VERIFY: &str = "verify";
+
+fn by_service(case: &Case) -> Text {
+    let requests = case.waits.iter().filter_map(|wait| wait.attempts).fold(0, u32::saturating_add);
+    let requests = if requests > 0 { count(u64::from(requests), "request") } else { "requests".to_owned() };
+    Text {
+        summary: format!(
+            "{} for Postfix's own service {VERIFY}, which has another mail server asked whether the address exists, and had no answer yet",
+            case.opening()
+        ),
+        evidence: format!("{requests} to {VERIFY}, and a sleep behind each but the last{}", case.traces()),
+        remedy: case.advice(Topic::Callback),
+        check: case.mta.check(Topic::Callback).map(str::to_owned),
     }
 }

@@ -34,6 +34,7 @@ pub use settings::Settings;
 pub use tally::Tallies;
 
 use crate::mta::{self, Mta, Topic};
+use crate::proto::smtp::domain_of;
 use crate::report::{Cause, Command, Finding, Outcome, Session, Severity, Wait};
 use settings::Remedy;
 
@@ -127,8 +128,9 @@ pub fn findings(session: &Session, settings: &Settings) -> Vec<Finding> {
             let Group { rule, ref target, ref waits, .. } = group;
             let case = Case { session, command, rule, target: target.as_deref(), waits, elapsed_s, is_behind, helper: None, mta, settings };
             let mut text = chain::explain(&case, (group.family.explain)(&case));
+            let domain = command.line.as_deref().and_then(|line| domain_of(command.verb, line));
             text.check = text.check.or_else(|| Some(case.look()));
-            if let (Some(check), Some(debug)) = (&mut text.check, text.remedy.debug(&client)) {
+            if let (Some(check), Some(debug)) = (&mut text.check, text.remedy.debug(&client, domain)) {
                 *check = format!("{check}; {debug}");
             }
             found.push(finding(command.index, group.rule, group.cause, group.target.clone(), elapsed_s, server_s, text));

@@ -10,6 +10,7 @@ pub const PATH: &str = "/etc/resolv.conf";
 const MAX_SERVERS: usize = 3;
 const DEFAULTS: (u64, u64) = (5, 2);
 const MOST: (u64, u64) = (30, 5);
+const MAX_SUFFIXES: usize = 64;
 
 /// What it says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Resolver {
     timeout_s: Option<u64>,
     attempts: Option<u64>,
     /// Of `search` or `domain`, whichever comes last.
-    suffixes: usize,
+    suffixes: Vec<String>,
     rotates: bool,
 }
 
@@ -30,7 +31,9 @@ impl Resolver {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") if words.next().is_some() => found.servers = (found.servers + 1).min(MAX_SERVERS),
-                Some("search" | "domain") => found.suffixes = words.count(),
+                Some("search" | "domain") => {
+                    found.suffixes = words.take(MAX_SUFFIXES).map(|word| word.trim_end_matches('.').to_ascii_lowercase()).collect();
+                }
                 Some("options") => words.for_each(|option| found.option(option)),
                 _ => {}
             }
@@ -47,6 +50,13 @@ impl Resolver {
         }
     }
 
+    /// The suffix of the search list with which this name was made of that one.
+    pub fn suffix(&self, of: &str, asked: &str) -> Option<&str> {
+        let (of, asked) = (of.trim_end_matches('.').to_ascii_lowercase(), asked.trim_end_matches('.').to_ascii_lowercase());
+        let behind = asked.strip_prefix(&of)?.strip_prefix('.')?;
+        self.suffixes.iter().map(String::as_str).find(|suffix| *suffix == behind)
+    }
+
     /// Its settings, with a sentence for all of them at the first.
     pub fn present(&self) -> Vec<(Setting, String)> {
         let of = |name: &str, value: u64| Setting { name: name.to_owned(), value: value.to_string(), file: PATH.to_owned(), line: None };
@@ -56,7 +66,7 @@ impl Resolver {
         let timeout = format!("timeout:{timeout_s}{}", mark(self.timeout_s.is_some()));
         let attempts_text = format!("attempts:{attempts}{}", mark(self.attempts.is_some()));
         let rotate = if self.rotates { ", rotate" } else { "" };
-        let suffixes = if self.suffixes > 1 { format!(", search with {} suffixes", self.suffixes) } else { String::new() };
+        let suffixes = if self.suffixes.len() > 1 { format!(", search with {} suffixes", self.suffixes.len()) } else { String::new() };
         vec![
             (of("nameserver", servers), format!("{PATH} with {}{rotate}{suffixes}", count(servers, "name server"))),
             (of("timeout", timeout_s), timeout),
@@ -93,6 +103,17 @@ mod tests {
         assert_eq!(told("# options timeout:1\nnameserver 10.99.0.1"), plain);
         let all = "search a.example b.example\nnameserver 1.1.1.1\nnameserver 2.2.2.2\noptions timeout:1 rotate\noptions attempts:99\n";
         assert_eq!(told(all), "/etc/resolv.conf with two name servers, rotate, search with 2 suffixes, timeout:1, attempts:5");
+    }
+
+    #[test]
+    fn a_name_is_led_back_to_the_search_list() {
+        let found = Resolver::parse("search Lab.test. slow.test\n");
+        assert_eq!(found.suffix("gone.test", "gone.test.slow.test"), Some("slow.test"));
+        assert_eq!(found.suffix("Gone.Test", "gone.test.lab.test."), Some("lab.test"));
+        for (of, asked) in [("gone.test", "gone.test"), ("gone.test", "gone.testslow.test"), ("gone.test", "gone.test.other.test"), ("", "slow.test")]
+        {
+            assert_eq!(found.suffix(of, asked), None, "{of} {asked}");
+        }
     }
 
     proptest! {

@@ -35,6 +35,11 @@ impl Settings {
         }
     }
 
+    /// The suffix of the resolver's search list with which the name that was asked was made of another one.
+    pub fn search_suffix(&self, of: &str, asked: &str) -> Option<&str> {
+        self.resolver.as_ref()?.suffix(of, asked)
+    }
+
     /// The present values of what advice about this topic names, and a sentence for each.
     fn present(&self, mta: &dyn Mta, topic: Topic) -> Vec<(Setting, String)> {
         let mut found = Vec::new();
@@ -110,9 +115,12 @@ impl Remedy {
         Self { text, settings: settings.into_iter().chain(self.settings).collect(), ..self }
     }
 
-    /// How the mail server itself shows it, of this client.
-    pub fn debug(&self, client: &str) -> Option<String> {
-        Some(self.debug?.replace("CLIENT", client))
+    /// How the mail server itself shows it, of this client and this domain, where that is needed and is one.
+    pub fn debug(&self, client: &str, domain: Option<&str>) -> Option<String> {
+        let is_domain = |name: &&str| name.len() < 256 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        let domain = domain.filter(is_domain);
+        let debug = self.debug.filter(|debug| domain.is_some() || !debug.contains("DOMAIN"))?;
+        Some(debug.replace("CLIENT", client).replace("DOMAIN", domain.unwrap_or_default()))
     }
 
     /// As it is reported.

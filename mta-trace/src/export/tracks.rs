@@ -10,13 +10,16 @@ use crate::event::{Block, Exit, Helper, Record, Sys};
 use crate::report::{Began, Report, Session};
 use crate::view::strace_args::{self, Style, Told};
 use mta_trace_common::syscalls::Call;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// How many calls are held until it is known in which session's waits they lie: all processes, and one.
 const MAX_HELD: usize = 50_000;
 const MAX_HELD_OF_ONE: usize = 20_000;
 /// How many processes, threads, accepts and drawn tracks are remembered; whoever is forgotten is drawn anew, or less exactly.
 const MAX_KNOWN: usize = 32_768;
+
+/// How many processes that have ended are remembered: the session of one comes right behind its end.
+const MAX_EXITED: usize = 64;
 
 /// Where something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +70,8 @@ pub(super) struct Timeline<D> {
     draw: D,
     processes: HashMap<u32, Process>,
     drawn: HashSet<Track>,
+    /// Processes that have ended, the last one at the end.
+    exited: VecDeque<u32>,
     /// Until when the threads' tracks are taken.
     taken: HashMap<u32, u64>,
     /// Accepts, by their peer.
@@ -85,6 +90,7 @@ impl<D: Draw> Timeline<D> {
             draw,
             processes: HashMap::new(),
             drawn: HashSet::new(),
+            exited: VecDeque::new(),
             taken: HashMap::new(),
             accepts: HashMap::new(),
             ready: 0,
@@ -96,11 +102,16 @@ impl<D: Draw> Timeline<D> {
         }
     }
 
-    fn named(&mut self, pid: u32, comm: &str) {
+    /// What is known of a process. Of too many those are forgotten of which nothing is held.
+    fn process(&mut self, pid: u32) -> &mut Process {
         if self.processes.len() >= MAX_KNOWN && !self.processes.contains_key(&pid) {
             self.processes.retain(|_, process| !process.held.is_empty());
         }
-        let process = self.processes.entry(pid).or_default();
+        self.processes.entry(pid).or_default()
+    }
+
+    fn named(&mut self, pid: u32, comm: &str) {
+        let process = self.process(pid);
         if process.comm != comm {
             comm.clone_into(&mut process.comm);
             self.drawn.remove(&Track::Process(pid));
@@ -134,21 +145,29 @@ impl<D: Draw> Timeline<D> {
         Ok(track)
     }
 
+    /// A thread's track is taken until then.
+    fn take(&mut self, tid: u32, end: u64) {
+        if self.taken.len() >= MAX_KNOWN {
+            // Nothing comes any more to the tracks that have been quiet for longest.
+            let mut ends: Vec<u64> = self.taken.values().copied().collect();
+            let (_, middle, _) = ends.select_nth_unstable(MAX_KNOWN / 2);
+            let middle = *middle;
+            self.taken.retain(|_, end| *end > middle);
+        }
+        self.taken.insert(tid, end);
+    }
+
     /// A call on its thread's track, behind what stands there.
     fn plain(&mut self, pid: u32, tid: u32, mut slice: Slice) -> Result<(), Error> {
-        if self.taken.len() >= MAX_KNOWN {
-            self.taken.clear();
-        }
-        let taken = self.taken.entry(tid).or_default();
-        slice.start = slice.start.max(*taken);
+        slice.start = slice.start.max(self.taken.get(&tid).copied().unwrap_or_default());
         slice.end = slice.end.max(slice.start);
-        *taken = slice.end;
+        self.take(tid, slice.end);
         let track = self.track(Track::Thread { pid, tid }, "")?;
         self.draw.tree(track, &slice)
     }
 
     fn call(&mut self, pid: u32, tid: u32, slice: Slice) -> Result<(), Error> {
-        let process = self.processes.entry(pid).or_default();
+        let process = self.process(pid);
         if process.is_apart || tid != pid {
             return self.plain(pid, tid, slice);
         }
@@ -212,10 +231,16 @@ impl<D: Draw> Timeline<D> {
             self.drawn.remove(&Track::Thread { pid: exit.pid, tid: exit.tid });
             return Ok(());
         }
-        // A session that it served comes right behind; of other processes nothing more.
-        if self.processes.get(&exit.pid).is_some_and(|process| process.is_apart) {
-            self.processes.remove(&exit.pid);
-        }
+        self.exited.push_back(exit.pid);
+        if self.exited.len() > MAX_EXITED { self.exited.pop_front().map_or(Ok(()), |pid| self.forget(pid)) } else { Ok(()) }
+    }
+
+    /// A process will do nothing any more: what is held of it is drawn.
+    fn forget(&mut self, pid: u32) -> Result<(), Error> {
+        self.release(pid)?;
+        self.processes.remove(&pid);
+        self.drawn.remove(&Track::Process(pid));
+        self.drawn.remove(&Track::Thread { pid, tid: pid });
         Ok(())
     }
 
@@ -281,8 +306,9 @@ impl<D: Draw> Export for Timeline<D> {
             Record::Sys(sys) => self.sys(sys),
             Record::Block(block) => self.block(block),
             Record::Fork(fork) if fork.child != fork.pid => {
-                self.release(fork.child)?;
-                self.processes.remove(&fork.child);
+                // The number is another process's from now on.
+                self.exited.retain(|pid| *pid != fork.child);
+                self.forget(fork.child)?;
                 self.named(fork.child, &fork.comm);
                 Ok(())
             }
@@ -323,17 +349,19 @@ impl<D: Draw> Export for Timeline<D> {
         let pid = session.pid;
         let (mut slices, far) = slices::of_session(session, t, &mut self.flow);
         let end = slices.first().map_or(t, |whole| whole.end);
-        let process = self.processes.entry(pid).or_default();
-        let is_alone = !process.is_apart && self.taken.get(&pid).is_none_or(|taken| *taken <= t);
+        let is_free = self.taken.get(&pid).is_none_or(|taken| *taken <= t);
+        let process = self.process(pid);
+        let is_alone = !process.is_apart && is_free;
         let left_out = std::mem::take(&mut process.left_out);
         if is_alone {
             // What it did before goes before it, what it does behind it waits for the next.
             let held = std::mem::take(&mut process.held);
-            self.held = self.held.saturating_sub(held.len());
+            let held_count = held.len();
             let (before, rest): (Vec<_>, Vec<_>) = held.into_iter().partition(|call| call.end <= t && call.start < t);
             let (inside, behind): (Vec<_>, Vec<_>) = rest.into_iter().partition(|call| call.start <= end);
-            self.held += behind.len();
+            let kept = behind.len();
             process.held = behind;
+            self.held = self.held.saturating_sub(held_count).saturating_add(kept);
             for call in before {
                 self.plain(pid, pid, call)?;
             }
@@ -346,7 +374,7 @@ impl<D: Draw> Export for Timeline<D> {
         }
         let track = if is_alone { self.track(Track::Thread { pid, tid: pid }, "")? } else { self.lane(pid, "sessions")? };
         if is_alone {
-            self.taken.insert(pid, end);
+            self.take(pid, end);
         }
         for slice in slices::nest(slices) {
             self.draw.tree(track, &slice)?;

@@ -20,7 +20,7 @@ pub fn read(pid: u32) -> Vec<Record> {
     let Some(mta) = proc::exe(pid).and_then(|exe| mta::by_program(&exe)) else { return Vec::new() };
     let daemon = daemon_of(pid, mta.name());
     let started = Started {
-        arguments: words(daemon, "cmdline"),
+        arguments: mta.pid_files().iter().find_map(|file| left_in(file, daemon)).unwrap_or_else(|| words(daemon, "cmdline")),
         mail_config: words(daemon, "environ").iter().find_map(|it| Some(it.strip_prefix("MAIL_CONFIG=")?.to_owned())),
     };
     let files = mta
@@ -45,8 +45,35 @@ fn daemon_of(pid: u32, mta: &str) -> u32 {
     parent.filter(is_same).map_or(pid, |parent| daemon_of(parent, mta))
 }
 
+/// The command line in a file that its daemon has written; none: it is another one's, or holds none.
+fn left_in(file: &str, daemon: u32) -> Option<Vec<String>> {
+    let (bytes, _) = proc::file_in_root(daemon, file, MAX_START.try_into().unwrap_or(u64::MAX))?;
+    command_line(&String::from_utf8_lossy(&bytes), daemon)
+}
+
+fn command_line(text: &str, daemon: u32) -> Option<Vec<String>> {
+    let mut lines = text.lines();
+    let is_own = lines.next()?.trim().parse() == Ok(daemon);
+    let words: Vec<String> = lines.next()?.split_ascii_whitespace().map(str::to_owned).collect();
+    (is_own && !words.is_empty()).then_some(words)
+}
+
 fn words(pid: u32, name: &str) -> Vec<String> {
     let mut bytes = fs::read(proc::path(pid, name)).unwrap_or_default();
     bytes.truncate(MAX_START);
     bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command_line;
+
+    #[test]
+    fn a_command_line_is_taken_from_the_daemons_own_file() {
+        let words = |text| command_line(text, 8923).map(|words| words.join("|"));
+        assert_eq!(words("8923\n/usr/sbin/sendmail -bD -C/srv/a.cf\n").as_deref(), Some("/usr/sbin/sendmail|-bD|-C/srv/a.cf"));
+        for text in ["", "8923", "8923\n\n", "8924\nsendmail -bd\n", "x\nsendmail\n"] {
+            assert_eq!(words(text), None, "{text}");
+        }
+    }
 }

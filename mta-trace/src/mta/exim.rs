@@ -170,6 +170,10 @@ fn advice(topic: Topic) -> &'static str {
              `disable_fsync` saves them only where Exim was compiled with it, and weakens the promise that an accepted message survives a crash"
         }
         Topic::FileIo => "the disk or network share on which this file lies; the spool, `log_file_path` and look-up files belong on a local disk",
+        Topic::Relay => {
+            "`control = cutthrough_delivery` in the ACL of RCPT hands the message on while it comes: without it Exim queues it, answers, and delivers \
+             then; it spares bounces to forged senders where the next hop refuses"
+        }
         Topic::Child => "what the child does: a `${run` of the configuration, a transport filter, or a delivery in the foreground (-odf)",
         Topic::GreetPause => {
             "`delay =` in the ACL that `acl_smtp_connect` names: a condition before it (`hosts = !+relay_from_hosts`) spares the clients that \
@@ -207,9 +211,8 @@ fn advice(topic: Topic) -> &'static str {
         }
         Topic::Service(Cause::NameService) => generic::NAME_SERVICE,
         Topic::OtherService | Topic::Service(_) => "the service itself: its log and its load; grep for its address or path in Exim's configuration",
-        // Exim delivers behind its reply, has no milters, and its daemon does not say in its title what it refuses.
+        // Exim has no milters, and its daemon does not say in its title what it refuses.
         Topic::AuthThrottle
-        | Topic::Relay
         | Topic::MilterSlow
         | Topic::MilterTimeout
         | Topic::MilterUnreachable

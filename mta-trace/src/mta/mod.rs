@@ -13,7 +13,7 @@ mod setting;
 mod topic;
 mod version;
 
-pub use setting::{Form, Found, Setting, Started, Value};
+pub use setting::{Form, Found, Setting, Started, Value, peers};
 pub use topic::{DaemonTopic, Refusal, Service, Topic};
 
 use crate::report::Cause;
@@ -114,7 +114,8 @@ pub trait Mta: Sync {
         generic::check(topic)
     }
 
-    /// How to make the server itself say what it does, where asking its peer by hand does not show it. `CLIENT` stands for the client's address.
+    /// How to make the server itself say what it does, where asking its peer by hand does not show it. `CLIENT` stands for the
+    /// client's address, `DOMAIN` for the one in the command.
     fn debug(&self, _topic: Topic) -> Option<&'static str> {
         None
     }
@@ -129,9 +130,19 @@ pub trait Mta: Sync {
         Vec::new()
     }
 
+    /// Files in which its daemon leaves its number and, in the next line, its command line, over which it has written a title in memory.
+    fn pid_files(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What one of them says of the settings.
     fn settings_in(&self, _file: &str, _text: &str) -> Found {
         Found::default()
+    }
+
+    /// What the service is whose address this setting gives.
+    fn peer_of_setting(&self, _name: &str) -> Option<Cause> {
+        None
     }
 
     /// What one of its own timers is called, with the value that it had: for the cause whose wait it ended, and the milter's stage.

@@ -75,6 +75,10 @@ impl Mta for Postfix {
         SETTINGS
     }
 
+    fn peer_of_setting(&self, name: &str) -> Option<Cause> {
+        (name == PROXY_FILTER).then_some(Cause::ContentFilter)
+    }
+
     fn files(&self, started: &Started) -> Vec<Vec<String>> {
         let folder = started.option("-c").or(started.mail_config.as_deref()).unwrap_or("/etc/postfix");
         ["main.cf", "master.cf"].map(|name| vec![format!("{}/{name}", folder.trim_end_matches('/'))]).into()
@@ -85,8 +89,13 @@ impl Mta for Postfix {
     }
 }
 
+/// A filter before the queue (`SMTPD_PROXY_README`), which is a process of somebody else.
+const PROXY_FILTER: &str = "smtpd_proxy_filter";
+
 /// What advice names (postconf(5)).
 const SETTINGS: &[Setting] = &[
+    Setting { name: PROXY_FILTER, form: Form::Peer, default: None, topics: &[Topic::Service(Cause::ContentFilter)] },
+    Setting { name: "smtpd_proxy_timeout", form: Form::Time, default: Some("100s"), topics: &[Topic::Service(Cause::ContentFilter)] },
     Setting {
         name: "smtpd_error_sleep_time",
         form: Form::Time,
@@ -251,6 +260,10 @@ fn advice(topic: Topic) -> &'static str {
             "the policy service itself (check_policy_service): its log, its database; smtpd_policy_service_timeout is the limit, \
              smtpd_policy_service_default_action what happens then"
         }
+        Topic::Service(Cause::ContentFilter) => {
+            "the filter before the queue that smtpd_proxy_filter names: its log, its load, and what it asks; smtpd_proxy_timeout is the limit. Behind \
+             the queue (content_filter) the client would not wait, but what the filter refuses then could only be bounced or dropped"
+        }
         Topic::Service(Cause::Map) => {
             "the table that proxymap looks up (proxy: in main.cf): its database or directory; `postmap -q KEY TABLE` by hand"
         }
@@ -269,6 +282,7 @@ fn check(topic: Topic) -> Option<&'static str> {
             "postconf smtpd_error_sleep_time smtpd_soft_error_limit; postconf -n | grep sleep"
         }
         Topic::GreetPause => "postconf postscreen_greet_wait",
+        Topic::Callback => "sendmail -bv ADDRESS  # Postfix makes the same probe and mails you what came of it",
         Topic::AcceptLate => "postconf default_process_limit; postconf -M smtp/inet; ss -ltn",
         Topic::Service(Cause::Mta) => "postconf -M; grep -E 'cleanup|qmgr|verify|trivial-rewrite' /var/log/mail.log | tail",
         other => return generic::check(other),

@@ -69,12 +69,24 @@ impl Mta for Sendmail {
         timer_setting(cause, stage, timer_s)
     }
 
+    /// Its address test mode (doc/op, "Address rewriting"), with what `dns_getcanonname` does (`sendmail/domain.c`).
+    fn debug(&self, topic: Topic) -> Option<&'static str> {
+        let is_canonified = matches!(topic, Topic::Canonify | Topic::MailExchanger);
+        is_canonified.then_some("echo '/canon DOMAIN' | sendmail -bt -d8.8  # makes the same look-ups, and says what each came to")
+    }
+
     fn settings(&self) -> &'static [Setting] {
         SETTINGS
     }
 
-    fn files(&self, _started: &Started) -> Vec<Vec<String>> {
-        vec![vec!["/etc/mail/sendmail.cf".to_owned(), "/etc/sendmail.cf".to_owned()]]
+    fn files(&self, started: &Started) -> Vec<Vec<String>> {
+        let usual = || vec!["/etc/mail/sendmail.cf".to_owned(), "/etc/sendmail.cf".to_owned()];
+        vec![started.option("-C").map_or_else(usual, |file| vec![file.to_owned()])]
+    }
+
+    /// `confPID_FILE` of the distributions (sendmail/envelope.c, `log_sendmail_pid`).
+    fn pid_files(&self) -> &'static [&'static str] {
+        &["/run/sendmail/mta/sendmail.pid", "/run/sendmail.pid", "/var/run/sendmail.pid", "/etc/mail/sendmail.pid"]
     }
 
     fn settings_in(&self, _file: &str, text: &str) -> Found {
@@ -129,17 +141,18 @@ const SETTINGS: &[Setting] = &[
         default: None,
         topics: &[Topic::MilterSlow, Topic::MilterTimeout, Topic::MilterUnreachable],
     },
+    Setting { name: PAUSE, form: Form::Number, default: None, topics: &[Topic::GreetPause] },
     Setting { name: "DaemonPortOptions Listen=", form: Form::Number, default: Some("10"), topics: &[Topic::Daemon(DaemonTopic::ListenQueue)] },
 ];
 
-/// The time limits of a milter, and the length of a listen queue, are parts of longer lines.
+/// The time limits of a milter, and the length of a listen queue, are parts of longer lines, and the pause before the greeting (in ms) is a rule.
 const MILTER: &str = "INPUT_MAIL_FILTER T=";
+const PAUSE: &str = "greet_pause";
 const LISTEN: &str = "DaemonPortOptions Listen=";
 
-/// `O Name=value` (case does not matter, names may be abbreviated), `X` lines of milters. Its command line is not known, since its title stands there: a
-/// file named by `-C` is not found.
+/// `O Name=value` (case does not matter, names may be abbreviated), `X` lines of milters, and the rule of `greet_pause`.
 fn settings_in(text: &str) -> Found {
-    let (mut found, mut milters) = (Found::default(), 0);
+    let (mut found, mut milters, mut ruleset) = (Found::default(), Vec::new(), String::new());
     for (line, whole) in folded(text) {
         if let Some(option) = whole.strip_prefix("O ") {
             option_in(option, line, &mut found);
@@ -147,13 +160,29 @@ fn settings_in(text: &str) -> Found {
             // The form of old: one letter and the value.
             found.is_whole = false;
         } else if whole.starts_with('X') {
-            milters += 1;
-            part(&whole, &["T"], MILTER, Form::Limits, line, &mut found);
+            milters.push((line, whole));
+        } else if let Some(name) = whole.strip_prefix('S') {
+            name.trim().clone_into(&mut ruleset);
+        } else if let Some(value) = whole.strip_prefix("R<?> <$*>").filter(|_| ruleset == "greet_pause") {
+            // The clients of which the access map knows nothing (cf/m4/proto.m4).
+            found.set(SETTINGS, PAUSE, value.trim().strip_prefix("$#").map(str::trim), line);
         }
     }
-    // Whose limits they are is not known.
-    found.values.retain(|known| milters < 2 || known.name != MILTER);
+    for (line, milter) in &milters {
+        milter_in(milter, *line, milters.len(), &mut found);
+    }
     found
+}
+
+/// `Xname, S=socket, F=flags, T=limits`. Of several filters each has its name before its limits.
+fn milter_in(text: &str, line: u32, of: usize, found: &mut Found) {
+    let name = text.get(1..).and_then(|text| text.split(',').next()).unwrap_or_default().trim();
+    let is_name = (1..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    match of {
+        1 => part(text, &["T"], MILTER, Form::Limits, line, found),
+        _ if is_name => part(text, &["T"], &format!("{name}/{MILTER}"), Form::Limits, line, found),
+        _ => {}
+    }
 }
 
 fn option_in(option: &str, line: u32, found: &mut Found) {

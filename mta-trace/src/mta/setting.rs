@@ -4,6 +4,7 @@
 //! in which no password, name or path fits. What is set but not of its form, or only under a condition, is known to be set and not told.
 
 use super::Topic;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Lines of a file that are looked at, and settings that are kept of it.
 const MAX_LINES: usize = 100_000;
@@ -35,6 +36,8 @@ pub enum Form {
     Word(&'static [&'static str]),
     /// `C:10m;S:10s;R:20s;E:5m`: limits of a milter.
     Limits,
+    /// `127.0.0.1:10024`, `inet:[::1]:10024`, `localhost:10024`: a service on an address.
+    Peer,
 }
 
 impl Form {
@@ -48,7 +51,20 @@ impl Form {
                 Self::Limits => value
                     .split(';')
                     .all(|part| part.split_once(':').is_some_and(|(limit, time)| ["C", "S", "R", "E"].contains(&limit) && is_time(time))),
+                Self::Peer => !peers(value).is_empty(),
             }
+    }
+}
+
+/// The addresses of a value of the form [`Form::Peer`]. Other names would have to be looked up.
+pub fn peers(value: &str) -> Vec<SocketAddr> {
+    let value = value.strip_prefix("inet:").unwrap_or(value);
+    match value.split_once(':') {
+        Some(("localhost", port)) => {
+            let port = port.parse().ok().filter(|_| is_number(port));
+            port.map(|port| vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]).unwrap_or_default()
+        }
+        _ => value.parse().into_iter().collect(),
     }
 }
 

@@ -35,7 +35,17 @@ fn of_sendmail() {
         ("queue without a length", "O DaemonPortOptions=Name=MTA, Addr=127.0.0.1\n", &[]),
         ("an abbreviation", "O MaxDaemon=12\n", &[hidden("MaxDaemonChildren", 1)]),
         ("a milter", "Xspam, S=inet:1@127.0.0.1, F=T, T=C:10m;S:10s;R:20s;E:5m\n", &[set("INPUT_MAIL_FILTER T=", "C:10m;S:10s;R:20s;E:5m", 1)]),
-        ("two milters", "Xa, S=local:/a, T=R:20s\nXb, S=local:/b\n", &[]),
+        (
+            "three milters",
+            "Xa-1, S=local:/a, T=R:20s\nXb, S=local:/b\nX c/d, T=R:1s\nXe, T=E:1m",
+            &[set("a-1/INPUT_MAIL_FILTER T=", "R:20s", 1), set("e/INPUT_MAIL_FILTER T=", "E:1m", 4)],
+        ),
+        (
+            "a pause",
+            "Sgreet_pause\nR$*\t\t$: <$1><?>\nR<?> <$*>\t\t$# 3000\nR<$+> <$*>\t\t$# $1\nSother\nR<?> <$*>\t\t$# 9\n",
+            &[set("greet_pause", "3000", 3)],
+        ),
+        ("a pause without a default", "Sgreet_pause\nR<?> <$*>\t\t$@\n", &[hidden("greet_pause", 2)]),
         ("others", "O Timeout.idents=5s\nO RunAsUser=mail\nDelayLA=3\nKaccess hash /etc/mail/access\n", &[]),
     ];
     for &(case, text, expected) in cases {
@@ -96,6 +106,8 @@ fn where_files_are() {
     let cases: &[Start] = &[
         ("by the command line", "postfix", &["master", "-c", "/srv/a/", "-w"], None, &[&["/srv/a/main.cf"], &["/srv/a/master.cf"]]),
         ("by the environment", "postfix", &["master", "-w"], Some("/srv/b"), &[&["/srv/b/main.cf"], &["/srv/b/master.cf"]]),
+        ("sendmail's usual ones", "sendmail", &["sendmail: accepting connections"], None, &[&["/etc/mail/sendmail.cf", "/etc/sendmail.cf"]]),
+        ("sendmail's own option", "sendmail", &["/usr/sbin/sendmail", "-bd", "-C", "/srv/a.cf"], None, &[&["/srv/a.cf"]]),
         ("a list", "exim", &["exim4", "-bd", "-C/a:/b"], None, &[&["/a", "/b"]]),
     ];
     for &(case, mta, arguments, mail_config, expected) in cases {
@@ -131,6 +143,12 @@ fn no_form_has_room_for_a_password() {
     for value in ["hunter2", "Hunter", "5s5", "s", "1:2", "C:5s;hunter2", "R:5s;P:1s", "12345678", "5 s", "", "truе", "1s\n2s"] {
         let fits = |form: Form| form.fits(value);
         assert!(!fits(Form::Number) && !fits(Form::Time) && !fits(Form::Limits) && !fits(Form::Word(&["true"])), "{value:?}");
+    }
+    for value in ["hunter2", "hunter:2", "localhost:hunter2", "inet:", "127.0.0.1", "unix:/a", "localhost:99999", "a@127.0.0.1:25"] {
+        assert!(!Form::Peer.fits(value), "{value}");
+    }
+    for value in ["127.0.0.1:10024", "inet:[::1]:10024", "localhost:10024"] {
+        assert!(Form::Peer.fits(value), "{value}");
     }
     for value in ["5s", "0", "1h30m", "20"] {
         assert!(Form::Time.fits(value), "{value}");

@@ -235,7 +235,7 @@ impl<'a> Purpose<'a> {
     }
 }
 
-/// What a question is for; SPF's look like any other of type TXT.
+/// What a question is for; SPF's look like any other of type TXT, and only the session tells them (`session/spf.rs`).
 pub fn purpose(qname: &str, qtype: u16) -> Option<Purpose<'_>> {
     const A: u16 = 1;
     const TXT: u16 = 16;

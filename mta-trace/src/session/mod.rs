@@ -10,6 +10,7 @@ mod exchange;
 mod handshake;
 mod mark;
 mod reply;
+mod spf;
 mod start;
 mod sums;
 
@@ -22,9 +23,10 @@ pub use sums::add;
 
 use crate::event::{Smtp, SmtpMode};
 use crate::proto::smtp::{Line, Lines, Replies};
-use crate::report::{SessionEnd, Verb};
+use crate::report::{SessionEnd, Verb, Wait};
 use commands::Between;
 use handshake::Tail;
+use spf::Identities;
 use std::collections::VecDeque;
 
 /// What the bytes on the socket are.
@@ -102,6 +104,7 @@ pub struct Dialogue {
     is_tls_first: bool,
     is_client_gone: bool,
     end: Option<SessionEnd>,
+    identities: Identities,
 }
 
 impl Dialogue {
@@ -178,6 +181,16 @@ impl Dialogue {
     /// Whether a message is complete and has no reply yet.
     pub fn is_at_end_of_message(&self) -> bool {
         self.open_verb() == Some(Verb::Eom)
+    }
+
+    /// The command is about a recipient.
+    pub fn is_about_recipient(&self) -> bool {
+        self.open_verb() == Some(Verb::Rcpt)
+    }
+
+    /// What a wait was for, as far as what the client has said tells.
+    pub fn name(&self, wait: &mut Wait) {
+        self.identities.name(wait);
     }
 
     /// A wait ended; true: it stands in the open command, false: it lies between commands.
@@ -336,6 +349,7 @@ impl Dialogue {
         let Line { verb, text, bytes, behind } = line;
         let chunk = text.as_deref().filter(|_| verb == Verb::Bdat).and_then(chunk_size);
         self.begin(verb, mark);
+        self.identities.see(verb, text.as_deref());
         // Told with its line: views print it.
         if let Some(command) = self.open_mut() {
             command.line_bytes = (verb == Verb::Invalid).then_some(bytes);

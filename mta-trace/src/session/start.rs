@@ -1,6 +1,6 @@
 //! How a dialogue begins: with its accept, or in the middle.
 
-use super::{Commands, Dialogue, Exchange, Mark, Pending, Phase, Told, handshake::Tail};
+use super::{Commands, Dialogue, Exchange, Mark, Pending, Phase, Told, handshake::Tail, spf::Identities};
 use crate::proto::smtp::{Lines, Replies};
 use crate::report::Verb;
 use std::collections::VecDeque;
@@ -38,6 +38,7 @@ impl Dialogue {
             tls: None,
             is_tls_first: false,
             is_client_gone: false,
+            identities: Identities::default(),
             end: None,
         };
         let verb = match start {

@@ -9,11 +9,15 @@ mod fds;
 pub use fds::{Fds, Object, Socket};
 
 use crate::event::{Args, Endpoint, Exec, Exit, Fork, SeedFd, SeedProc, Sys};
+use crate::report::Cause;
 use mta_trace_common::syscalls::Call;
 use std::collections::{BTreeMap, HashSet};
 
 /// How many processes are known at a time. So many are left only by ends that were lost.
 const MAX_PROCS: usize = 32_768;
+
+/// How many services of a configuration are known.
+const MAX_DECLARED: usize = 64;
 
 /// What a process is for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub struct State {
     milters: HashSet<Endpoint>,
     /// Endpoints that were asked for a policy.
     policies: HashSet<Endpoint>,
+    /// What the mail server's configuration says of endpoints.
+    declared: Vec<(Endpoint, Cause)>,
 }
 
 impl State {
@@ -92,6 +98,18 @@ impl State {
     /// Whether a policy service listens there.
     pub fn is_policy(&self, endpoint: &Endpoint) -> bool {
         self.policies.contains(endpoint)
+    }
+
+    /// What a service is, by the mail server's configuration.
+    pub fn declared(&self, endpoint: &Endpoint) -> Option<Cause> {
+        self.declared.iter().find(|(known, _)| known == endpoint).map(|(_, cause)| *cause)
+    }
+
+    /// The mail server's configuration says what listens there.
+    pub fn declare(&mut self, endpoint: Endpoint, cause: Cause) {
+        if self.declared.len() < MAX_DECLARED {
+            self.declared.push((endpoint, cause));
+        }
     }
 
     /// What the process calls itself that has a descriptor of this socket.

@@ -8,6 +8,7 @@ mod other_calls;
 use crate::event::{Args, Block, Bytes, Endpoint, PollFd, Proto, Sys};
 use crate::mta::{self, Service};
 use crate::proto::dns::{self, Message};
+use crate::report::Cause;
 use crate::session::Mark;
 use crate::state::{Object, Proc, Socket, State};
 use mta_trace_common::syscalls::Call;
@@ -76,6 +77,8 @@ pub struct Step {
     pub is_known_milter: bool,
     /// The peer is a policy service: it was asked, or its endpoint has been before.
     pub is_policy: bool,
+    /// What the peer is by the mail server's configuration.
+    pub declared: Option<Cause>,
     /// What the peer is by the mail server's own conventions.
     pub service: Option<Service>,
     /// The process's own timer that ended it.
@@ -130,6 +133,8 @@ pub struct Place<'a> {
     pub verifies: bool,
     /// The message has come, and this mail server delivers before it replies, if it is told to.
     pub relays: bool,
+    /// The message has come: it went, while it came, over this connection that was made for its recipient.
+    pub relays_over: Option<u64>,
     /// The machine's architecture: numbers of calls depend on it.
     pub arch: &'a str,
 }
@@ -208,6 +213,7 @@ impl Step {
             is_milter: false,
             is_known_milter: false,
             is_policy: false,
+            declared: None,
             service: None,
             timer_ns: None,
             client: None,
@@ -246,7 +252,7 @@ impl Step {
         self.shakes_hands = place.shakes_hands;
         self.has_quit = place.has_quit;
         self.verifies = place.verifies;
-        self.relays = place.relays;
+        self.relays = place.relays || place.relays_over.is_some_and(|inode| self.touches(inode));
         self.has_child = place.state.had_child(pid, self.from.t);
         if self.has_child && self.child.is_none() {
             self.child = place.state.only_child(pid, self.from.t);
@@ -254,6 +260,7 @@ impl Step {
         self.client = self.touch_of(place.client_inode);
         self.is_known_milter = self.any_socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_milter(peer));
         self.is_policy |= self.any_socket().and_then(|socket| socket.peer.as_ref()).is_some_and(|peer| place.state.is_policy(peer));
+        self.declared = self.any_socket().and_then(|socket| socket.peer.as_ref()).and_then(|peer| place.state.declared(peer));
         self.service = match self.any_socket().and_then(|socket| socket.peer.as_ref()) {
             Some(Endpoint::Unix(path)) => mta::by_name(place.mta).service_at(path),
             _ => None,

@@ -1,7 +1,7 @@
 //! aiosmtpd (Debian's `python3-aiosmtpd`): a mail server that the tracer does not know, with an event loop and threads beside it.
 //!
 //! In come the scenario and the unpacked packages, out comes the handler that it is started with: it looks up the domain of a sender, as such handlers
-//! do, in a thread of the loop's own, and throws messages away. The machine's Python runs it.
+//! do, in a thread of the loop's own, does for a recipient what the scenario says, and throws messages away. The machine's Python runs it.
 
 use std::path::Path;
 use std::process::Command;
@@ -35,8 +35,9 @@ impl Mta for Aiosmtpd {
         "aiosmtpd-libraries"
     }
 
-    fn configure(&self, etc: &Path, _scenario: &Scenario, _packages: &Packages) -> Result<()> {
-        write(&etc.join("aiosmtpd/lab_handler.py"), HANDLER)
+    fn configure(&self, etc: &Path, scenario: &Scenario, _packages: &Packages) -> Result<()> {
+        let rcpt = scenario.aiosmtpd.rcpt.iter().fold(String::new(), |text, line| text + "        " + line + "\n");
+        write(&etc.join("aiosmtpd/lab_handler.py"), &format!("{HANDLER}{rcpt}{ACCEPTED}"))
     }
 
     fn command(&self, packages: &Packages) -> Command {
@@ -77,4 +78,8 @@ class Handler:
 
     async def handle_DATA(self, server, session, envelope):
         return '250 2.0.0 Message accepted'
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
 ";
+/// The end of the handler, behind the scenario's own lines.
+const ACCEPTED: &str = "        envelope.rcpt_tos.append(address)\n        return '250 2.1.5 OK'\n";

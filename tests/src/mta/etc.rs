@@ -87,6 +87,7 @@ fn write_accounts(etc: &Path, accounts: &[Account]) -> Result<()> {
 fn resolv_conf(dns: &Dns) -> String {
     let second = if dns.second_server { "nameserver 10.99.0.3\n" } else { "" };
     let options = if dns.options.is_empty() { String::new() } else { format!("options {}\n", dns.options) };
+    let search = if dns.search.is_empty() { String::new() } else { format!("search {}\n", dns.search.join(" ")) };
     let first = if dns.has_resolver { unbound::ADDRESS.to_string() } else { dns.first().to_owned() };
-    format!("nameserver {first}\n{second}{options}")
+    format!("nameserver {first}\n{second}{search}{options}")
 }

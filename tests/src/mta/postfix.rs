@@ -19,6 +19,13 @@ pub struct Postfix;
 
 const SET: Set = Set { name: POSTFIX.name, packages: POSTFIX.packages, programs: &["usr/lib/postfix/sbin/master", "usr/sbin/smtp-source"] };
 
+/// Tables that Debian has in packages of their own.
+const TABLES: Set = Set {
+    name: "postfix-tables",
+    packages: &["postfix-ldap", "postfix-mysql"],
+    programs: &["usr/lib/postfix/postfix-ldap.so", "usr/lib/postfix/postfix-mysql.so"],
+};
+
 /// The group of the programs that put mail into the queue.
 const POSTDROP: Account = Account { name: "postdrop", id: 112 };
 const OWNER: Account = Account { name: "postfix", id: 111 };
@@ -50,7 +57,7 @@ impl Mta for Postfix {
     }
 
     fn sets(&self) -> &'static [Set] {
-        &[SET]
+        &[SET, TABLES]
     }
 
     fn libraries(&self) -> &'static str {
@@ -64,6 +71,9 @@ impl Mta for Postfix {
     fn configure(&self, etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()> {
         let dir = etc.join("postfix");
         write(&dir.join("main.cf"), &main_cf(scenario, packages))?;
+        let table =
+            |kind| format!("{kind} {} dict_{kind}_open\n", packages.file(TABLES.name, &format!("usr/lib/postfix/postfix-{kind}.so")).display());
+        write(&dir.join("dynamicmaps.cf"), &["ldap", "mysql"].map(table).concat())?;
         let smtp =
             if scenario.postfix.master.is_empty() { vec!["10.99.0.2:smtp inet n - n - - smtpd".to_owned()] } else { scenario.postfix.master.clone() };
         write(&dir.join("master.cf"), &(smtp.join("\n") + "\n" + SERVICES))?;
@@ -115,16 +125,12 @@ fn main_cf(scenario: &Scenario, packages: &Packages) -> String {
     let mut set = |name: &str, value: &str| {
         let _ = writeln!(text, "{name} = {value}");
     };
-    for (name, path) in [
-        ("daemon_directory", "usr/lib/postfix/sbin"),
-        ("command_directory", "usr/sbin"),
-        ("shlib_directory", "usr/lib/postfix"),
-        ("meta_directory", "etc/postfix"),
-    ] {
+    for (name, path) in [("daemon_directory", "usr/lib/postfix/sbin"), ("command_directory", "usr/sbin"), ("shlib_directory", "usr/lib/postfix")] {
         set(name, &file(packages, path).display().to_string());
     }
     for (name, value) in [
         ("compatibility_level", "3.6"),
+        ("meta_directory", "/etc/postfix"),
         ("queue_directory", "/var/spool/postfix"),
         ("data_directory", "/run/postfix"),
         ("myhostname", HOSTNAME),

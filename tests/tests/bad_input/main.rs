@@ -15,6 +15,7 @@ macro_rules! tests {
 }
 
 mod daemon;
+mod documents;
 mod hostile;
 mod lifetime;
 mod logs;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     }
     let modules = [
         daemon::TESTS,
+        documents::TESTS,
         hostile::TESTS,
         lifetime::TESTS,
         logs::TESTS,

@@ -36,7 +36,7 @@ fn exported(format: &str) -> Result<Vec<PathBuf>> {
         let to = folder.join(&name);
         super::export(&log, format, output(format, &to)?).with_context(|| format!("{name} as {format}"))?;
         let report = folder.join(format!("{name}.json"));
-        std::fs::write(&report, lab::run::report_of_log(&path, "json")?).context("write the report")?;
+        std::fs::write(&report, super::report(&log)?).context("write the report")?;
         pairs.extend([to, report]);
     }
     Ok(pairs)

@@ -54,6 +54,22 @@ fn folder(name: &str) -> Result<PathBuf> {
     folder.canonicalize().context("resolve the folder")
 }
 
+/// What `mta-trace report --format json` says.
+fn report(log: &[u8]) -> Result<Vec<u8>> {
+    let (mut analysis, mut updates, mut json) = (Analysis::keeping_all(), Vec::new(), Vec::new());
+    for item in Reader::new("log", Box::new(std::io::Cursor::new(log.to_vec())))? {
+        match item? {
+            Item::Record(record) => analysis.feed(&record, &mut updates),
+            Item::Unreadable { .. } => analysis.note_unreadable(),
+            Item::Unknown { .. } => analysis.note_unknown(),
+            Item::Cut { .. } => {}
+        }
+        updates.clear();
+    }
+    mta_trace::view::json::write(&mut json, &analysis.finish(&mut updates))?;
+    Ok(json)
+}
+
 /// What `mta-trace export` does.
 fn export(log: &[u8], format: &str, output: Output) -> Result<()> {
     let format = FORMATS.iter().find(|it| it.name == format).with_context(|| format!("{format} is no format"))?;

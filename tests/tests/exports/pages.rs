@@ -1,4 +1,4 @@
-//! The pages about DuckDB, OpenTelemetry and logs to be shared: every command is run, what is shown is what it prints.
+//! The pages about `DuckDB`, `OpenTelemetry` and logs to be shared: every command is run, what is shown is what it prints.
 //!
 //! `MTA_TRACE_BLESS=1` writes what is printed into the pages.
 
@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// DuckDB as a module of Python and as a program.
+/// `DuckDB` as a module of Python and as a program.
 const DUCKDB: &[&str] = &["duckdb==2.0.1", "duckdb-cli==1.5.6"];
 /// The messages of OTLP.
 const OTLP: &[&str] = &["opentelemetry-proto==1.45.2", "protobuf==7.36.2"];

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 
 /// Document, and the scenario of an example in it.
 const EXAMPLES: &[(&str, &str)] = &[
-    ("README.md", "postfix-policy-slow"),
+    ("docs/attach.md", "postfix-policy-slow"),
     ("README.md", "postfix-milter-opendkim"),
+    ("docs/read-a-report.md", "two-faults"),
     ("docs/exim.md", "exim-callout-slow"),
     ("docs/opensmtpd.md", "opensmtpd-filter-slow"),
 ];

@@ -4,6 +4,7 @@
 //! the text of its `NAME.expect.txt`, JSON by the schema, and sums that close. `MTA_TRACE_BLESS=1` rewrites these texts and what `made.rs` makes.
 
 mod builder;
+mod commands;
 mod examples;
 mod made;
 
@@ -57,6 +58,9 @@ fn main() -> ExitCode {
     trials.push(Trial::test("the schema knows all causes", causes).with_kind("replay"));
     let matrix = || lab::matrix::check().map_err(|error| Failed::from(format!("{error:#}")));
     trials.push(Trial::test("the matrix of causes and mail servers", matrix).with_kind("replay"));
+    let known = || commands::are_known(&lab::run::tracer_path()?).map_err(|error| Failed::from(format!("{error:#}")));
+    let known = move || known().map_err(|error: Failed| error);
+    trials.push(Trial::test("every command of the documents is known", known).with_kind("replay"));
     let examples = || examples::are_true().map_err(|error| Failed::from(format!("{error:#}")));
     trials.push(Trial::test("the examples in the documents", examples).with_kind("replay"));
     libtest_mimic::run(&arguments, trials).exit_code()

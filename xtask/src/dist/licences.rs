@@ -77,7 +77,7 @@ fn host() -> anyhow::Result<String> {
 
 /// Those of the program that are not ours.
 fn crates() -> anyhow::Result<Vec<Crate>> {
-    let linked = output(Command::new("cargo").args([
+    let linked = output(crate::shell::cargo().args([
         "tree",
         "--package",
         "mta-trace",
@@ -90,7 +90,7 @@ fn crates() -> anyhow::Result<Vec<Crate>> {
     ]))?;
     let linked: BTreeSet<String> =
         linked.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned() + " " + line.split(' ').nth(1)?.trim_start_matches('v'))).collect();
-    let metadata = output(Command::new("cargo").args(["metadata", "--format-version", "1", "--filter-platform", &host()?]))?;
+    let metadata = output(crate::shell::cargo().args(["metadata", "--format-version", "1", "--filter-platform", &host()?]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata).context("read cargo's metadata")?;
     let mut found = Vec::new();
     for package in metadata["packages"].as_array().context("packages")? {

@@ -51,7 +51,7 @@ pub fn get(tools: &Tools) -> anyhow::Result<Built> {
     let linker = linker(tools)?;
     run(Command::new("rustup").args(["target", "add", TARGET]))?;
     let cargo = |args: &[&str]| {
-        let mut command = Command::new("cargo");
+        let mut command = crate::shell::cargo();
         command.args(args).args(["--target", TARGET]);
         command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", &linker).env("CC_aarch64_unknown_linux_gnu", &linker);
         command.env("AR_aarch64_unknown_linux_gnu", linker.with_file_name("ar"));

@@ -16,7 +16,7 @@ use arm64::Built;
 use live::{Outcome, Plan};
 use machine::Job;
 use packages::{Arch, Kernel, Tools};
-use std::{fs, os::unix::fs::MetadataExt as _, process::Command, time::Duration};
+use std::{fs, os::unix::fs::MetadataExt as _, time::Duration};
 
 /// What the task was asked for.
 #[derive(clap::Args)]
@@ -89,8 +89,8 @@ pub fn short() -> anyhow::Result<Option<(u64, u64)>> {
 fn count(options: &Options) -> anyhow::Result<()> {
     ensure!(options.arch == Arch::Amd64, "instructions are counted on amd64 only");
     setup::lab()?;
-    run(Command::new("cargo").args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
-    run(Command::new("cargo").args(["build", "--quiet", "--package", "mta-trace-tests", "--bin", "bench"]))?;
+    run(crate::shell::cargo().args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
+    run(crate::shell::cargo().args(["build", "--quiet", "--package", "mta-trace-tests", "--bin", "bench"]))?;
     let tools = Tools::get(Arch::Amd64)?;
     let series: Vec<&str> = if options.kernels.is_empty() { COUNTED.to_vec() } else { options.kernels.iter().map(String::as_str).collect() };
     for series in series {
@@ -114,7 +114,7 @@ struct Summary {
 
 fn check(options: &Options) -> anyhow::Result<Summary> {
     setup::lab()?;
-    run(Command::new("cargo").args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
+    run(crate::shell::cargo().args(["build", "--quiet", "--release", "--package", "mta-trace"]))?;
     let tools = Tools::get(options.arch)?;
     let built = match options.arch {
         Arch::Amd64 => build()?,
@@ -204,7 +204,7 @@ const VERIFIER_LOG: [&str; 6] = ["build", "--quiet", "--package", "mta-trace-tes
 
 /// For machines like the host.
 fn build() -> anyhow::Result<Built> {
-    let built = |args: &[&str], name| product(&output(Command::new("cargo").args(args))?, name);
+    let built = |args: &[&str], name| product(&output(crate::shell::cargo().args(args))?, name);
     Ok(Built {
         tracer: "target/release/mta-trace".to_owned(),
         live: built(&LIVE_TEST, "live")?,

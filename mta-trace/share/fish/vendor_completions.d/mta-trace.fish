@@ -85,12 +85,23 @@ complete -c mta-trace -n "__fish_mta_trace_using_subcommand probe" -l force -d '
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand probe" -l no-chains -d 'Do not look into the processes for which a session waits'
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand probe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand report" -l format -d 'Form of the report' -r -f -a "text\t'For people, 80 columns'
-json\t'mta-trace.report/1'"
+json\t'mta-trace.report/1'
+html\t'One file for a browser'"
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand report" -s o -l output -d 'Write the report into this file, which must not exist' -r -F
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -l to -d 'Format' -r -f -a "folded\t'Folded stacks for flame graphs: mta;command;cause;target and microseconds'"
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -l to -d 'Format' -r -f -a "strace\t'Calls as strace -f -ttt -T -o FILE writes them'
+strace-ff\t'The same in one file for each process, as strace -ff -o PREFIX: FOLDER/strace.PID'
+perfetto\t'Perfetto trace: sessions, commands, waits and calls as slices, for ui.perfetto.dev'
+chrome\t'Chrome trace JSON: the same slices for other viewers'
+csv\t'Tables of commands and waits, for spreadsheets'
+otlp\t'OpenTelemetry traces: to a collector by --endpoint, or as OTLP JSON'
+folded\t'Folded stacks for flame graphs: mta;command;cause;target and microseconds'
+log\t'The log itself as JSON Lines, for report, diff and export; with --anonymize to give away'
+parquet\t'Tables of sessions, commands, waits and events for DuckDB; only in builds with `--features parquet`'"
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -s o -l output -d 'Write into this file or folder, which must not exist [default: standard output, where one file is written]' -r -F
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -l table -d 'Write only this table, where the format has several: into one file, or to standard output' -r
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -l endpoint -d 'Send to this server, where the format has a protocol for that' -r -f
+complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -l anonymize -d 'Replace addresses, host names, users and what else may name somebody, the same by the same'
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand doctor" -l programs -d 'Also list the eBPF programs'

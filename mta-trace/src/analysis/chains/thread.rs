@@ -249,6 +249,7 @@ fn place<'a>(end: Option<u64>, state: &'a State, header: Option<&'a Header>) -> 
         has_quit: false,
         verifies: false,
         relays: false,
+        relays_over: None,
         arch: header.map_or("", |header| &header.arch),
     }
 }

@@ -17,6 +17,8 @@ use std::borrow::Cow;
 
 /// How many steps are held between two events of a session.
 const MAX_HELD: usize = 1024;
+/// So soon after a poll is read what has ended it.
+const AT_ONCE_NS: u64 = 2_000_000;
 /// A loop that comes back to its poll so soon has had next to nothing to do.
 const NEAR_NS: u64 = 10_000_000;
 
@@ -167,7 +169,8 @@ impl Live {
     pub(super) fn settle_held(&mut self, id: Option<u64>, context: &Context<'_>) {
         let held = self.looped.as_mut().map(|looped| std::mem::take(&mut looped.held)).unwrap_or_default();
         let mut asked: Option<Step> = None;
-        for (mut step, _) in held.into_iter().filter(|(_, guess)| guess.is_none() || *guess == id) {
+        let mut held = held.into_iter().filter(|(_, guess)| guess.is_none() || *guess == id).map(|(step, _)| step).peekable();
+        while let Some(mut step) = held.next() {
             if step.is_shared_poll && self.is_screened() {
                 // The client's descriptor is among those that it polls, and the client is not asked to speak.
                 step.client = Some(Touch::Reads);
@@ -178,6 +181,11 @@ impl Live {
                 // What was asked has done one thing, and has not answered yet.
                 step.service.clone_from(&asked.service);
                 step.object.clone_from(&asked.object);
+            } else if step.is_shared_poll
+                && !self.namer.is_outstanding()
+                && let Some(next) = held.peek().filter(|next| ends(&step, next))
+            {
+                step.object.clone_from(&next.object);
             } else if step.is_send() && step.service.is_some() {
                 asked = Some(step.clone());
             } else if step.is_receive() && step.service.is_some() {
@@ -197,6 +205,12 @@ impl Live {
         let from = sys.start.unwrap_or(sys.t).max(self.last.t).min(sys.t);
         Step::of_call(sys, mark(from), mark(sys.t.max(self.last.t)), self.place(context))
     }
+}
+
+/// Whether a poll is followed at once by a receive from a peer of the session's: that has ended it. What was sent there is not told.
+fn ends(poll: &Step, next: &Step) -> bool {
+    let is_peer = next.client.is_none() && next.service.is_none() && next.any_socket().is_some_and(|socket| socket.peer.is_some());
+    is_peer && next.is_receive() && !next.is_blocked && next.to.t.saturating_sub(poll.to.t) < AT_ONCE_NS
 }
 
 impl Looped {

@@ -79,6 +79,8 @@ pub(super) struct Live {
     before_accept_ns: Option<u64>,
     has_ended: bool,
     min_wait_ns: u64,
+    /// The connection over which another mail server was asked about a recipient last.
+    recipient_over: Option<u64>,
     /// What a session of an event loop has.
     looped: Option<Looped>,
     /// The first command of which all calls are told: of what an event loop did for it before, not all is known.
@@ -148,6 +150,7 @@ impl Live {
             before_accept_ns: None,
             has_ended: false,
             min_wait_ns,
+            recipient_over: None,
             looped: None,
             first_whole: 0,
         }
@@ -247,6 +250,7 @@ impl Live {
             let command = self.dialogue.open();
             if let Some(mut named) = self.namer.preview(step) {
                 context.chains.explain(&mut named, self.pid, self.start.t);
+                self.dialogue.name(&mut named.wait);
                 let wait = named.wait;
                 self.held.push(Update::WaitBegan { session: self.id.clone(), command, wait: Box::new(wait) });
             }
@@ -341,6 +345,7 @@ impl Live {
             has_quit: self.dialogue.has_quit(),
             verifies: self.dialogue.is_about_address() && is_verifying_itself(context),
             relays: self.dialogue.is_at_end_of_message() && is_delivering_itself(context),
+            relays_over: self.recipient_over.filter(|_| self.dialogue.is_at_end_of_message()),
             arch: context.header.map_or("", |header| &header.arch),
         }
     }
@@ -442,7 +447,11 @@ impl Live {
     }
 
     fn attach(&mut self, mut named: Named, context: &Context<'_>) {
+        if named.wait.cause == Cause::Callback && self.dialogue.is_about_recipient() {
+            self.recipient_over = named.socket;
+        }
         context.chains.explain(&mut named, self.pid, self.start.t);
+        self.dialogue.name(&mut named.wait);
         let wait = Box::new(named.wait.clone());
         let is_client = wait.cause == Cause::Client;
         let command = self.dialogue.attach(named, is_client);

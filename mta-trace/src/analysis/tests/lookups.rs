@@ -274,7 +274,8 @@ fn regress_truncated_and_then_silent_over_tcp_is_told_so() {
         "MAIL waited 127.00 s for DNS: MX of example.com, answered by 192.0.2.53:53 over UDP, but truncated; over TCP it never answered"
     );
     assert!(finding.remedy.contains("TCP"), "{}", finding.remedy);
-    assert_eq!(finding.check.as_deref(), Some("dig @192.0.2.53 example.com MX +tcp +tries=1 +time=5"));
+    let check = finding.check.as_deref().unwrap_or_default();
+    assert!(check.starts_with("dig @192.0.2.53 example.com MX +tcp +tries=1 +time=5; echo '/canon example.com' | sendmail -bt -d8.8"), "{check}");
 }
 
 #[test]

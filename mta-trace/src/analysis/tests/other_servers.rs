@@ -81,6 +81,55 @@ fn a_sleep_between_two_requests_to_verify_is_a_callback() {
     near(waits[0].elapsed_s, 6.01);
 }
 
+/// The connection is older than the session, and all answers come at once: only the requests are told.
+#[test]
+fn requests_alone_prove_what_a_sleep_is_for() {
+    let asks = |trace: &mut Trace, service: &str| {
+        let sys = trace.call(Call::Write, 40);
+        sys.args.fd = Some(7);
+        sys.socket = Some(socket(70, Proto::Unix));
+        sys.peer = Some(endpoint(service));
+    };
+    let of = |service: &str, requests: usize| {
+        let mut trace = Trace::greeted();
+        of_mta(&mut trace, "postfix");
+        trace.line("MAIL FROM:<a@example.com>\r\n");
+        for _ in 0..requests {
+            asks(&mut trace, service);
+            sleeps(&mut trace, SECOND);
+        }
+        asks(&mut trace, service);
+        trace.reply("250 ok\r\n");
+        trace.quit();
+        command(&trace.session(), "MAIL").waits.iter().map(|wait| (wait.cause, wait.attempts)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("private/verify", 2), [(Cause::Callback, Some(3))]);
+    assert_eq!(of("private/rewrite", 2), [(Cause::Sleep, None), (Cause::Sleep, None)]);
+}
+
+#[test]
+fn what_main_cf_names_as_its_filter_is_a_content_filter() {
+    let of = |newer: bool, value: &str| {
+        let mut trace = Trace::greeted();
+        of_mta(&mut trace, "postfix");
+        let setting = SeedSetting { name: "smtp/inet/smtpd_proxy_filter".to_owned(), value: Some(value.to_owned()), line: 1 };
+        let settings = SeedSettings { file: "/etc/postfix/master.cf".to_owned(), whole: false, newer, settings: vec![setting] };
+        trace.records.insert(1, Record::SeedSettings(settings));
+        trace.line("MAIL FROM:<a@example.com>\r\n");
+        connects(&mut trace, 4, 40, Proto::Tcp, "127.0.0.1:10024");
+        trace.poll(4, 1, SECOND);
+        trace.reply("250 ok\r\n");
+        trace.quit();
+        command(&trace.session(), "MAIL").waits[0].cause
+    };
+    assert_eq!(of(false, "localhost:10024"), Cause::ContentFilter);
+    assert_eq!(of(false, "inet:127.0.0.1:10024"), Cause::ContentFilter);
+    // What the running server does not know yet, another port, and what is no address.
+    assert_eq!(of(true, "127.0.0.1:10024"), Cause::Network);
+    assert_eq!(of(false, "127.0.0.1:10025"), Cause::Network);
+    assert_eq!(of(false, "filter.example:10024"), Cause::Network);
+}
+
 #[test]
 fn a_sleep_behind_the_last_answer_of_verify_is_a_sleep() {
     let waits = verified(|trace| sleeps(trace, SECOND));
@@ -152,4 +201,62 @@ fn where_tls_comes_first_nothing_is_readable() {
         |index: usize| session.commands[index].waits.iter().filter(|wait| wait.cause != Cause::Client).map(|wait| wait.cause).collect::<Vec<_>>();
     assert_eq!((causes(0), causes(2)), (vec![Cause::Dns], vec![Cause::Sleep]));
     assert!(session.tls.is_some());
+}
+
+/// What is waited for at RCPT and behind the end of the message, where that goes over the same connection or another one.
+fn cut_through(later: u64) -> Vec<Cause> {
+    let mut trace = Trace::greeted();
+    of_mta(&mut trace, "exim");
+    trace.line("RCPT TO:<b@example.net>\r\n");
+    connects(&mut trace, 4, 40, Proto::Tcp, "10.99.0.3:25");
+    trace.poll(4, 1, SECOND);
+    trace.reply("250 ok\r\n");
+    trace.exchange("DATA", "354 go on");
+    trace.read(100, SmtpMode::Data).smtp = Some(Smtp { mode: SmtpMode::Data, dot: true, carry: None });
+    if later != 40 {
+        connects(&mut trace, 5, later, Proto::Tcp, "10.99.0.3:25");
+    }
+    trace.poll(if later == 40 { 4 } else { 5 }, 1, 2 * SECOND);
+    trace.reply("250 accepted\r\n");
+    trace.quit();
+    let session = trace.session();
+    ["RCPT", "EOM"].iter().flat_map(|verb| command(&session, verb).waits.iter().map(|wait| wait.cause)).collect()
+}
+
+#[test]
+fn exim_hands_a_message_on_over_the_connection_that_it_made_for_the_recipient() {
+    assert_eq!(cut_through(40), [Cause::Callback, Cause::Relay]);
+    assert_eq!(cut_through(50), [Cause::Callback, Cause::Network]);
+}
+
+/// The purpose of a look-up behind these lines of the client.
+fn purpose_of(lines: &[&str], qname: &str, qtype: u16) -> Option<String> {
+    let mut trace = Trace::greeted();
+    for line in lines {
+        trace.exchange(line, "250 ok");
+    }
+    trace.line("RCPT TO:<b@example.net>\r\n");
+    trace.lookup(7, qname, qtype, SECOND);
+    trace.reply("250 ok\r\n");
+    trace.quit();
+    let session = trace.session();
+    let waits = &command(&session, "RCPT").waits;
+    assert_eq!(waits.len(), 1, "{waits:#?}");
+    waits[0].dns.as_ref().expect("a look-up").purpose.clone()
+}
+
+#[test]
+fn a_txt_question_about_the_senders_or_the_clients_domain_is_spf() {
+    const TXT: u16 = 16;
+    let spf = Some("spf".to_owned());
+    let lines = ["EHLO Mail.Client.Example", "MAIL FROM:<a@example.com>"];
+    assert_eq!(purpose_of(&lines, "example.COM", TXT), spf);
+    assert_eq!(purpose_of(&lines, "mail.client.example", TXT), spf);
+    // What it includes, another type, the recipient's domain: no evidence.
+    assert_eq!(purpose_of(&lines, "_spf.example.com", TXT), None);
+    assert_eq!(purpose_of(&lines, "example.com", 15), None);
+    assert_eq!(purpose_of(&lines, "example.net", TXT), None);
+    assert_eq!(purpose_of(&["HELO x", "MAIL FROM:<a@example.com>", "RSET"], "example.com", TXT), None);
+    assert_eq!(purpose_of(&["HELO x", "MAIL FROM:<a@example.com>", "RSET", "MAIL FROM:<>"], "x", TXT), spf);
+    assert_eq!(purpose_of(&lines, "_dmarc.example.com", TXT).as_deref(), Some("dmarc-policy"));
 }

@@ -6,10 +6,13 @@ use clap::{Args, ValueHint};
 
 const EXAMPLES: &str = "\
 Examples:
-  mta-trace export slow.jsonl --to perfetto -o slow.perfetto-trace   # open it in ui.perfetto.dev
+  mta-trace export slow.jsonl --to perfetto -o slow.perfetto-trace
+                                              open it in ui.perfetto.dev
   mta-trace export slow.jsonl --to strace | less
-  mta-trace export slow.jsonl --to strace-ff -o slow && strace-log-merge slow/strace
-  mta-trace export slow.jsonl --to csv -o slow-tables                # commands.csv, waits.csv
+  mta-trace export slow.jsonl --to strace-ff -o slow
+                                              then: strace-log-merge slow/strace
+  mta-trace export slow.jsonl --to csv -o slow-tables
+                                              commands.csv, waits.csv
   mta-trace export slow.jsonl --to csv --table waits > waits.csv
   mta-trace export slow.jsonl --to folded | flamegraph.pl > slow.svg
   mta-trace export slow.jsonl --to otlp --endpoint http://localhost:4318

@@ -54,9 +54,10 @@ fn need(name: &str, is_met: bool, found: String, advice: &str) -> Need {
     Need { name: name.to_owned(), mark, text: if is_met { found } else { advice.to_owned() } }
 }
 
-/// Capabilities of another user namespace do not count for `bpf()` (kernel/bpf/syscall.c: `capable`, not `ns_capable`).
+/// Capabilities of another user namespace do not count for `bpf()` (kernel/bpf/syscall.c: `capable`, not `ns_capable`). A kernel without
+/// `CONFIG_USER_NS` has no such file.
 fn user_namespace(uid_map: &str) -> Need {
-    let is_initial = uid_map.split_whitespace().eq(["0", "0", "4294967295"]);
+    let is_initial = uid_map.is_empty() || uid_map.split_whitespace().eq(["0", "0", "4294967295"]);
     need("user namespace", is_initial, "the host's".to_owned(), "root of a user namespace may not load eBPF programs; run it on the host, as root")
 }
 
@@ -163,6 +164,7 @@ mod tests {
         assert_eq!(mark(lockdown("none [integrity] confidentiality\n")), Mark::Ok);
         assert_eq!(lockdown("").text, "not in use");
         assert_eq!(mark(user_namespace("         0          0 4294967295\n")), Mark::Ok);
+        assert_eq!(mark(user_namespace("")), Mark::Ok);
         assert_eq!(mark(user_namespace("         0     100000      65536\n")), Mark::Missing);
         assert_eq!(mark(seccomp("Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\n")), Mark::Note);
         assert_eq!(mark(seccomp("Name:\tx\nSeccomp:\t0\nSeccomp_filters:\t0\n")), Mark::Ok);

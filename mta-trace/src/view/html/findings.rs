@@ -32,6 +32,8 @@ struct Card {
     id: String,
     severity: &'static str,
     summary: String,
+    /// Where, or how long it takes in many sessions.
+    label: &'static str,
     place: String,
     /// The command in the timeline's dialogue.
     href: String,
@@ -116,6 +118,7 @@ impl Card {
         Self {
             severity: severity(finding.severity),
             summary: finding.summary.clone(),
+            label: "where",
             place: format!("{verb}, {share} of the server's time; rule {}", finding.rule),
             href: if is_shown { shown.command_id(finding.command) } else { String::new() },
             evidence: clauses(&finding.evidence),
@@ -130,6 +133,7 @@ impl Card {
         Self {
             severity: severity(finding.severity),
             summary: common(finding),
+            label: "how long",
             place: format!(
                 "95th percentile {:.2} s, longest {:.2} s, in all {:.2} s; rule {}",
                 finding.p95_s, finding.max_s, finding.total_s, finding.rule
@@ -147,6 +151,7 @@ impl Card {
         Self {
             severity: severity(finding.severity),
             summary: finding.summary.clone(),
+            label: "where",
             place: format!("before accept, no session's own time; rule {}", finding.rule),
             href: String::new(),
             evidence: clauses(&finding.evidence),

@@ -15,9 +15,9 @@ use crate::view::{
 use askama::Template;
 
 /// Hashes of `page.css` and `page.js` for the page's policy; a test compares them.
-pub const STYLE_HASH: &str = "sha256-QiJluaHmDldtUgDWnspgRxTIJ0V+WhTRkCFWHAaBWqs=";
+pub const STYLE_HASH: &str = "sha256-FoiQ925Wkzopr6MAc0HpOaclyj1zKLOoUa8cGKjmVr0=";
 /// Of the script.
-pub const SCRIPT_HASH: &str = "sha256-pJHVVFJqO992l0Wp1fsgxVG6wHfQ1mW/m9FZyRbJHJ8=";
+pub const SCRIPT_HASH: &str = "sha256-DEqa9z4qJqHiL716lSikJHVOXSEXBxxw/2W9+6jpNCw=";
 
 /// The part of the page.
 #[derive(Template)]
@@ -89,6 +89,7 @@ fn headline(report: &Report, accepted: &Accepted) -> (&'static str, String) {
         (Some((grave, summary)), _) => (severity(grave), summary),
         (None, []) if report.probe.is_none() => ("none", accepted.sentence()),
         (None, []) => ("none", "What a client measured, without a trace".to_owned()),
+        (None, [session]) if !session.complete => ("none", "No finding; but the trace does not hold all of the session".to_owned()),
         (None, [session]) => ("none", capital(nothing_found(session))),
         (None, _) => ("none", "No finding in any session".to_owned()),
     }

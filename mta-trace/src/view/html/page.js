@@ -31,7 +31,7 @@
     const own = target.querySelector(":scope > td > details");
     if (own) own.open = true;
     target.scrollIntoView({ block: target.tagName === "TR" ? "center" : "start" });
-    const place = target.querySelector("summary") || target;
+    const place = (target.matches("tr, details, article") && target.querySelector("summary")) || target;
     if (place.tabIndex < 0) place.tabIndex = -1;
     place.focus({ preventScroll: true });
   };
@@ -118,7 +118,8 @@
       bar.addEventListener("blur", hide);
     });
     area.addEventListener("scroll", hide);
-    const head = () => axis.getBoundingClientRect().left - area.getBoundingClientRect().left + area.scrollLeft;
+    // Where the axis begins while nothing is scrolled: what stands before it stays.
+    const head = () => axis.getBoundingClientRect().left - area.getBoundingClientRect().left + area.scrollLeft - 1;
     const bring = (bar) => {
       const view = area.getBoundingClientRect();
       const box = bar.getBoundingClientRect();
@@ -162,7 +163,11 @@
       axis.prepend(...texts);
       bars.forEach((bar) => {
         const text = bar.querySelector("text");
-        text.classList.toggle("off", bar.querySelector("svg > rect").getBoundingClientRect().width < 40);
+        const box = bar.querySelector("svg > rect").getBoundingClientRect();
+        // Of a bar that begins to the left of what is visible, the text stands where that begins.
+        const hidden = Math.max(0, area.getBoundingClientRect().left + head() - box.left);
+        text.setAttribute("x", 5 + hidden);
+        text.classList.toggle("off", box.width - hidden < 40);
       });
     };
     const setZoom = (value, centre) => {

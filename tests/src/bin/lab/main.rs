@@ -1,12 +1,13 @@
 //! The lab by hand: `lab setup`, `lab list`, `lab play NAME`, `lab record [NAME]...`, `lab demo LOG`,
-//! `lab matrix`, `lab score`.
+//! `lab matrix`, `lab score`, `lab picture`.
 //!
 //! `play` puts a lab up, says how to attach to its daemon, waits for Enter and plays the dialogue; Ctrl-C ends everything.
-//! `record`, `demo`, `matrix` and `score` are what `cargo xtask` calls.
+//! `record`, `demo`, `matrix`, `score` and `picture` are what `cargo xtask` calls.
 
 mod demo;
 mod interrupt;
 mod matrix;
+mod picture;
 mod record;
 mod small;
 mod world;
@@ -47,10 +48,11 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         }
         ["matrix"] => matrix::write()?,
         ["score"] => matrix::score()?,
+        ["picture"] => picture::take()?,
         ["demo", log] => return demo::run(Path::new(log)),
         [small::SERVER] => small::serve()?,
         [small::SESSION] => small::session()?,
-        _ => bail!("usage: lab setup | list | play NAME | record [NAME]... | demo LOG | matrix | score"),
+        _ => bail!("usage: lab setup | list | play NAME | record [NAME]... | demo LOG | matrix | score | picture"),
     }
     Ok(ExitCode::SUCCESS)
 }

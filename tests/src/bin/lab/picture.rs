@@ -1,0 +1,101 @@
+//! `lab picture`: what a terminal shows while a session waits, as text, for the head of the README.
+//!
+//! A real session (the scenario below) is traced by the real program on a terminal of its own, whose screen is kept by the crate `vt100`. The picture is taken when the second
+//! look-up of `MAIL` has been waited for for three seconds. Written between two marks of README.md; nothing else of it is touched.
+
+use std::fs::File;
+use std::io::Read;
+use std::num::NonZeroU16;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use lab::Lab;
+use lab::scenario::Scenario;
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+const SCENARIO: &str = "the-case";
+const ROWS: NonZeroU16 = NonZeroU16::new(24).expect("not zero");
+const COLUMNS: NonZeroU16 = NonZeroU16::new(80).expect("not zero");
+/// What is on the screen when the picture is taken: the time of a wait that goes on.
+const MOMENT: &str = "dns A example.com @10.99.0.1";
+const MARKS: [&str; 2] = ["<!-- picture: cargo xtask picture -->\n", "<!-- end of the picture -->"];
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// Takes it, and puts it into the README.
+pub fn take() -> Result<()> {
+    let scenario = Scenario::named(SCENARIO)?;
+    let lab = Lab::up(&scenario)?;
+    let (window, terminal) = terminal()?;
+    let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)));
+    watch(window, Arc::clone(&screen));
+    let side = || File::options().read(true).write(true).open(&terminal).with_context(|| format!("open {terminal}"));
+    let mut command = Command::new(lab::run::tracer_path()?);
+    command.args(["attach", "-p", &lab.daemon_pid().to_string(), "--client", &scenario.client, "--sessions", "1"]);
+    command.env("TERM", "xterm-256color").env("NO_COLOR", "1").stdin(Stdio::null()).stdout(side()?).stderr(side()?);
+    lab::netns::die_with_parent(&mut command);
+    let mut tracer = command.spawn().context("start the tracer")?;
+    let shown = || screen.lock().unwrap_or_else(PoisonError::into_inner).screen().contents();
+    wait(|| shown().contains("ready: tracing").then_some(()))?;
+    lab.install_faults()?;
+    let picture = std::thread::scope(|scope| {
+        let client = scope.spawn(|| lab.play_all());
+        let picture = wait(|| {
+            let text = shown();
+            let waited = text.lines().find_map(|line| line.split_once(MOMENT)?.1.split_whitespace().next()?.parse::<f64>().ok());
+            waited.filter(|waited| (3.0..9.0).contains(waited)).map(|_| text)
+        });
+        client.join().map_err(|_| anyhow::anyhow!("the client"))??;
+        picture
+    })?;
+    tracer.wait().context("wait for the tracer")?;
+    put(&picture)
+}
+
+/// The side of a terminal that its window holds, and the name of the other one.
+fn terminal() -> Result<(OwnedFd, String)> {
+    let window = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).context("a terminal")?;
+    unlockpt(&window).context("unlock the terminal")?;
+    tcsetwinsize(&window, Winsize { ws_row: ROWS.get(), ws_col: COLUMNS.get(), ws_xpixel: 0, ws_ypixel: 0 }).context("size of the terminal")?;
+    let name = ptsname(&window, Vec::new()).context("name of the terminal")?;
+    Ok((window, name.into_string().context("name of the terminal")?))
+}
+
+/// Reads what is written to the terminal, until nobody has it any more.
+fn watch(window: OwnedFd, screen: Arc<Mutex<vt100::Parser>>) {
+    std::thread::spawn(move || {
+        let mut window = File::from(window);
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = window.read(&mut bytes) {
+            screen.lock().unwrap_or_else(PoisonError::into_inner).process(bytes.get(..count).unwrap_or_default());
+        }
+    });
+}
+
+fn wait<T>(mut is_there: impl FnMut() -> Option<T>) -> Result<T> {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = is_there() {
+            return Ok(found);
+        }
+        if Instant::now() >= end {
+            bail!("the terminal did not show what was waited for");
+        }
+        // A screen has no event for what it shows.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn put(picture: &str) -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = std::fs::read_to_string(&path).context("read README.md")?;
+    let [begin, end] = MARKS;
+    let (head, rest) = text.split_once(begin).context("README.md has no mark for the picture")?;
+    let (_, tail) = rest.split_once(end).context("README.md has no mark for the end of the picture")?;
+    let picture: Vec<&str> = picture.trim_end().lines().map(str::trim_end).collect();
+    std::fs::write(&path, format!("{head}{begin}```text\n{}\n```\n{end}{tail}", picture.join("\n"))).context("write README.md")
+}

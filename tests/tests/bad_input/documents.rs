@@ -1,0 +1,54 @@
+//! The commands of the documents that trace, run as they stand against the lab's mail server: its number takes the place of a selection, its client's address that of the
+//! example's, and a second that of no end.
+
+use crate::{
+    LIMIT,
+    program::{Tracer, binary, run},
+    world::{lab, session},
+};
+use lab::documents::commands;
+use std::process::Command;
+
+tests! {
+    root: every_attach_of_the_documents_is_ready;
+    anyone:
+}
+
+/// Options whose value is another one here.
+const SELECTIONS: &[&str] = &["-p", "--port", "--mta"];
+
+fn every_attach_of_the_documents_is_ready() {
+    let lab = lab("documents");
+    let all: Vec<Vec<String>> = commands().unwrap().iter().filter_map(lab::documents::Command::arguments).collect();
+    let attaches: Vec<&Vec<String>> = all.iter().filter(|words| words.first().is_some_and(|word| word == "attach")).collect();
+    assert!(attaches.len() >= 10, "{attaches:?}");
+    for words in attaches {
+        let folder = crate::world::folder("documents-log");
+        let mut arguments = vec!["attach".to_owned(), "-p".into(), lab.daemon_pid().to_string()];
+        let mut rest = words.iter().skip(1);
+        while let Some(word) = rest.next() {
+            match word.as_str() {
+                selection if SELECTIONS.contains(&selection) => _ = rest.next(),
+                // One session or one second is enough of each.
+                "--sessions" | "--duration" => _ = rest.next(),
+                "--client" => {
+                    rest.next();
+                    arguments.extend(["--client".into(), "10.99.0.0/16".into()]);
+                }
+                word => arguments.push(word.to_owned()),
+            }
+        }
+        arguments.extend(["--sessions".into(), "1".into()]);
+        let mut command = Command::new(binary());
+        command.args(&arguments).current_dir(&folder);
+        let tracer = Tracer::start(&mut command, &folder.join("said"));
+        session(&lab);
+        let ended = tracer.wait();
+        assert!(ended.status.success(), "{arguments:?}: {}", ended.stderr);
+        if let Some(log) = arguments.iter().skip_while(|word| *word != "-o").nth(1).filter(|log| *log != "-") {
+            let report = run(Command::new(binary()).args(["report", log]).current_dir(&folder));
+            assert!(report.is_done().out().contains("1 session"), "{arguments:?}: {}", report.out());
+        }
+    }
+    assert!(lab.wait_served(LIMIT));
+}
