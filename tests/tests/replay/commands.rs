@@ -24,6 +24,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("chgrp adm ", "the part `dist`"),
     ("setcap ", "the part `dist`"),
     ("duckdb -c ", "`exports/pages.rs`"),
+    ("grep -c -i -e example.com ", "`exports/pages.rs`"),
     ("wc -l < slow-otlp.jsonl", "`exports/pages.rs`"),
     ("ls ", "`exports/`"),
     ("strace-log-merge ", "`exports/documents.rs`"),
