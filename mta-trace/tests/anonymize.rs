@@ -2,6 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mta_trace::analysis::Analysis;
+use mta_trace::event::Record;
 use mta_trace::export::anonymize::Anonymizer;
 use mta_trace::log::{self, Item, Reader};
 use mta_trace::report::Report;
@@ -73,6 +74,24 @@ fn pair(at: &str, old: &Value, new: &Value, names: &mut BTreeMap<String, String>
     Ok(())
 }
 
+/// Search lists, which reports name in sentences alone, and values of settings.
+fn words_of_files(items: &[Item]) -> Vec<String> {
+    let mut all = Vec::new();
+    for item in items {
+        match item {
+            Item::Record(record) => match &**record {
+                Record::SeedFile(file) => all.extend(file.text.split_whitespace().map(str::to_owned)),
+                Record::SeedSettings(file) => {
+                    all.extend(file.settings.iter().filter_map(|setting| setting.value.clone()).filter(|value| value.contains(':')));
+                }
+                _ => {}
+            },
+            Item::Unreadable { .. } | Item::Unknown { .. } | Item::Cut { .. } => {}
+        }
+    }
+    all
+}
+
 /// The parts of what stands in a field: an address without its port, a name without brackets.
 fn parts(text: &str) -> Vec<String> {
     let separators = |c: char| c.is_whitespace() || "<>()[],;\"'=@".contains(c);
@@ -110,6 +129,7 @@ fn the_report_is_the_same_with_other_names() {
     for path in [logs("replay"), logs("replay-handmade")].concat() {
         let old = items(std::fs::read(&path).expect("log"));
         let new = items(anonymized(&old));
+        let files = [&old, &new].map(|items| words_of_files(items));
         let (old, new) = (analyse(&old), analyse(&new));
         let values = [&old, &new].map(|report| serde_json::to_value(report).expect("JSON"));
         let (mut names, mut sentences) = (BTreeMap::new(), Vec::new());
@@ -125,8 +145,12 @@ fn the_report_is_the_same_with_other_names() {
         let mut all = BTreeMap::new();
         for (old, new) in &names {
             let (old, new) = (parts(old), parts(new));
-            all.extend(old.into_iter().zip(new).filter(|(old, _)| old.len() > 1));
+            // A local part that every sentence has.
+            all.extend(old.into_iter().zip(new).filter(|(old, _)| old.len() > 1 && old != "mail"));
         }
+        let [old, new] = files;
+        assert_eq!(old.len(), new.len(), "{}", path.display());
+        all.extend(old.into_iter().zip(new));
         let mut all: Vec<(String, String)> = all.into_iter().collect();
         all.sort_by_key(|(old, _)| std::cmp::Reverse(old.len()));
         for (old, new) in sentences {

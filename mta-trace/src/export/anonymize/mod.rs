@@ -175,14 +175,27 @@ impl Anonymizer {
         SeedSettings { file: paths::path(&mut self.names, file), whole: *whole, newer: *newer, settings }
     }
 
-    /// What advice may name has a form in which no name fits; the service before it may be an address.
+    /// What advice may name has a form in which no name fits, but for an address; the service before it may be one too.
     fn setting(&mut self, it: &SeedSetting) -> SeedSetting {
         let (service, name) = it.name.rsplit_once('/').map_or(("", it.name.as_str()), |(service, name)| (service, name));
         let known: Vec<&mta::Setting> = mta::ALL.iter().flat_map(|mta| mta.settings()).filter(|setting| setting.name == name).collect();
-        let value = it.value.as_deref().filter(|value| known.iter().any(|setting| setting.form.fits(value)));
+        let form = it.value.as_deref().and_then(|value| Some((value, known.iter().find(|setting| setting.form.fits(value))?.form)));
+        let value = form.map(|(value, form)| match form {
+            mta::Form::Number | mta::Form::Time | mta::Form::Word(_) | mta::Form::Limits => value.to_owned(),
+            mta::Form::Peer => self.peer(value),
+        });
         let name = if known.is_empty() { text::text(&mut self.names, name, None) } else { name.to_owned() };
         let slash = if it.name.contains('/') { "/" } else { "" };
-        SeedSetting { name: format!("{}{slash}{name}", text::text(&mut self.names, service, None)), value: value.map(str::to_owned), line: it.line }
+        SeedSetting { name: format!("{}{slash}{name}", text::text(&mut self.names, service, None)), value, line: it.line }
+    }
+
+    /// `inet:[::1]:10024`, `localhost:10024`.
+    fn peer(&mut self, value: &str) -> String {
+        let (inet, bare) = if let Some(bare) = value.strip_prefix("inet:") { ("inet:", bare) } else { ("", value) };
+        match bare.parse::<SocketAddr>() {
+            Ok(addr) => format!("{inet}{}", SocketAddr::new(self.names.address(addr.ip()), addr.port())),
+            Err(_) => format!("{inet}{}", text::text(&mut self.names, bare, None)),
+        }
     }
 
     fn helper(&mut self, it: &Helper) -> Helper {
