@@ -25,7 +25,8 @@ pub fn bytes(record: &Record) -> Option<Vec<u8>> {
             raw::Fork { head, child: it.child, child_tid: it.child_tid, comm: comm(&it.comm) }.as_bytes().to_vec()
         }
         Record::Exec(it) => {
-            raw::Exec { head: head(raw::KIND_EXEC, it.t, it.pid, it.pid, Counters::default()), comm: comm(&it.comm) }.as_bytes().to_vec()
+            let head = head(raw::KIND_EXEC, it.t, it.pid, it.pid, Counters::default());
+            raw::Exec { head, comm: zerocopy::transmute!(comm(&it.comm)) }.as_bytes().to_vec()
         }
         Record::Exit(it) => {
             let code = u32::try_from(it.code).unwrap_or(0) << 8 | it.signal.unwrap_or(0);
