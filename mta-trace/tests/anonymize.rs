@@ -82,7 +82,7 @@ fn words_of_files(items: &[Item]) -> Vec<String> {
             Item::Record(record) => match &**record {
                 Record::SeedFile(file) => all.extend(file.text.split_whitespace().map(str::to_owned)),
                 Record::SeedSettings(file) => {
-                    all.extend(file.settings.iter().filter_map(|setting| setting.value.clone()).filter(|value| value.contains(':')))
+                    all.extend(file.settings.iter().filter_map(|setting| setting.value.clone()).filter(|value| value.contains(':')));
                 }
                 _ => {}
             },
