@@ -2,7 +2,7 @@
 
 use mta_trace::analysis::Analysis;
 use mta_trace::export::anonymize::Anonymizer;
-use mta_trace::export::{Export, FORMATS, Form, Output};
+use mta_trace::export::{Export, FORMATS, Form, Format, Output};
 use mta_trace::log::{Item, Reader};
 use mta_trace::update::Update;
 use proptest::prelude::*;
@@ -34,8 +34,36 @@ fn golden(name: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a golden log")).collect()
 }
 
-/// A whole export into memory, of each table; as the log is, or without names.
-fn exports(log: &str, mut anonymizer: Option<Anonymizer>) {
+/// A whole export into memory; as the log is, or without names.
+fn exported(log: &str, format: &Format, table: Option<&str>, mut anonymizer: Option<Anonymizer>) -> Option<Vec<u8>> {
+    let out = Memory::default();
+    let stream: Box<dyn Write> = Box::new(out.clone());
+    let output = match table {
+        None => Output::Stream(stream),
+        Some(name) => Output::Table { name: name.to_owned(), out: stream },
+    };
+    let mut export = (format.begin)(output).expect("a stream");
+    let reader = Reader::new("spoilt", Box::new(Cursor::new(log.to_owned().into_bytes()))).ok()?;
+    let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
+    for item in reader.map_while(Result::ok) {
+        let Item::Record(record) = item else { continue };
+        let record = match &mut anonymizer {
+            Some(anonymizer) => Box::new(anonymizer.record(&record)),
+            None => record,
+        };
+        export.record(&record).expect("memory takes everything");
+        analysis.feed(&record, &mut updates);
+        sessions(export.as_mut(), &mut updates);
+    }
+    let report = analysis.finish(&mut updates);
+    sessions(export.as_mut(), &mut updates);
+    export.finish(&report).expect("memory takes everything");
+    let bytes = out.0.borrow().clone();
+    Some(bytes)
+}
+
+/// Every format, each table.
+fn exports(log: &str, is_anonymous: bool) {
     for format in FORMATS {
         let tables: Vec<Option<&str>> = match format.form {
             Form::File | Form::FileOrEndpoint => vec![None],
@@ -43,32 +71,12 @@ fn exports(log: &str, mut anonymizer: Option<Anonymizer>) {
             Form::Folder => continue,
         };
         for table in tables {
-            let out = Memory::default();
-            let stream: Box<dyn Write> = Box::new(out.clone());
-            let output = match table {
-                None => Output::Stream(stream),
-                Some(name) => Output::Table { name: name.to_owned(), out: stream },
-            };
-            let mut export = (format.begin)(output).expect("a stream");
-            let Ok(reader) = Reader::new("spoilt", Box::new(Cursor::new(log.to_owned().into_bytes()))) else { return };
-            let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
-            for item in reader.map_while(Result::ok) {
-                let Item::Record(record) = item else { continue };
-                let record = match &mut anonymizer {
-                    Some(anonymizer) => Box::new(anonymizer.record(&record)),
-                    None => record,
-                };
-                export.record(&record).expect("memory takes everything");
-                analysis.feed(&record, &mut updates);
-                sessions(export.as_mut(), &mut updates);
-            }
-            let report = analysis.finish(&mut updates);
-            sessions(export.as_mut(), &mut updates);
-            export.finish(&report).expect("memory takes everything");
+            let anonymizer = is_anonymous.then(Anonymizer::default);
+            let Some(bytes) = exported(log, format, table, anonymizer) else { return };
             if format.name == "perfetto" {
-                balanced(&out.0.borrow());
+                balanced(&bytes);
             } else {
-                std::str::from_utf8(&out.0.borrow()).expect("exports are UTF-8");
+                std::str::from_utf8(&bytes).expect("exports are UTF-8");
             }
         }
     }
@@ -158,6 +166,23 @@ fn spoil(log: &mut Vec<Value>, line: usize, leaf: usize, harm: &Harm) {
     }
 }
 
+#[test]
+fn a_session_of_too_many_calls_is_drawn_in_part_and_says_so() {
+    let mut log = golden("fast");
+    let at = log.iter().rposition(|record| record["call"] == "write" && record.get("smtp").is_some()).expect("a reply");
+    let reply = log[at].clone();
+    log.splice(at..at, std::iter::repeat_n(reply, 30_000));
+    let lines: Vec<String> = log.iter().map(Value::to_string).collect();
+    let chrome = FORMATS.iter().find(|format| format.name == "chrome").expect("a format");
+    let bytes = exported(&(lines.join("\n") + "\n"), chrome, None, None).expect("a log");
+    let events: Vec<Value> = serde_json::from_slice(&bytes).expect("JSON");
+    let calls = events.iter().filter(|event| event["cat"] == "syscall").count() as u64;
+    let session = events.iter().find(|event| event["cat"] == "session").expect("a session");
+    let left_out = session["args"]["calls_left_out"].as_u64().expect("it says how many are not drawn");
+    let all = log.iter().filter(|record| record["k"] == "sys").count() as u64;
+    assert!(left_out > 10_000 && calls + left_out == all, "{calls} are drawn and {left_out} left out of {all}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
@@ -174,7 +199,7 @@ proptest! {
         let text = lines.join("
 ") + "
 ";
-        exports(&text, None);
-        exports(&text, Some(Anonymizer::default()));
+        exports(&text, false);
+        exports(&text, true);
     }
 }

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 /// How long the browser may take for one command.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Keys of the `WebDriver` standard (17.4.2), and their names.
 pub const TAB: &str = "\u{e004}";
@@ -46,7 +46,7 @@ impl Browser {
         // As root there is no sandbox; in a container /dev/shm may be small.
         let args = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run"];
         let options = json!({"args": args});
-        let wanted = json!({"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
+        let wanted = json!({"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}, "timeouts": {"script": 110_000}});
         let made = browser.ask("POST", "/session", &json!({"capabilities": {"alwaysMatch": wanted}})).context("start chromium")?;
         made.get("sessionId").and_then(Value::as_str).context("no session")?.clone_into(&mut browser.session);
         browser.resize(width, 1000)?;

@@ -9,7 +9,7 @@ use lab::{Lab, Stop, netns, run, scenario::Scenario};
 
 const LIMIT: Duration = Duration::from_mins(1);
 /// One of each kind of server: that forks for a session, that accepts by itself, that executes itself.
-const SCENARIOS: [(&str, usize); 3] = [("ident-slow", 20), ("postfix-policy-slow", 30), ("exim-ident-slow", 20)];
+const SCENARIOS: [(&str, usize); 3] = [("ident-slow", 20), ("postfix-policy-slow", 25), ("exim-ident-slow", 20)];
 
 pub fn real_strace_tells_the_same() -> Result<()> {
     SCENARIOS.iter().try_for_each(|(name, calls)| of(name, *calls).with_context(|| (*name).to_owned()))
