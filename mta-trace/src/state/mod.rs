@@ -157,12 +157,16 @@ impl State {
 
     /// One of its descriptors.
     pub fn seed_fd(&mut self, seed: &SeedFd) {
+        let process = self.entry(seed.pid);
         let object = match (&seed.socket, &seed.path) {
-            (Some(socket), _) => Object::Socket(Socket::new(socket, socket.peer.as_ref())),
+            (Some(socket), _) => {
+                let peer = socket.peer.as_ref().map(|peer| process.absolute_peer(peer));
+                Object::Socket(Socket::new(socket, peer.as_ref()))
+            }
             (None, Some(path)) => Object::File(path.clone()),
             (None, None) => return,
         };
-        self.entry(seed.pid).fds.set(seed.fd, object);
+        process.fds.set(seed.fd, object);
     }
 
     /// A process forked: the child begins with copies of all descriptors.
@@ -270,7 +274,13 @@ impl State {
 impl Proc {
     fn learn_socket(&mut self, sys: &Sys) {
         if let (Some(fd), Some(id), true) = (sys.args.fd, &sys.socket, sys.call.row().fd0) {
-            let peer = sys.peer.as_ref().or(sys.args.addr.as_ref()).map(|peer| self.absolute_peer(peer));
+            // The path by which it connected says more than the one that the other end was bound to, which may be another root's.
+            let is_named = |known: &&Socket| known.inode == id.inode && matches!(known.peer, Some(Endpoint::Unix(_)));
+            let known = self.fds.object(fd).and_then(Object::socket).filter(is_named).filter(|_| sys.args.addr.is_none());
+            let peer = known.and_then(|known| known.peer.clone()).or_else(|| {
+                let told = sys.peer.as_ref().or(sys.args.addr.as_ref());
+                told.map(|peer| self.absolute_peer(peer))
+            });
             self.fds.set(fd, Object::Socket(Socket::new(id, peer.as_ref())));
         }
     }
