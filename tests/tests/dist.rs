@@ -17,6 +17,9 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// A session that was recorded by a live trace.
 const LOG: &str = "ident-slow";
 
+/// The program has less, bytes.
+const LARGEST: u64 = 10_000_000;
+
 /// The one file of `target/dist` with this ending.
 fn made(ending: &str) -> Result<PathBuf> {
     let folder = lab::packages::target_dir().join("dist");
@@ -232,6 +235,8 @@ fn the_tarball_holds_the_same_program_and_the_sums_are_right() -> Result<()> {
     done(Command::new("tar").arg("-xf").arg(&tarball).arg("-C").arg(&root.0).arg("--strip-components=1"))?;
     done(Command::new("dpkg-deb").arg("-x").arg(made(".deb")?).arg(root.path("deb")))?;
     ensure!(fs::read(root.path("bin/mta-trace"))? == fs::read(root.path("deb/usr/bin/mta-trace"))?, "another program than in the .deb");
+    let bytes = fs::metadata(root.path("bin/mta-trace"))?.len();
+    ensure!(bytes < LARGEST, "the program has {bytes} bytes");
     for wanted in ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "third-party.txt", "docs/probe.md", "share/man/man1/mta-trace.1"] {
         ensure!(root.path(wanted).is_file(), "{wanted} is missing");
     }
