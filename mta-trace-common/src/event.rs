@@ -74,6 +74,8 @@ pub const MESSAGES: usize = 32;
 /// The message carries a descriptor of a session's client to another process (`SCM_RIGHTS`): the bytes are its number, an `int`; the socket is what is
 /// behind that one.
 pub const FLAG_PASSED: u16 = 2048;
+/// With [`FLAG_PATH`]: what lies there is a FIFO (fifo(7)), which is no file on a disk.
+pub const FLAG_FIFO: u16 = 4096;
 /// `KIND_FORK`: the child is traced (else only known).
 pub const FLAG_TRACED: u16 = 128;
 

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use mta_trace_common::{
     config::{STATE_CPU, Thread},
-    event::{FLAG_CUT, FLAG_FAULT, FLAG_PATH, Head, KIND_SYS, Loss, Sys},
+    event::{FLAG_CUT, FLAG_FAULT, FLAG_FIFO, FLAG_PATH, Head, KIND_SYS, Loss, Sys},
     syscalls::Word,
 };
 
@@ -39,6 +39,9 @@ pub fn file(thread: &Thread, which: &Which) {
     // SAFETY: 1024 bytes are more than a path and a component.
     let (length, is_whole) = unsafe { task::path_of(fd, record.data.as_mut_ptr()) };
     record.sys.head.data_len = length;
+    if task::is_fifo(fd) {
+        record.sys.head.flags |= FLAG_FIFO;
+    }
     if length > 0 && !is_whole {
         record.sys.head.flags |= FLAG_CUT;
         count(Loss::Truncated);

@@ -110,6 +110,10 @@ pub fn passed(tgid: u32, fd: u32) -> bool {
 #[inline(always)]
 pub fn duplicated(tgid: u32, from: u32, to: u32) -> bool {
     let Some(inode) = CLIENTS.get_ptr_mut(client_key(tgid, from)) else { return false };
+    // `dup2(fd, fd)`
+    if from == to {
+        return true;
+    }
     // SAFETY: as above.
     let inode = unsafe { &mut *inode };
     opened(tgid, to, *inode & !PASSED);

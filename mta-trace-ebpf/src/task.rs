@@ -134,6 +134,14 @@ fn part<T: Copy>(head: &[u64; SOCK_HEAD / 8], offset: usize) -> T {
     unsafe { head.as_ptr().byte_add(offset & (SOCK_HEAD - size_of::<T>())).cast::<T>().read() }
 }
 
+/// Whether a descriptor is that of a FIFO, or of a pipe.
+#[inline(always)]
+pub fn is_fifo(fd: u64) -> bool {
+    const S_IFIFO: u16 = 0o010_000;
+    let inode: u64 = field(file_of(fd), offset!(file_inode));
+    field::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFIFO
+}
+
 /// Fills `socket` with what stands behind a descriptor of the current task. Gives its `struct sock *`; 0: no socket.
 #[inline(always)]
 pub fn socket_of(fd: u64, socket: &mut Socket) -> u64 {

@@ -28,16 +28,21 @@ impl Command {
     }
 }
 
+/// The documents, from the root of the tree.
+pub fn pages() -> Result<Vec<PathBuf>> {
+    let pages = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")).context("read docs")?;
+    let mut documents: Vec<PathBuf> = pages.flatten().map(|entry| Path::new("docs").join(entry.file_name())).collect();
+    documents.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    documents.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(PathBuf::from));
+    documents.sort();
+    Ok(documents)
+}
+
 /// All of them.
 pub fn commands() -> Result<Vec<Command>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let pages = std::fs::read_dir(root.join("docs")).context("read docs")?;
-    let mut documents: Vec<PathBuf> = pages.flatten().map(|entry| Path::new("docs").join(entry.file_name())).collect();
-    documents.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-    documents.extend(["README.md", "CONTRIBUTING.md"].map(PathBuf::from));
-    documents.sort();
     let mut all = Vec::new();
-    for document in documents {
+    for document in pages()? {
         let text = std::fs::read_to_string(root.join(&document)).with_context(|| format!("read {}", document.display()))?;
         // What stands between fences: every second part.
         for block in text.split("```").skip(1).step_by(2) {

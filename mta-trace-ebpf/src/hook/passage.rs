@@ -7,7 +7,7 @@ use super::net::listens_on;
 use crate::{
     emit::{self, Record, Which, reserve, submit},
     filter,
-    maps::{SESSIONS, count},
+    maps::{SESSIONS, count, setting},
     task,
 };
 use aya_ebpf::helpers::bpf_probe_read_user;
@@ -27,7 +27,8 @@ const ONE: u64 = 20;
 pub fn told(thread: &mut Thread, which: &Which, is_in: bool) -> bool {
     let may_take = is_in && thread.role == ROLE_SERVER && thread.accepted != ACCEPTED_MATCHED;
     let may_pass = !is_in && thread.role == ROLE_LOOP && thread.has_messages == 0;
-    if !(may_take || may_pass) || thread.done.ret < 0 {
+    // Loops of other servers pass descriptors to workers of their own, which are loops too.
+    if setting!(loop_comm[0]) == 0 || !(may_take || may_pass) || thread.done.ret < 0 {
         return false;
     }
     let fd = carried(thread);

@@ -13,7 +13,19 @@ use crate::update::Update;
 use crate::wait::{is_poll, is_receive, is_send};
 use mta_trace_common::syscalls::Call;
 
+/// tlsproxy(8) of Postfix.
+const TLS_PROXY: &str = "tlsproxy";
+/// Nobody has taken a client for so long: its sender has given up (`postscreen` waits 100 s for an smtpd).
+const PASSAGE_NS: u64 = 120_000_000_000;
+
 impl Analysis {
+    /// Gives up sessions that were passed on and not taken.
+    pub(super) fn give_up(&mut self, t: u64, updates: &mut Vec<Update>) {
+        while let Some(at) = self.live.iter().position(|live| live.left_at().is_some_and(|left| t.saturating_sub(left) >= PASSAGE_NS)) {
+            self.abandon(at, updates);
+        }
+    }
+
     /// Whether a process is an event loop, or is asked by one.
     pub(super) fn is_loop(&self, pid: u32) -> bool {
         self.known.state.process(pid).is_some_and(|process| process.role == Role::Loop)
@@ -30,6 +42,10 @@ impl Analysis {
         let Some(socket) = seed.socket.as_ref().filter(|socket| socket.peer.is_some()) else { return };
         let port = socket.local.as_ref().and_then(crate::event::Endpoint::port);
         let listening = self.known.header.as_ref().map(|header| header.target.listening.as_slice()).unwrap_or_default();
+        // The client of a session that is told, whose descriptor is looked at behind its accept.
+        if self.live.iter().any(|live| live.inode() == socket.inode) {
+            return;
+        }
         if self.is_loop(seed.pid) && port.is_some() && listening.iter().any(|end| end.port() == port) {
             self.flow.other(seed.pid, seed.fd, 0);
         }
@@ -56,11 +72,14 @@ impl Analysis {
         let inode = sys.socket.as_ref().map(|socket| socket.inode);
         let at = self.live.iter().position(|live| live.is_looped() && inode == Some(live.inode()));
         let context = self.known.context();
+        // Whoever is greeted already is passed to tlsproxy, which does TLS for postscreen and is no server.
+        let is_taker = self.known.state.process(sys.pid).is_none_or(|process| process.comm != TLS_PROXY);
         if sys.matched != Some(true) {
-            if let Some(live) = at.and_then(|at| self.live.get_mut(at)) {
+            if let Some(live) = at.and_then(|at| self.live.get_mut(at)).filter(|live| live.is_before_greeting()) {
                 let id = self.flow.settle(live.number());
                 live.leaves(sys, id, &context, updates);
             }
+        } else if !is_taker {
         } else if let Some(live) = at.and_then(|at| self.live.get_mut(at)) {
             let id = self.flow.settle(live.number());
             self.flow.ended(live.number());
@@ -69,7 +88,7 @@ impl Analysis {
             self.began += 1;
             let mut live = Live::accepted(self.began, sys, socket, peer, &context);
             live.was_accepted_elsewhere(updates);
-            self.live.push(live);
+            self.push(live, updates);
         }
     }
 
@@ -167,6 +186,12 @@ impl Analysis {
     /// Such a process ended, and with it all of its sessions.
     pub(super) fn loop_exit(&mut self, exit: &Exit, updates: &mut Vec<Update>) {
         self.flow.exited(exit.pid);
+        // postscreen leaves its sessions to a child when it is reloaded (`event_server_drain`).
+        for live in self.live.iter_mut().filter(|live| live.is_looped() && live.serves(exit.pid)) {
+            if let Some(heir) = self.known.state.heir(exit.pid, live.inode()) {
+                live.goes_on_in(heir);
+            }
+        }
         while let Some(at) = self.live.iter().position(|live| live.is_looped() && live.serves(exit.pid) && !live.is_leaving()) {
             let mut live = self.live.remove(at);
             let id = self.flow.settle(live.number());

@@ -126,7 +126,10 @@ impl Analysis {
             Record::Release(release) => self.known.chains.release(release.pid),
             Record::Daemon(daemon) => self.daemon.see(daemon, &self.known.context()),
             Record::Loss(loss) => self.known.count_loss(*loss),
-            Record::Clock(clock) => self.known.clock = Some(*clock),
+            Record::Clock(clock) => {
+                self.known.clock = Some(*clock);
+                self.give_up(clock.t, updates);
+            }
             Record::End(_) => self.has_end = true,
         }
     }
@@ -273,6 +276,11 @@ impl Analysis {
         if let Some(waited) = self.backlog.remove(&peer.to_string()) {
             live.waited_in_backlog(waited);
         }
+        self.push(live, updates);
+    }
+
+    /// A session more; of too many the oldest is given up.
+    fn push(&mut self, live: Live, updates: &mut Vec<Update>) {
         if self.live.len() >= MAX_LIVE {
             self.abandon(0, updates);
         }

@@ -10,8 +10,9 @@ use crate::log;
 use crate::report::Report;
 use crate::update::Update;
 use std::cell::Cell;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::rc::Rc;
 
 /// Writes it where it is wanted.
@@ -21,19 +22,39 @@ pub fn run(asked: &Export) -> Result<(), Failure> {
     }
     let format = export::FORMATS.iter().find(|format| format.name == asked.to);
     let format = format.ok_or_else(|| Failure::usage(format!("{} is no format; `mta-trace export --help` lists them", asked.to)))?;
-    // The log is opened first: a bad name must not leave an empty export behind.
+    // The log is opened first: what is none must not leave an empty export behind.
     let (reader, bytes, all) = open(&asked.log)?;
-    let mut exported = (format.begin)(destination(format, asked)?).map_err(failure)?;
-    let mut progress = Progress::new(bytes, all);
-    let anonymizer = asked.anonymize.then(Anonymizer::default);
-    let (totals, passed) = stream(reader, anonymizer, exported.as_mut(), &mut progress)?;
-    progress.clear();
-    exported.finish(&totals).map_err(failure)?;
+    let mut items = reader.peekable();
+    if let Some(error) = items.next_if(Result::is_err).and_then(Result::err) {
+        return Err(error.into());
+    }
+    let output = destination(format, asked)?;
+    let passed = write(format, output, items, asked, Progress::new(bytes, all)).inspect_err(|_| remove(asked.output.as_deref()))?;
     for text in passed {
         say(&format!("{}: {text}", asked.log));
     }
     Ok(())
 }
+
+/// Writes it, and gives what has to be said of the log.
+fn write(format: &Format, output: Output, items: Items, asked: &Export, mut progress: Progress) -> Result<Vec<String>, Failure> {
+    let failure = |error| failure(error, asked.output.as_deref());
+    let mut exported = (format.begin)(output).map_err(failure)?;
+    let anonymizer = asked.anonymize.then(Anonymizer::default);
+    let (totals, passed) = stream(items, anonymizer, exported.as_mut(), &mut progress, &failure)?;
+    progress.clear();
+    exported.finish(&totals).map_err(failure)?;
+    Ok(passed)
+}
+
+/// Takes away what this run has made, and could not write to its end.
+fn remove(path: Option<&str>) {
+    let Some(path) = path.filter(|path| *path != "-") else { return };
+    let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
+}
+
+/// The lines of a log, of which one may have been looked at.
+type Items = std::iter::Peekable<log::Reader>;
 
 /// A log, how much of it was read, and how much there is.
 type Opened = (log::Reader, Rc<Cell<u64>>, Option<u64>);
@@ -51,16 +72,17 @@ fn open(path: &str) -> Result<Opened, Failure> {
 
 /// Feeds the whole log through the analysis into the export; gives the totals, and what has to be said of the log.
 fn stream(
-    reader: log::Reader,
+    items: Items,
     mut anonymizer: Option<Anonymizer>,
     exported: &mut dyn export::Export,
     progress: &mut Progress,
+    failure: &impl Fn(export::Error) -> Failure,
 ) -> Result<(Report, Vec<String>), Failure> {
     let mut analysis = Analysis::new();
     let mut updates = Vec::new();
     let mut first_unreadable = None;
     let mut cut = None;
-    for item in reader {
+    for item in items {
         progress.step();
         match item? {
             log::Item::Record(record) => {
@@ -79,10 +101,10 @@ fn stream(
             log::Item::Unknown { .. } => analysis.note_unknown(),
             log::Item::Cut { line } => cut = Some(line),
         }
-        sessions(&mut updates, exported)?;
+        sessions(&mut updates, exported).map_err(failure)?;
     }
     let totals = analysis.finish(&mut updates);
-    sessions(&mut updates, exported)?;
+    sessions(&mut updates, exported).map_err(failure)?;
     let mut said = Vec::new();
     if let Some((line, reason)) = first_unreadable {
         said.push(match totals.log.unreadable {
@@ -105,10 +127,10 @@ fn stream(
     Ok((totals, said))
 }
 
-fn sessions(updates: &mut Vec<Update>, exported: &mut dyn export::Export) -> Result<(), Failure> {
+fn sessions(updates: &mut Vec<Update>, exported: &mut dyn export::Export) -> Result<(), export::Error> {
     for update in updates.drain(..) {
         if let Update::SessionEnded(session) = update {
-            exported.session(&session).map_err(failure)?;
+            exported.session(&session)?;
         }
     }
     Ok(())
@@ -126,6 +148,9 @@ fn destination(format: &Format, asked: &Export) -> Result<Output, Failure> {
         return Ok(Output::Table { name: table.clone(), out: stream_to(asked.output.as_deref())? });
     }
     match (format.form, &asked.endpoint, asked.output.as_deref()) {
+        (Form::FileOrEndpoint, Some(endpoint), _) if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") => {
+            Err(Failure::usage(format!("--endpoint {endpoint} is no URL; it begins with http:// or https://, such as http://localhost:4318")))
+        }
         (Form::FileOrEndpoint, Some(endpoint), _) => Ok(Output::Endpoint(endpoint.clone())),
         (_, Some(_), _) => Err(Failure::usage(format!("--to {name} is written into a file and cannot be sent; leave --endpoint out"))),
         (Form::Folder | Form::Tables(_), None, None | Some("-")) => {
@@ -133,7 +158,7 @@ fn destination(format: &Format, asked: &Export) -> Result<Output, Failure> {
             Err(Failure::usage(format!("--to {name} writes several files; name the folder for them by -o, such as -o slow-{name}{or_table}")))
         }
         (Form::Folder | Form::Tables(_), None, Some(path)) => {
-            let made = std::fs::create_dir(path);
+            let made = DirBuilder::new().mode(0o700).create(path);
             made.map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => Failure::failed(format!("{path}: exists already; choose another name or remove it")),
                 _ => Failure::failed(format!("{path}: the folder cannot be made: {error}")),
@@ -151,9 +176,13 @@ fn stream_to(path: Option<&str>) -> Result<Box<dyn Write>, Failure> {
     }
 }
 
-fn failure(error: export::Error) -> Failure {
+fn failure(error: export::Error, output: Option<&str>) -> Failure {
     match error {
-        export::Error::Write(error) => Failure::io(error),
+        export::Error::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => Failure::io(error),
+        export::Error::Write(error) => {
+            let place = output.filter(|path| *path != "-").unwrap_or("standard output");
+            Failure::failed(format!("{place}: cannot be written: {error}; make room, or write the export elsewhere"))
+        }
         error => Failure::failed(error.to_string()),
     }
 }

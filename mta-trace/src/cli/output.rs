@@ -7,6 +7,7 @@ use crate::log;
 use crate::view::{escape::escape, timeline::Screen};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::ExitCode;
 
 const FAILED: u8 = 1;
@@ -96,9 +97,9 @@ pub fn write_new(path: &str, text: &[u8]) -> Result<(), Failure> {
     file.write_all(text).map_err(|error| Failure::failed(format!("{path}: cannot be written: {error}")))
 }
 
-/// Opens a file that does not exist yet.
+/// Opens a file that does not exist yet. What is written of a log is as confidential as the log.
 pub fn create_new(path: &str) -> Result<File, Failure> {
-    OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| match error.kind() {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::failed(format!("{path}: exists already; choose another name or remove it")),
         _ => Failure::failed(format!("{path}: cannot be written: {error}{}", log::advice(&error))),
     })

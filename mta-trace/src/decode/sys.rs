@@ -4,7 +4,8 @@ use super::{names, socket};
 use crate::event::{Args, Bytes, Counters, Message, PollFd, Smtp, SmtpMode, Sys};
 use mta_trace_common::{
     event::{
-        self as raw, FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT, FLAG_MATCHED, FLAG_MESSAGES, FLAG_MILTER, FLAG_PASSED, FLAG_PATH, FLAG_POLICY,
+        self as raw, FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT, FLAG_FIFO, FLAG_MATCHED, FLAG_MESSAGES, FLAG_MILTER, FLAG_PASSED, FLAG_PATH,
+        FLAG_POLICY,
     },
     smtp,
     syscalls::{Call, Capture},
@@ -50,7 +51,11 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
         pid: head.tgid,
         tid: head.tid,
         call,
-        args: if is(FLAG_PATH) { Args { path: path_of_file(data), ..arguments(call, registers, &[]) } } else { arguments(call, registers, data) },
+        args: if is(FLAG_PATH) {
+            Args { path: path_of_file(data, is(FLAG_FIFO)), ..arguments(call, registers, &[]) }
+        } else {
+            arguments(call, registers, data)
+        },
         ret: *ret,
         start: (*since != 0).then_some(*since),
         cpu_ns: head.cpu,
@@ -224,9 +229,11 @@ fn path(data: &[u8]) -> Option<String> {
 }
 
 /// The path of an open file: components from the last to the first, each with a NUL behind it; none: it has no name (a pipe).
-fn path_of_file(data: &[u8]) -> Option<String> {
+fn path_of_file(data: &[u8], is_fifo: bool) -> Option<String> {
     let components: Vec<_> = data.split(|byte| *byte == 0).filter(|part| !part.is_empty()).map(String::from_utf8_lossy).collect();
-    (!components.is_empty()).then(|| components.iter().rev().fold(String::new(), |path, part| path + "/" + part))
+    // As `pipe:[...]`, which is no file on a disk either; a pipe without a name has one component that says so.
+    let kind = if is_fifo && components.len() > 1 { "fifo:" } else { "" };
+    (!components.is_empty()).then(|| components.iter().rev().fold(kind.to_owned(), |path, part| path + "/" + part))
 }
 
 fn word(data: &[u8], index: usize) -> Option<i64> {

@@ -1,17 +1,20 @@
-//! `folded`: one line for each thing that sessions waited for, `mta;command;cause;target us`, as flame graphs read it
-//! (Brendan Gregg's stackcollapse form). Sums of all sessions, in microseconds. Not here: what was not a wait.
+//! `folded`: one line for each thing that a session waited for, `session;command;cause;target us`, as flame graphs read it
+//! (Brendan Gregg's stackcollapse form). Sums of a session, in microseconds. Not here: what was not a wait.
 
 use super::{Error, Export, Form, Format, Output};
 use crate::report::{Report, Session, Wait};
+use crate::view::escape::escape;
 use std::collections::BTreeMap;
 use std::io::Write;
 
-/// How many stacks are told apart; what comes later with a new target is summed without it.
-const MAX_STACKS: usize = 100_000;
+/// How many stacks of a session are told apart; what comes later with a new target is summed without it.
+const MAX_STACKS: usize = 10_000;
+/// Above waits behind a reply and before the next line, which are no command's.
+const BETWEEN: &str = "between";
 
 /// The line of the table.
 pub const FORMAT: Format =
-    Format { name: "folded", about: "Folded stacks for flame graphs: mta;command;cause;target and microseconds", form: Form::File, begin };
+    Format { name: "folded", about: "Folded stacks for flame graphs: session;command;cause;target and microseconds", form: Form::File, begin };
 
 fn begin(output: Output) -> Result<Box<dyn Export>, Error> {
     Ok(Box::new(Folded { out: output.stream()?, stacks: BTreeMap::new() }))
@@ -19,13 +22,13 @@ fn begin(output: Output) -> Result<Box<dyn Export>, Error> {
 
 struct Folded {
     out: Box<dyn Write>,
-    /// Microseconds of each stack.
+    /// Microseconds of each stack of the session.
     stacks: BTreeMap<String, u64>,
 }
 
 /// A frame must hold neither the separator nor a line end; blanks would be taken for the one before the figure.
 fn frame(text: &str) -> String {
-    text.chars().map(|c| if c == ';' || c.is_whitespace() || c.is_control() { '_' } else { c }).collect()
+    escape(text).chars().map(|c| if c == ';' || c.is_whitespace() || c.is_control() { '_' } else { c }).collect()
 }
 
 fn us(seconds: f64) -> u64 {
@@ -46,17 +49,19 @@ impl Folded {
 
 impl Export for Folded {
     fn session(&mut self, session: &Session) -> Result<(), Error> {
+        let id = frame(&session.id);
         for command in &session.commands {
-            let above = format!("{};{}", frame(&session.mta), command.verb.name());
+            let above = format!("{id};{}", command.verb.name());
             command.waits.iter().for_each(|wait| self.wait(&above, wait));
+        }
+        session.between.iter().for_each(|wait| self.wait(&format!("{id};{BETWEEN}"), wait));
+        for (stack, us) in std::mem::take(&mut self.stacks).into_iter().filter(|(_, us)| *us > 0) {
+            writeln!(self.out, "{stack} {us}")?;
         }
         Ok(())
     }
 
     fn finish(&mut self, _totals: &Report) -> Result<(), Error> {
-        for (stack, us) in self.stacks.iter().filter(|(_, us)| **us > 0) {
-            writeln!(self.out, "{stack} {us}")?;
-        }
         Ok(self.out.flush()?)
     }
 }

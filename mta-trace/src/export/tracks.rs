@@ -82,6 +82,8 @@ pub(super) struct Timeline<D> {
     flow: u64,
     lane: u64,
     lost: u64,
+    /// So many processes are too many.
+    full_at: usize,
 }
 
 impl<D: Draw> Timeline<D> {
@@ -99,13 +101,16 @@ impl<D: Draw> Timeline<D> {
             flow: 0,
             lane: 0,
             lost: 0,
+            full_at: MAX_KNOWN,
         }
     }
 
     /// What is known of a process. Of too many those are forgotten of which nothing is held.
     fn process(&mut self, pid: u32) -> &mut Process {
-        if self.processes.len() >= MAX_KNOWN && !self.processes.contains_key(&pid) {
+        if self.processes.len() >= self.full_at && !self.processes.contains_key(&pid) {
             self.processes.retain(|_, process| !process.held.is_empty());
+            // Not again before there are many more: to look through all for each new one takes too long.
+            self.full_at = MAX_KNOWN.max(self.processes.len() + MAX_KNOWN / 2);
         }
         self.processes.entry(pid).or_default()
     }
@@ -180,8 +185,16 @@ impl<D: Draw> Timeline<D> {
         if self.held <= MAX_HELD {
             return Ok(());
         }
-        let longest = self.processes.iter().max_by_key(|(pid, process)| (process.held.len(), **pid)).map(|(pid, _)| *pid);
-        longest.map_or(Ok(()), |pid| self.release(pid))
+        // Half of them at once, of those that have most.
+        let mut all: Vec<(usize, u32)> =
+            self.processes.iter().map(|(pid, process)| (process.held.len(), *pid)).filter(|(held, _)| *held > 0).collect();
+        all.sort_unstable();
+        while self.held > MAX_HELD / 2
+            && let Some((_, pid)) = all.pop()
+        {
+            self.release(pid)?;
+        }
+        Ok(())
     }
 
     /// Draws what is held of a process.

@@ -137,11 +137,14 @@ fn waited_for(object: &Object, thread: &Thread) -> Vec<i32> {
 pub(super) fn children_waited_for(object: &Object, thread: &Thread) -> Vec<u32> {
     let [first, second, ..] = object.arguments(thread);
     let pid = |register: u64| u32::try_from(decoded_int(register)).ok().filter(|pid| *pid > 0);
+    let is_child = |child: &u32| proc::status(*child, "PPid") == Some(thread.tgid);
+    let only = || proc::only_child(thread.tgid);
     match Call::by_number(thread.nr) {
-        Some(Call::Wait4) => pid(first).or_else(|| proc::only_child(thread.tgid)).into_iter().collect(),
+        // In a container the number is another one than here.
+        Some(Call::Wait4) => pid(first).filter(is_child).or_else(only).into_iter().collect(),
         // `P_PID`
-        Some(Call::Waitid) if first & 0xffff_ffff == 1 => pid(second).into_iter().collect(),
-        Some(Call::Waitid) => proc::only_child(thread.tgid).into_iter().collect(),
+        Some(Call::Waitid) if first & 0xffff_ffff == 1 => pid(second).filter(is_child).or_else(only).into_iter().collect(),
+        Some(Call::Waitid) => only().into_iter().collect(),
         _ => {
             let pipes: Vec<String> = waited_for(object, thread).into_iter().filter_map(|fd| proc::pipe_behind(thread.tgid, fd)).collect();
             if pipes.is_empty() {

@@ -103,7 +103,9 @@ impl Helpers {
             for child in children {
                 // No socket leads to it; it is known by its number.
                 let link = Link { inode: 0, peer_inode: child.into(), endpoint: None };
-                if self.follow(object, pid, &link, &[child], depth + 1, &sessions, &mut records)
+                let new = [child];
+                let found = if self.known.contains_key(&(0, child.into())) { &[][..] } else { &new };
+                if self.follow(object, pid, &link, found, depth + 1, &sessions, &mut records)
                     && let Some(look) = self.looks.get_mut(&tid)
                 {
                     look.tries = TRIES;

@@ -8,7 +8,7 @@ use std::{
     fs,
     io::Read as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -249,6 +249,8 @@ impl Sockets {
     pub fn bound(&self, id: &SocketId) -> Option<u64> {
         let (Endpoint::Inet(local), Endpoint::Inet(peer)) = (id.local.as_ref()?, id.peer.as_ref()?) else { return None };
         let is_here = peer.ip().is_loopback() || peer.ip() == local.ip();
+        // Who is bound to the address itself gets it.
+        let is_wildcard = |other: &SocketId| other.local.as_ref().and_then(Endpoint::ip).is_none_or(|ip| ip.is_unspecified());
         let gets = |other: &SocketId| match &other.local {
             Some(Endpoint::Inet(end)) => {
                 other.proto == Proto::Udp
@@ -258,7 +260,12 @@ impl Sockets {
             }
             _ => false,
         };
-        self.by_inode.iter().filter(|(inode, (other, _))| **inode != 0 && gets(other)).map(|(inode, _)| *inode).min()
+        self.by_inode
+            .iter()
+            .filter(|(inode, (other, _))| **inode != 0 && gets(other))
+            .map(|(inode, (other, _))| (is_wildcard(other), *inode))
+            .min()
+            .map(|(_, inode)| inode)
     }
 
     /// Inodes that listen on a TCP port.
@@ -317,6 +324,11 @@ pub fn only_child(pid: u32) -> Option<u32> {
 pub fn pipe_behind(pid: u32, fd: i32) -> Option<String> {
     let link = fs::read_link(path(pid, "fd").join(fd.to_string())).ok()?;
     link.to_str().filter(|link| link.starts_with("pipe:[")).map(str::to_owned)
+}
+
+/// Whether a descriptor is that of a FIFO.
+pub fn is_fifo(pid: u32, fd: i32) -> bool {
+    fs::metadata(path(pid, "fd").join(fd.to_string())).is_ok_and(|found| found.file_type().is_fifo())
 }
 
 /// Whether a process has a descriptor of this pipe to which it can write (proc(5): the link's own permissions are those of the descriptor).

@@ -36,7 +36,7 @@ pub fn descriptors(pid: u32, client: Option<&SocketId>) -> Vec<Record> {
         let inode = proc::socket_inode(&link);
         let socket = inode.and_then(|inode| sockets.get(inode)).map(|(id, _)| id.clone());
         let is_client = client.is_some_and(|client| inode == Some(client.inode));
-        let path = inode.is_none().then_some(link);
+        let path = inode.is_none().then(|| if link.starts_with('/') && proc::is_fifo(pid, fd) { format!("fifo:{link}") } else { link });
         (socket.is_some() || path.is_some()).then_some(Record::SeedFd(SeedFd { pid, fd, path, socket, client: is_client }))
     };
     proc::descriptors(pid).into_iter().filter_map(seed).collect()

@@ -5,15 +5,18 @@
 
 use crate::event::{Endpoint, Record, Sys};
 use crate::proto::dns::{self, Question};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
+/// What a process did before it was released stands behind that in the ring, no longer than this.
+const BEHIND_NS: u64 = 2_000_000_000;
 /// Names that are remembered: those of the last look-ups.
 const MAX_NAMES: usize = 1024;
 
 /// See above.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
-    resolvers: HashSet<u32>,
+    /// Resolvers, and of those that are none any more until when what they did may still come.
+    resolvers: HashMap<u32, Option<u64>>,
     names: VecDeque<String>,
 }
 
@@ -22,22 +25,31 @@ impl Lookups {
     pub fn keeps(&mut self, record: &Record) -> bool {
         match record {
             Record::Helper(helper) if helper.endpoint.as_ref().and_then(Endpoint::port) == Some(dns::PORT) => {
-                self.resolvers.insert(helper.pid);
+                self.resolvers.insert(helper.pid, None);
                 true
             }
             Record::Release(release) => {
-                self.resolvers.remove(&release.pid);
+                self.resolvers.entry(release.pid).and_modify(|until| *until = Some(release.t.saturating_add(BEHIND_NS)));
                 true
             }
-            Record::SeedFd(seed) => !self.resolvers.contains(&seed.pid),
-            Record::Block(block) => !self.resolvers.contains(&block.pid),
-            Record::Sys(sys) if self.resolvers.contains(&sys.pid) => self.is_about_a_known_name(sys),
+            Record::SeedFd(seed) => !self.resolvers.contains_key(&seed.pid),
+            Record::Block(block) => !self.is_resolver(block.pid, block.t),
+            Record::Sys(sys) if self.is_resolver(sys.pid, sys.t) => self.is_about_a_known_name(sys),
             Record::Sys(sys) => {
                 self.learn(sys);
                 true
             }
             _ => true,
         }
+    }
+
+    fn is_resolver(&mut self, pid: u32, t: u64) -> bool {
+        let until = self.resolvers.get(&pid).copied();
+        let is_over = matches!(until, Some(Some(until)) if t >= until);
+        if is_over {
+            self.resolvers.remove(&pid);
+        }
+        until.is_some() && !is_over
     }
 
     fn learn(&mut self, sys: &Sys) {
@@ -75,8 +87,9 @@ mod tests {
         assert!(lookups.keeps(&dns_query(RESOLVER, 3, "192.0.2.53:53", "example.com")));
         assert!(!lookups.keeps(&dns_query(RESOLVER, 4, "192.0.2.53:53", "other.example.com")));
         assert!(!lookups.keeps(&dns_query(RESOLVER, 5, "192.0.2.53:53", "x.mx.example.com")));
-        // It is nobody's helper any more; what it does as a client counts as anybody's.
+        // It is nobody's helper any more, but what it did as one may still come.
         assert!(lookups.keeps(&Record::Release(Release { t: 6, pid: RESOLVER })));
-        assert!(lookups.keeps(&dns_query(RESOLVER, 7, "192.0.2.53:53", "other.example.com")));
+        assert!(!lookups.keeps(&dns_query(RESOLVER, 7, "192.0.2.53:53", "other.example.com")));
+        assert!(lookups.keeps(&dns_query(RESOLVER, 6 + BEHIND_NS, "192.0.2.53:53", "other.example.com")));
     }
 }

@@ -48,7 +48,9 @@ impl Dialogue {
 
     /// Whether a handshake has begun and the client's next message of it is to come, or the server's own is on the way.
     pub fn is_shaking_hands(&self) -> bool {
-        self.phase == Phase::Tls && self.hello.is_some() && !matches!(self.tail, Tail::Finished(_))
+        // Behind a `Finished` that needs no answer, also one of TLS 1.2 with a session ticket (RFC 5077, 3.1), the server reads on without having written.
+        let may_be_over = matches!(self.tail, Tail::Finished(_)) || self.flights == 1 && self.has_spoken && self.tail == Tail::Other;
+        self.phase == Phase::Tls && self.hello.is_some() && !may_be_over
     }
 
     pub(super) fn read_handshake(&mut self, mark: Mark, n: u64) {

@@ -215,6 +215,12 @@ impl State {
         process.fds.close(3, i32::MAX);
     }
 
+    /// A child that lives, serves many sessions as its parent does, and has a descriptor of this socket.
+    pub fn heir(&self, pid: u32, inode: u64) -> Option<u32> {
+        let is_heir = |child: &Proc| child.ppid == pid && child.role == Role::Loop && child.exited_at.is_none() && child.fds.holds(inode);
+        self.procs.iter().find(|(_, child)| is_heir(child)).map(|(pid, _)| *pid)
+    }
+
     /// A process has turned out to serve many sessions at a time.
     pub fn serve_many(&mut self, pid: u32) {
         self.entry(pid).role = Role::Loop;

@@ -1,7 +1,7 @@
 //! The report as JSON (`mta-trace.report/1`).
 //!
 //! In: a [`crate::report::Report`] or [`crate::report::ProbeReport`]. Out: indented JSON with a final line end. Characters that a terminal would obey are written as
-//! `\u` escapes, which mean the same to every reader of JSON. Not here: the schema (`report.rs`).
+//! `\u` escapes, which mean the same to every reader of JSON. Not here: the schema (`report/`).
 
 use super::escape::is_hostile;
 use serde::Serialize;

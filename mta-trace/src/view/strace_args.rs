@@ -45,6 +45,8 @@ pub struct Parts {
 type Slot = (Option<String>, bool);
 
 const UNKNOWN: Slot = (None, false);
+/// Of a longer path, or name of a socket, only the beginning is shown (`PATH_MAX`, limits.h): a hostile log may have any.
+const LONGEST_PATH: usize = 4096;
 
 fn known(text: impl Into<String>) -> Slot {
     (Some(text.into()), false)
@@ -82,7 +84,7 @@ fn slots(told: &Told<'_>, style: &Style<'_>) -> Vec<Slot> {
     let first = first(told, style);
     let count = |count: &Option<u64>| (count.map(|count| count.to_string()), false);
     let flags = || if flags.is_empty() { (style.unknown.map(|_| "0".to_owned()), false) } else { known(escape(&flags.join("|"))) };
-    let path = || path.as_ref().map_or(UNKNOWN, |path| known(string(path.as_bytes(), false, usize::MAX)));
+    let path = || path.as_ref().map_or(UNKNOWN, |path| known(string(path.as_bytes(), false, LONGEST_PATH)));
     let directory = || match args.fd {
         Some(it) => number(it),
         None => (style.unknown.map(|_| "AT_FDCWD".to_owned()), false),
@@ -149,7 +151,9 @@ fn first(told: &Told<'_>, style: &Style<'_>) -> Slot {
     let Some(number) = told.args.fd else { return UNKNOWN };
     let text = fd(told.pid, number, style.descriptors);
     match &told.args.path {
-        Some(path) if style.unknown.is_none() && told.call.row().fd0 && !text.ends_with('>') => known(format!("{text}<{}>", escape(path))),
+        Some(path) if style.unknown.is_none() && told.call.row().fd0 && !text.ends_with('>') => {
+            known(format!("{text}<{}>", escape(&path.chars().take(LONGEST_PATH).collect::<String>())))
+        }
         _ => known(text),
     }
 }
@@ -268,7 +272,7 @@ fn endpoint(address: &Endpoint) -> String {
         Endpoint::Inet(it) => {
             format!("{{sa_family=AF_INET6, sin6_port=htons({}), inet_pton(AF_INET6, \"{}\", &sin6_addr)}}", it.port(), it.ip())
         }
-        Endpoint::Unix(path) => format!("{{sa_family=AF_UNIX, sun_path={}}}", string(path.as_bytes(), false, usize::MAX)),
+        Endpoint::Unix(path) => format!("{{sa_family=AF_UNIX, sun_path={}}}", string(path.as_bytes(), false, LONGEST_PATH)),
     }
 }
 

@@ -61,6 +61,8 @@ fn main() -> ExitCode {
     let known = || commands::are_known(&lab::run::tracer_path()?).map_err(|error| Failed::from(format!("{error:#}")));
     let known = move || known().map_err(|error: Failed| error);
     trials.push(Trial::test("every command of the documents is known", known).with_kind("replay"));
+    let links = || commands::links_lead_somewhere().map_err(|error| Failed::from(format!("{error:#}")));
+    trials.push(Trial::test("links of the documents lead somewhere", links).with_kind("replay"));
     let examples = || examples::are_true().map_err(|error| Failed::from(format!("{error:#}")));
     trials.push(Trial::test("the examples in the documents", examples).with_kind("replay"));
     libtest_mimic::run(&arguments, trials).exit_code()

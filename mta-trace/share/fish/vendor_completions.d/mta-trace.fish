@@ -95,7 +95,7 @@ perfetto\t'Perfetto trace: sessions, commands, waits and calls as slices, for ui
 chrome\t'Chrome trace JSON: the same slices for other viewers'
 csv\t'Tables of commands and waits, for spreadsheets'
 otlp\t'OpenTelemetry traces: to a collector by --endpoint, or as OTLP JSON'
-folded\t'Folded stacks for flame graphs: mta;command;cause;target and microseconds'
+folded\t'Folded stacks for flame graphs: session;command;cause;target and microseconds'
 log\t'The log itself as JSON Lines, for report, diff and export; with --anonymize to give away'
 parquet\t'Tables of sessions, commands, waits and events for DuckDB; only in builds with `--features parquet`'"
 complete -c mta-trace -n "__fish_mta_trace_using_subcommand export" -s o -l output -d 'Write into this file or folder, which must not exist [default: standard output, where one file is written]' -r -F

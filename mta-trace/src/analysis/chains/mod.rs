@@ -9,7 +9,7 @@ mod thread;
 
 use crate::event::{Block, Endpoint, Exit, Header, Helper as Found, Sys};
 use crate::proto::dns;
-use crate::report::{Cause, Outcome, Peer, Wait};
+use crate::report::{Cause, Dns, Outcome, Peer, Wait};
 use crate::session::{Named, seconds};
 use crate::state::State;
 use mta_trace_common::syscalls::Call;
@@ -145,8 +145,8 @@ impl Chains {
             return;
         }
         let Some(inode) = named.socket.filter(|_| !self.helpers.is_empty()) else { return };
-        let name = named.wait.dns.as_ref().map(|dns| dns.qname.clone());
-        if let Some(Explanation { peer, inner }) = self.explanation(waiter, inode, name.as_deref(), (named.from.t, named.to.t), start, 0) {
+        let asked = named.wait.dns.clone();
+        if let Some(Explanation { peer, inner }) = self.explanation(waiter, inode, asked.as_ref(), (named.from.t, named.to.t), start, 0) {
             named.wait.peer = Some(peer);
             named.wait.inner = inner;
         }
@@ -166,8 +166,8 @@ impl Chains {
         Some(Explanation { peer, inner })
     }
 
-    /// `name`: what was looked up, of a look-up.
-    fn explanation(&self, waiter: u32, inode: u64, name: Option<&str>, (from, to): (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
+    /// `asked`: what was looked up, of a look-up.
+    fn explanation(&self, waiter: u32, inode: u64, asked: Option<&Dns>, (from, to): (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
         let (link, is_only) = self.answering(waiter, inode)?;
         let helper = self.helpers.get(&link.helper)?;
         let path = link.endpoint.as_ref().map(Endpoint::to_string);
@@ -179,7 +179,7 @@ impl Chains {
             return Some(Explanation { peer, inner: Vec::new() });
         }
         if let Some(resolver) = &helper.resolver {
-            let told = name.map(|name| resolver.waits_for(name, (from, to), MIN_WAIT_NS)).unwrap_or_default();
+            let told = asked.map(|asked| resolver.waits_for(asked, (from, to), MIN_WAIT_NS)).unwrap_or_default();
             let inner = told.into_iter().map(|it| self.clipped(it, link.helper, (from, to), start, depth)).collect();
             return Some(Explanation { peer, inner });
         }
@@ -219,7 +219,7 @@ impl Chains {
             // How it went on is no part of this.
             wait.outcome = Outcome::Unfinished;
         }
-        let name = wait.dns.as_ref().map(|dns| dns.qname.clone());
+        let asked = wait.dns.clone();
         if let Some(child) = child_of(&wait) {
             if let Some(Explanation { peer, inner }) = self.of_child(child, (began, end), start, depth + 1) {
                 wait.peer = Some(peer);
@@ -227,7 +227,7 @@ impl Chains {
             }
             return wait;
         }
-        let explanation = socket.and_then(|inode| self.explanation(pid, inode, name.as_deref(), (began, end), start, depth + 1));
+        let explanation = socket.and_then(|inode| self.explanation(pid, inode, asked.as_ref(), (began, end), start, depth + 1));
         if let Some(Explanation { peer, inner }) = explanation {
             // A descriptor that another process had connected does not tell where it leads.
             wait.target = wait.target.or_else(|| peer.path.clone());

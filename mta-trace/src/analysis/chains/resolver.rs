@@ -65,11 +65,12 @@ impl Resolver {
         }
     }
 
-    /// What it asked for this name, or one above it, and was open in an interval, for at least so long.
-    pub fn waits_for(&self, name: &str, (from, to): (u64, u64), min_wait_ns: u64) -> Vec<Inner> {
-        let is_open = |query: &&Query| query.t < to && query.answer.is_none_or(|answer| answer.t > from);
+    /// What it asked for the sake of a look-up and was open in an interval, for at least so long.
+    pub fn waits_for(&self, asked: &Dns, (from, to): (u64, u64), min_wait_ns: u64) -> Vec<Inner> {
+        // One that was never answered has been given up at some time; it counts only for whoever came before it.
+        let is_open = |query: &&Query| query.t < to && query.answer.map_or(query.t >= from, |answer| answer.t > from);
         let mut groups: Vec<Vec<&Query>> = Vec::new();
-        for query in self.queries.iter().filter(|query| is_at_or_above(&query.question.qname, name)).filter(is_open) {
+        for query in self.queries.iter().filter(|query| serves(&query.question, asked)).filter(is_open) {
             let is_same =
                 |group: &&mut Vec<&Query>| group.first().is_some_and(|first| first.question.qname.eq_ignore_ascii_case(&query.question.qname));
             match groups.iter_mut().find(is_same) {
@@ -78,11 +79,23 @@ impl Resolver {
             }
         }
         let mut waits: Vec<Inner> =
-            groups.iter().filter_map(|group| wait(group, from, to)).filter(|inner| inner.to - inner.from >= min_wait_ns).collect();
+            groups.iter().filter_map(|group| wait(group, from, to)).filter(|inner| inner.to.saturating_sub(inner.from) >= min_wait_ns).collect();
         waits.sort_by_key(|inner| inner.from);
         waits
     }
 }
+
+/// Whether a question may be one for the sake of a look-up: the same, or for what stands above the name one for a way there (a delegation, or the
+/// shortest answer, RFC 9156, 2.1; a signature's chain, RFC 4035, 5).
+fn serves(question: &Question, asked: &Dns) -> bool {
+    if question.qname.eq_ignore_ascii_case(&asked.qname) {
+        return asked.qtype.split('+').any(|qtype| qtype == type_name(question.qtype));
+    }
+    is_at_or_above(&question.qname, &asked.qname) && ABOVE.contains(&question.qtype)
+}
+
+/// A, NS, DS and DNSKEY (RFC 1035, RFC 4034).
+const ABOVE: [u16; 4] = [1, 2, 43, 48];
 
 /// The questions for one name as one wait.
 fn wait(queries: &[&Query], from: u64, to: u64) -> Option<Inner> {

@@ -62,6 +62,16 @@ impl Live {
         self.release(updates);
     }
 
+    /// Its process has ended, and left it to this one.
+    pub fn goes_on_in(&mut self, pid: u32) {
+        (self.pid, self.tid) = (pid, pid);
+    }
+
+    /// When it was passed on, if nobody has taken it yet.
+    pub fn left_at(&self) -> Option<u64> {
+        self.looped.as_ref()?.leaving.as_ref().map(|step| step.from.t)
+    }
+
     /// Whether it is on that way.
     pub fn is_leaving(&self) -> bool {
         self.looped.as_ref().is_some_and(|looped| looped.leaving.is_some())
@@ -171,7 +181,14 @@ impl Live {
         let mut asked: Option<Step> = None;
         let mut held = held.into_iter().filter(|(_, guess)| guess.is_none() || *guess == id).map(|(step, _)| step).peekable();
         while let Some(mut step) = held.next() {
-            if step.is_shared_poll && self.is_screened() {
+            if step.is_shared_poll
+                && self.is_screened()
+                && let Some(next) = held.peek().filter(|next| is_answer(&step, next))
+            {
+                // It was not the time that has ended it: who was asked about the client has answered.
+                step.service.clone_from(&next.service);
+                step.object.clone_from(&next.object);
+            } else if step.is_shared_poll && self.is_screened() {
                 // The client's descriptor is among those that it polls, and the client is not asked to speak.
                 step.client = Some(Touch::Reads);
             } else if step.is_shared_poll
@@ -211,6 +228,11 @@ impl Live {
 fn ends(poll: &Step, next: &Step) -> bool {
     let is_peer = next.client.is_none() && next.service.is_none() && next.any_socket().is_some_and(|socket| socket.peer.is_some());
     is_peer && next.is_receive() && !next.is_blocked && next.to.t.saturating_sub(poll.to.t) < AT_ONCE_NS
+}
+
+/// Whether a poll is followed at once by the answer of another process of the server (postscreen's dnsblog).
+fn is_answer(poll: &Step, next: &Step) -> bool {
+    next.is_receive() && next.service.is_some() && !next.is_blocked && next.to.t.saturating_sub(poll.to.t) < AT_ONCE_NS
 }
 
 impl Looped {

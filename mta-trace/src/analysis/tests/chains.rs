@@ -347,6 +347,9 @@ fn a_resolvers_question_for_another_name_explains_nothing() {
     let wait = look_up(|trace| {
         connected(trace.ask(21, 51, SERVER, 2, "ail.example.com", 1));
         connected(trace.ask(22, 52, SERVER, 3, "x.mail.example.com", 1));
+        // Others ask for the same name, or one above it.
+        connected(trace.ask(24, 54, SERVER, 5, "mail.example.com", 15));
+        connected(trace.ask(25, 55, SERVER, 6, "example.com", 16));
         // Of a socket that is not connected the answers are not seen.
         trace.ask(23, 53, SERVER, 4, "mail.example.com", 1);
     });
@@ -379,4 +382,32 @@ fn a_childs_waits_explain_the_wait_for_it() {
     let told: Vec<_> = wait.inner.iter().map(|inner| (inner.cause, inner.target.as_deref())).collect();
     assert_eq!(told, [(Cause::Sleep, None), (Cause::Dns, Some(SERVER))]);
     near(wait.inner[1].elapsed_s, 10.01);
+}
+
+/// What was never answered does not wait for ever: it was given up.
+#[test]
+fn regress_a_question_of_an_earlier_look_up_explains_no_later_one() {
+    let wait = look_up(|trace| {
+        let now = trace.t;
+        trace.t = now - 70 * MS;
+        connected(trace.ask(21, 51, SERVER, 2, "mail.example.com", 1));
+        trace.t = now;
+        connected(trace.ask(21, 51, SERVER, 3, "mail.example.com", 1));
+        trace.t += 1500 * MS;
+        connected(trace.answer(21, 51, SERVER, 3, 0, "mail.example.com", 1));
+    });
+    let [inner] = wait.inner.as_slice() else { panic!("{:?}", wait.inner) };
+    assert_eq!((inner.outcome, inner.attempts), (Outcome::Ok, Some(1)));
+    near(inner.elapsed_s, 1.5);
+}
+
+/// An answer that lies before its question (a hostile log) is none.
+#[test]
+fn regress_a_resolver_that_is_answered_before_it_asks() {
+    let wait = look_up(|trace| {
+        connected(trace.ask(21, 51, SERVER, 2, "mail.example.com", 1));
+        trace.t -= 30 * MS;
+        connected(trace.answer(21, 51, SERVER, 2, 0, "mail.example.com", 1));
+    });
+    assert!(wait.inner.is_empty(), "{:?}", wait.inner);
 }

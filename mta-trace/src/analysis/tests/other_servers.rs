@@ -175,6 +175,41 @@ fn regress_a_handshake_without_tickets_ends_with_the_clients_finished() {
     assert_eq!(verbs(&handshake_of(&[5, 37, 5, 1, 5, 40], 51)), expected);
 }
 
+/// A client that comes back with a session ticket (TLS 1.2) has said its last word of the handshake, and lets the server wait for its EHLO: that is the
+/// client's time, and no stalled handshake.
+#[test]
+fn regress_what_may_be_behind_a_handshake_is_no_tls_wait() {
+    let mut trace = Trace::greeted();
+    trace.exchange("STARTTLS", "220 ready");
+    turns(&mut trace, &[5, 233], 1232);
+    turns(&mut trace, &[5, 1, 5, 40], 0);
+    trace.await_client(5 * SECOND);
+    trace.read(44, SmtpMode::Opaque);
+    trace.reply(&"\x17".repeat(62));
+    trace.hang_up();
+    let session = trace.session();
+    let waited: Vec<_> = session.waits().filter(|wait| wait.elapsed_s > 1.0).map(|wait| wait.cause).collect();
+    assert_eq!((waited, session.findings.len()), (vec![Cause::Client], 0));
+}
+
+#[test]
+fn a_client_that_is_late_inside_its_handshake_is_a_tls_wait() {
+    let mut trace = Trace::greeted();
+    trace.exchange("STARTTLS", "220 ready");
+    // What it takes before its hello is its own time.
+    trace.await_client(2 * SECOND);
+    trace.read(233, SmtpMode::Opaque);
+    trace.reply(&"\x16".repeat(1232));
+    trace.await_client(3 * SECOND);
+    trace.read(74, SmtpMode::Opaque);
+    trace.reply(&"\x16".repeat(255));
+    trace.hang_up();
+    let session = trace.session();
+    let waits: Vec<_> = command(&session, "TLS").waits.iter().map(|wait| (wait.cause, format!("{:.0}", wait.elapsed_s))).collect();
+    assert_eq!(waits, [(Cause::Client, "2".to_owned()), (Cause::Tls, "3".to_owned())]);
+    assert_eq!(session.findings.iter().map(|finding| finding.rule.as_str()).collect::<Vec<_>>(), ["tls-slow"]);
+}
+
 #[test]
 fn where_tls_comes_first_nothing_is_readable() {
     let mut trace = Trace::empty();

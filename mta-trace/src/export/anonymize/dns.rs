@@ -22,16 +22,20 @@ pub fn packet(names: &mut Names, bytes: &[u8], is_stream: bool) -> Packet {
         return Packet { bytes: kept.to_vec(), is_cut: kept.len() < bytes.len() };
     }
     let framed = bytes.get(2..).filter(|body| is_stream && parse(bytes) != parse_stream(bytes) && parse(body) == parse_stream(bytes));
-    let Some(body) = framed else { return message(names, bytes) };
-    let Packet { bytes: new, is_cut } = message(names, body);
+    let Some(body) = framed else { return message(names, bytes, is_stream) };
+    let Packet { bytes: new, is_cut } = message(names, body, is_stream);
     let length = u16::try_from(new.len()).unwrap_or(u16::MAX);
     Packet { bytes: [&length.to_be_bytes()[..], &new].concat(), is_cut }
 }
 
-fn message(names: &mut Names, bytes: &[u8]) -> Packet {
+fn message(names: &mut Names, bytes: &[u8], is_stream: bool) -> Packet {
     let head = bytes.get(..HEAD_BYTES.min(bytes.len())).unwrap_or_default();
-    let mut new = head.to_vec();
     let asked = parse(bytes).and_then(|Message { question, .. }| question);
+    // What has no question may be the middle of an answer.
+    if asked.is_none() && (is_stream || !is_head(head)) {
+        return Packet { bytes: Vec::new(), is_cut: true };
+    }
+    let mut new = head.to_vec();
     let behind = asked.and_then(|question| {
         let wire = wire(&names.host(&question.qname))?;
         new.extend(wire);
@@ -42,6 +46,15 @@ fn message(names: &mut Names, bytes: &[u8]) -> Packet {
         Some(end + 4)
     });
     Packet { bytes: new, is_cut: behind != Some(bytes.len()) }
+}
+
+/// Whether these can be the first bytes of a message: a standard query (opcode 0), and as few records as a packet holds (RFC 1035, 4.1.1).
+fn is_head(head: &[u8]) -> bool {
+    let &[_, _, flags, _, questions_high, questions, answers_high, answers, authorities_high, authorities, more_high, more] = head else {
+        return false;
+    };
+    let is_few = [(questions_high, questions, 1), (answers_high, answers, 64), (authorities_high, authorities, 64), (more_high, more, 64)];
+    flags & 0x78 == 0 && is_few.iter().all(|(high, low, most)| *high == 0 && low <= most)
 }
 
 /// Behind the name of the first question.

@@ -15,7 +15,7 @@ pub const MAX_ENTRIES: usize = 1_000_000;
 /// Longest name that is looked at label by label; of a longer one everything before the domain is one label.
 const MAX_LABELS: usize = 16;
 /// Longer ones are told apart by their beginning: nothing that exists has as many letters.
-const MAX_KEY: usize = 1_024;
+const MAX_KEY: usize = 255;
 
 /// Labels that are not anybody's.
 const KEPT_LABELS: &[&str] = &[

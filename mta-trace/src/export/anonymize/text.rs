@@ -32,9 +32,10 @@ pub fn text(names: &mut Names, text: &str, kept: Option<&str>) -> String {
     let mut new = String::with_capacity(text.len());
     let (mut rest, mut before) = (text, String::new());
     while let Some(first) = rest.chars().next() {
-        if first == '<'
-            && let Some((inside, behind)) = rest.get(1..).and_then(|rest| rest.split_once('>'))
-            && !inside.contains('<')
+        // No further than to the next bracket: of many that are never closed each would be looked for to the end.
+        let closed = rest.get(1..).filter(|_| first == '<').and_then(|rest| rest.split_at_checked(rest.find(['<', '>'])?));
+        if let Some((inside, behind)) = closed
+            && let Some(behind) = behind.strip_prefix('>')
         {
             new.push('<');
             new.push_str(&in_brackets(names, inside));
@@ -100,7 +101,13 @@ fn is_separator(c: char) -> bool {
     c.is_whitespace() || c.is_control() || "<>()[]{},;\"'`|\\=".contains(c)
 }
 
+/// The longest address with a tag, a scope and a port.
+const LONGEST_ADDRESS: usize = 96;
+
 fn address(names: &mut Names, text: &str) -> Option<String> {
+    if text.len() > LONGEST_ADDRESS {
+        return None;
+    }
     let (tag, bare) = match text.get(..5) {
         Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => (tag, text.get(5..)?),
         _ => ("", text),
@@ -126,10 +133,8 @@ fn token(names: &mut Names, piece: &str) -> String {
     if core.contains('@') && !core.contains(['/', ':']) {
         return mail(names, core) + tail;
     }
-    if let Some(at) = core.find(['/', ':']) {
-        let (left, right) = core.split_at(at);
-        let (mark, right) = right.split_at(1);
-        return format!("{}{mark}{}{tail}", token(names, left), token(names, right));
+    if core.contains(['/', ':']) {
+        return marked(names, core) + tail;
     }
     if is_host(core) {
         return names.host(core) + tail;
@@ -144,6 +149,23 @@ fn token(names: &mut Names, piece: &str) -> String {
         return names.word(core) + tail;
     }
     pieces(core, |word| self::word(names, word)) + tail
+}
+
+/// What has slashes or colons, part by part; an address may have some itself. A loop, since a hostile text has any number of them.
+fn marked(names: &mut Names, text: &str) -> String {
+    let mut new = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['/', ':']) {
+        if let Some(address) = address(names, rest) {
+            return new + &address;
+        }
+        let (left, right) = rest.split_at(at);
+        let (mark, right) = right.split_at(1);
+        new.push_str(&token(names, left));
+        new.push_str(mark);
+        rest = right;
+    }
+    new + &token(names, rest)
 }
 
 /// `10-99-0-1`, as providers write it.
@@ -229,6 +251,14 @@ mod tests {
         let mut names = Names::default();
         names.host("lab.test");
         text(&mut names, input, None)
+    }
+
+    /// Each of them was a call inside the other one's, or looked for its end through all the rest.
+    #[test]
+    fn regress_a_text_of_very_many_marks() {
+        for piece in ["a:", "/", "<", "<a", "2001:db8::"] {
+            let _ = of(&piece.repeat(300_000));
+        }
     }
 
     #[test]
