@@ -4,6 +4,7 @@
 //! package `rpm`) and is for the architecture on which it runs. Not here: what the packages must be able to do (`tests/tests/dist.rs`).
 
 mod licences;
+mod pages;
 
 use crate::shell::{has, output, root, run};
 use anyhow::{Context as _, bail, ensure};
@@ -119,13 +120,18 @@ fn tree(top: &Path, program: &Path, layout: &Layout) -> anyhow::Result<()> {
 }
 
 fn documents(place: &Path) -> anyhow::Result<()> {
-    copy(&root().join("README.md"), &place.join("README.md"), 0o644)?;
-    copy(&root().join("CHANGELOG.md"), &place.join("CHANGELOG.md"), 0o644)?;
+    let mut packed: Vec<PathBuf> = ["README.md", "CHANGELOG.md"].map(PathBuf::from).into();
     for path in files(&root().join("docs"))? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.extension().is_some_and(|it| it == "md") && !name.starts_with(NOT_FOR_USERS) {
-            copy(&path, &place.join("docs").join(&name), 0o644)?;
+            packed.push(Path::new("docs").join(&name));
         }
+    }
+    for page in &packed {
+        let text = fs::read_to_string(root().join(page)).with_context(|| format!("read {}", page.display()))?;
+        let to = place.join(page);
+        write(&to, pages::packed(&text, page, |target| packed.iter().any(|known| known == target)).as_bytes())?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).with_context(|| format!("mode of {}", to.display()))?;
     }
     Ok(())
 }
