@@ -230,6 +230,6 @@ mod tests {
         assert_eq!(Question::parse(&query[..20]), None);
         let led = Reply { chain: vec!["b.test".into(), "c.test".into()], ..reply }.encode(&question);
         assert_eq!(led[6..8], [0, 3]);
-        assert!(led.ends_with(b"\x01c\x04test\0\0\x0f\0\x01\0\0\0\x3c\0\x14\0\x0a\x02mx\x07example\x03com\0"), "{led:?}");
+        assert!(led.ends_with(b"\x01c\x04test\0\0\x0f\0\x01\0\0\0\x3c\0\x12\0\x0a\x02mx\x07example\x03com\0"), "{led:?}");
     }
 }
