@@ -72,14 +72,13 @@ impl Analysis {
         let inode = sys.socket.as_ref().map(|socket| socket.inode);
         let at = self.live.iter().position(|live| live.is_looped() && inode == Some(live.inode()));
         let context = self.known.context();
-        // Whoever is greeted already is passed to tlsproxy, which does TLS for postscreen and is no server.
-        let is_taker = self.known.state.process(sys.pid).is_none_or(|process| process.comm != TLS_PROXY);
         if sys.matched != Some(true) {
             if let Some(live) = at.and_then(|at| self.live.get_mut(at)).filter(|live| live.is_before_greeting()) {
                 let id = self.flow.settle(live.number());
                 live.leaves(sys, id, &context, updates);
             }
-        } else if !is_taker {
+        } else if self.known.state.process(sys.pid).is_some_and(|process| process.comm == TLS_PROXY) {
+            // It does TLS for postscreen's own dialogue, and serves nobody: the session stays where it is.
         } else if let Some(live) = at.and_then(|at| self.live.get_mut(at)) {
             let id = self.flow.settle(live.number());
             self.flow.ended(live.number());

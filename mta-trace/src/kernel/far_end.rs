@@ -1,6 +1,6 @@
 //! Who is at the other end of what a thread waits for, on this machine: the sockets behind its descriptors, and their other ends.
 //!
-//! In: a blocked thread. Out: connections, by the inodes of both ends. Not here: who holds the other end, and what becomes of that (`helpers.rs`).
+//! In: a blocked thread. Out: connections, by the inodes of both ends, and children of its own for which it waits. Not here: who holds the other end, and what becomes of that (`helpers.rs`).
 
 use super::{
     object::Object,
@@ -134,7 +134,7 @@ fn waited_for(object: &Object, thread: &Thread) -> Vec<i32> {
 }
 
 /// Children of a blocked thread's process for which it waits: by their number, or at a pipe of which they hold the writing end.
-pub(super) fn children_waited_for(object: &Object, thread: &Thread) -> Vec<u32> {
+fn children_waited_for(object: &Object, thread: &Thread) -> Vec<u32> {
     let [first, second, ..] = object.arguments(thread);
     let pid = |register: u64| u32::try_from(decoded_int(register)).ok().filter(|pid| *pid > 0);
     let is_child = |child: &u32| proc::status(*child, "PPid") == Some(thread.tgid);

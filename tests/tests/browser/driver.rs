@@ -85,6 +85,7 @@ impl Browser {
                 return Ok(());
             }
             ensure!(began.elapsed() < Duration::from_secs(5), "{what}: {script} is {value}");
+            // WebDriver has no event for what a page shows.
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -64,6 +64,7 @@ fn peak_kib(command: &mut Command) -> Result<u64> {
             ensure!(peak > 0, "{command:?} was over before it was looked at");
             return Ok(peak);
         }
+        // Of a process that has ended /proc says nothing more, so there is no event behind which its peak could be read.
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
 }

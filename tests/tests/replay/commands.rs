@@ -1,5 +1,5 @@
 //! Every command in the documents is known: those of this program are understood by it, and what reads a log is run on one; each of the others is run by a test that is named
-//! here. Commands that trace are run in `bad_input/documents.rs`, exports in `exports/`.
+//! here. Commands that trace are run in `bad_input/documents.rs`, exports that need a receiver or a feature in `exports/`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

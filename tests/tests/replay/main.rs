@@ -58,8 +58,7 @@ fn main() -> ExitCode {
     trials.push(Trial::test("the schema knows all causes", causes).with_kind("replay"));
     let matrix = || lab::matrix::check().map_err(|error| Failed::from(format!("{error:#}")));
     trials.push(Trial::test("the matrix of causes and mail servers", matrix).with_kind("replay"));
-    let known = || commands::are_known(&lab::run::tracer_path()?).map_err(|error| Failed::from(format!("{error:#}")));
-    let known = move || known().map_err(|error: Failed| error);
+    let known = || lab::run::tracer_path().and_then(|program| commands::are_known(&program)).map_err(|error| Failed::from(format!("{error:#}")));
     trials.push(Trial::test("every command of the documents is known", known).with_kind("replay"));
     let links = || commands::links_lead_somewhere().map_err(|error| Failed::from(format!("{error:#}")));
     trials.push(Trial::test("links of the documents lead somewhere", links).with_kind("replay"));

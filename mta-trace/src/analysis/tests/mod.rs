@@ -8,6 +8,7 @@ mod hostile;
 mod lookups;
 mod loops;
 mod other_servers;
+mod postscreen;
 mod seeded;
 pub(crate) mod trace;
 mod waits;
