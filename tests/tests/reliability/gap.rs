@@ -53,8 +53,9 @@ pub fn a_session_with_a_gap_says_so() {
     let mut late = Client::connect(&lab);
     late.say("HELO late.lab.test", "250");
     tracer.process.signal(Signal::CONT).unwrap();
-    let loss = tracer.wait_record(|record| record["k"] == "loss");
-    assert!(loss["ring"].as_u64().unwrap() > 0 && loss["tables"] == 0, "{loss}");
+    // A switch that the kernel did not tell of is a loss too, and may be told before.
+    let loss = tracer.wait_record(|record| record["k"] == "loss" && record["ring"].as_u64() > Some(0));
+    assert_eq!(loss["tables"], 0, "{loss}");
     flooded.say("RSET", "250");
     late.say("RSET", "250");
     flooded.say("QUIT", "221");
