@@ -1,6 +1,6 @@
-//! Who is traced: the bitmaps over thread ids, and the addresses whose sessions are wanted.
+//! Who is traced: the bitmaps over thread ids, and the ports and addresses whose sessions are wanted.
 
-use crate::maps::{BITS, BLOCKED, CLIENTS, FILTERS, OPEN, SESSIONS, count, setting};
+use crate::maps::{BITS, BLOCKED, CLIENTS, FILTERS, OPEN, PORTS, SESSIONS, count, setting};
 use aya_ebpf::maps::Array;
 use core::intrinsics::{AtomicOrdering::Relaxed, atomic_and, atomic_or, atomic_xadd, atomic_xsub};
 use mta_trace_common::{
@@ -43,6 +43,12 @@ pub fn mark_blocked(tid: u32) {
 #[inline(always)]
 pub fn clear_blocked(tid: u32) {
     clear(&BLOCKED, tid);
+}
+
+/// Whether the traced daemon listens on this port.
+#[inline(always)]
+pub fn listens_on(port: u16) -> bool {
+    PORTS.get(u32::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
 }
 
 #[inline(always)]

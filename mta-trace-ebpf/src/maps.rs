@@ -10,7 +10,7 @@ use mta_trace_common::{
     config::{Filter, MAX_FILTERS, Offsets, Settings, Thread},
     event::{LOSSES, Loss},
     smtp::Scanner,
-    syscalls::NUMBERS,
+    syscalls::{NUMBERS, Word},
 };
 
 /// Checked by the loader.
@@ -120,4 +120,11 @@ pub(crate) use setting;
 pub fn abi_version() -> u32 {
     // SAFETY: a plain read of a static.
     unsafe { core::ptr::read_volatile(&raw const ABI_VERSION) }
+}
+
+/// What the table says of a system call number.
+#[inline(always)]
+pub fn word(nr: i64) -> Word {
+    // `int`; what is negative becomes a large index, and none is there.
+    Word(CALLS.get(nr as u32).copied().unwrap_or(0))
 }

@@ -6,7 +6,11 @@
 //! Written without the macros of aya-ebpf, since those name a program like its function.
 
 use super::call;
-use crate::{filter::is_traced, maps::HANDLERS, task};
+use crate::{
+    filter::is_traced,
+    maps::{self, HANDLERS},
+    task,
+};
 use aya_ebpf::{
     macros::btf_tracepoint,
     programs::{BtfTracePointContext, FExitContext},
@@ -25,7 +29,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if is_traced(tid) {
         // `int`; what is negative becomes a large index, and none is there.
         let nr = task::number_in(ctx.arg(0));
-        let word = call::word(nr);
+        let word = maps::word(nr);
         if !word.is_hooked() || call::is_quiet(tid, word) {
             return 0;
         }

@@ -2,9 +2,9 @@
 //!
 //! `inet_sock_set_state(sk, oldstate, newstate)`, BTF tracepoint (include/trace/events/sock.h, net/ipv4/tcp.c; Linux 4.16).
 
-use super::net;
 use crate::{
     emit::{head, now, reserve, submit},
+    filter,
     maps::{ESTABLISHED, offset},
     task,
 };
@@ -24,7 +24,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let sk: u64 = ctx.arg(0);
-    if net::listens_on(task::load(sk, offset!(sock_num))) {
+    if filter::listens_on(task::load(sk, offset!(sock_num))) {
         // The table makes room for it.
         let _ = ESTABLISHED.insert(sk, now(), 0);
     }

@@ -7,7 +7,7 @@ use super::{net, plain, poll, sched};
 use crate::{
     emit::{Which, copy_words, now, zero_words},
     filter,
-    maps::{CALLS, THREADS, offset},
+    maps::{THREADS, offset},
     task,
 };
 use core::mem::MaybeUninit;
@@ -15,13 +15,6 @@ use mta_trace_common::{
     config::{ACCEPTED_MATCHED, Done, REGS_WORDS, ROLE_HELPER, ROLE_LOOP, ROLE_OTHER, ROLE_SERVER, ROLE_SESSION, STATE_CPU, Thread},
     syscalls::{Capture, Emit, Word},
 };
-
-/// What the table says of a system call number.
-#[inline(always)]
-pub fn word(nr: i64) -> Word {
-    // `int`; what is negative becomes a large index, and none is there.
-    Word(CALLS.get(nr as u32).copied().unwrap_or(0))
-}
 
 /// Whether nothing is to be done about a traced thread's call: it is told only when it was slow, and did not block. Nearly all calls.
 #[inline(always)]

@@ -7,8 +7,8 @@ use super::{backlog, client, messages, passage};
 use crate::{
     diagnose::diagnose,
     emit::{self, Record, Which, is_slow, reserve, submit},
-    filter,
-    maps::{PEERS, PORTS, SESSIONS, count},
+    filter::{self, listens_on},
+    maps::{PEERS, SESSIONS, count},
     task,
 };
 use aya_ebpf::helpers::bpf_probe_read_user;
@@ -55,12 +55,6 @@ pub fn accept(thread: &mut Thread, which: &Which) {
     }
     diagnose!(which, "thread {} accepted from port {}: wanted {}", which.tid, thread.socket.peer_port, u8::from(is_matched));
     emit::bare(thread, which, if is_matched { FLAG_MATCHED } else { 0 }, 0);
-}
-
-/// Whether the traced daemon listens on this port.
-#[inline(always)]
-pub fn listens_on(port: u16) -> bool {
-    PORTS.get(u32::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
 }
 
 /// `connect`.

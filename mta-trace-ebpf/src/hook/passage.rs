@@ -3,10 +3,9 @@
 //! Postfix's `postscreen` does that: it accepts, and passes who is to be served to an `smtpd`, which is a server (`ROLE_SERVER`) that has not accepted
 //! anything. Of the control message the first descriptor is read, nothing else. Not here: servers that accept by themselves (`net`).
 
-use super::net::listens_on;
 use crate::{
     emit::{self, Record, Which, reserve, submit},
-    filter,
+    filter::{self, listens_on},
     maps::{SESSIONS, count, setting},
     task,
 };

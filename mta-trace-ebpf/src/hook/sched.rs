@@ -4,11 +4,11 @@
 //! The counters only grow, and every record carries them, so that differences close the sum whatever is reported.
 //! Time blocked outside hooked calls is reported from here, since no other program sees it.
 
-use super::{call, poll};
+use super::poll;
 use crate::{
     emit::{head, now, reserve, submit},
     filter::{self, is_traced},
-    maps::{THREADS, count, offset, setting},
+    maps::{self, THREADS, count, offset, setting},
     task,
 };
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
@@ -61,7 +61,7 @@ fn switch_out(ctx: &BtfTracePointContext, tid: u32) {
         thread.cpu_since = thread.cpu;
         thread.runqueue_since = thread.runqueue;
         task::save_registers(thread);
-        poll::blocks(thread, call::word(nr));
+        poll::blocks(thread, maps::word(nr));
     }
 }
 
@@ -72,7 +72,7 @@ fn switch_in(tid: u32) {
     let thread = unsafe { &mut *thread };
     thread.is_new = 0;
     arrive(thread, now());
-    if thread.since == 0 || call::word(thread.nr).is_hooked() {
+    if thread.since == 0 || maps::word(thread.nr).is_hooked() {
         return;
     }
     report_outside(thread, tid);
@@ -115,7 +115,7 @@ pub fn report_outside(thread: &Thread, tid: u32) {
 /// end itself was not seen.
 #[inline(always)]
 pub fn report_unreturned(thread: &Thread, tid: u32) {
-    if call::word(thread.nr).is_hooked() && task::was_in_call(thread) {
+    if maps::word(thread.nr).is_hooked() && task::was_in_call(thread) {
         count(Loss::Exits);
     }
     report_outside(thread, tid);
