@@ -1,12 +1,11 @@
 //! What must hold of every trace: its log says the same again, its views are harmless, its sums close.
 
-use mta_trace::analysis::Analysis;
+use mta_trace::analysis::{Analysis, Told, replay};
 use mta_trace::event::{Counters, Record};
 use mta_trace::export::anonymize::Anonymizer;
-use mta_trace::export::{Export, FORMATS, Form, Output};
+use mta_trace::export::{FORMATS, Form, Output, drive};
 use mta_trace::log::{self, Item};
 use mta_trace::report::{Command, Report, Session, Wait};
-use mta_trace::update::Update;
 use mta_trace::view::{accepted::Accepted, escape::is_hostile, html, json, strace::Strace, summary, timeline};
 use std::cell::RefCell;
 use std::io::Write;
@@ -24,7 +23,7 @@ pub fn items(items: &[Item]) -> Report {
     exports(items);
     anonymized(items);
     let again: Vec<Item> = items.iter().map(round_trip).collect();
-    assert_eq!(analyse(&again, |_, _| ()), report, "the log gives the report of the live trace");
+    assert_eq!(analyse(&again, |_| ()), report, "the log gives the report of the live trace");
     if items.iter().all(is_sane) {
         report.sessions.iter().for_each(sums_close);
     }
@@ -77,21 +76,22 @@ fn views(items: &[Item]) -> Report {
     let mut strace = Strace::new(&mut calls);
     let mut kept = html::calls::Calls::default();
     let written = "memory takes everything";
-    let report = analyse(items, |record, updates| {
-        if let Some(record) = record {
+    let report = analyse(items, |told| match told {
+        Told::Record(record) => {
             accepted.record(record);
             live.record(record).expect(written);
             piped.record(record).expect(written);
             strace.record(record).expect(written);
             kept.record(record);
         }
-        for update in updates {
+        Told::Update(update) => {
             accepted.update(update);
             live.update(update).expect(written);
             piped.update(update).expect(written);
             strace.update(update).expect(written);
             kept.update(update);
         }
+        Told::Unreadable { .. } | Told::Cut { .. } => {}
     });
     live.finish().expect(written);
     piped.finish().expect(written);
@@ -122,7 +122,7 @@ fn anonymized(items: &[Item]) {
         .collect();
     let time = |item: &Item| if let Item::Record(record) = item { record.t() } else { None };
     assert!(items.iter().map(time).eq(new.iter().map(time)), "times stay");
-    analyse(&new, |_, _| ());
+    analyse(&new, |_| ());
 }
 
 /// Every format that is written into one stream takes any trace; what is text is harmless.
@@ -142,13 +142,7 @@ fn exports(items: &[Item]) {
                 Some(name) => Output::Table { name: (*name).to_owned(), out: stream },
             };
             let mut export = (format.begin)(output).expect("a stream");
-            let report = analyse(items, |record, updates| {
-                if let Some(record) = record {
-                    export.record(record).expect("memory takes everything");
-                }
-                sessions(export.as_mut(), updates);
-            });
-            export.finish(&report).expect("memory takes everything");
+            drive(items.iter().cloned().map(Ok), None, export.as_mut(), || ()).expect("memory takes everything");
             let bytes = out.0.borrow();
             // The log has text as it is.
             if format.name == "perfetto" || format.name == "log" {
@@ -160,14 +154,6 @@ fn exports(items: &[Item]) {
             if format.name == "chrome" {
                 serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("own JSON: {error}"));
             }
-        }
-    }
-}
-
-fn sessions(export: &mut dyn Export, updates: &[Update]) {
-    for update in updates {
-        if let Update::SessionEnded(session) = update {
-            export.session(session).expect("memory takes everything");
         }
     }
 }
@@ -186,24 +172,13 @@ impl Write for Memory {
     }
 }
 
-/// What `mta-trace report` does; each record is shown, with the updates that came of it.
-fn analyse(items: &[Item], mut show: impl FnMut(Option<&Record>, &[Update])) -> Report {
-    let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
-    for item in items {
-        match item {
-            Item::Record(record) => {
-                analysis.feed(record, &mut updates);
-                show(Some(record), &updates);
-                updates.clear();
-            }
-            Item::Unreadable { .. } => analysis.note_unreadable(),
-            Item::Unknown { .. } => analysis.note_unknown(),
-            Item::Cut { .. } => {}
-        }
-    }
-    let report = analysis.finish(&mut updates);
-    show(None, &updates);
-    report
+/// What `mta-trace report` does, and all that it is told.
+fn analyse(items: &[Item], mut see: impl FnMut(Told<'_>)) -> Report {
+    let told = |told: Told<'_>| {
+        see(told);
+        Ok::<_, log::Error>(())
+    };
+    replay(items.iter().cloned().map(Ok), Analysis::new(), told).expect("items")
 }
 
 /// Nothing that a terminal obeys, but for the live view's own erasing of its last line.

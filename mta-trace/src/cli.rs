@@ -15,6 +15,7 @@ mod names;
 mod output;
 mod probe;
 mod progress;
+mod replay;
 mod report;
 
 use args::{Cli, Sub};

@@ -1,7 +1,7 @@
 //! `export --anonymize` over all golden logs: the same report with other names, and nothing of the old ones anywhere.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use mta_trace::analysis::Analysis;
+use mta_trace::analysis::{Analysis, replay};
 use mta_trace::event::Record;
 use mta_trace::export::anonymize::Anonymizer;
 use mta_trace::log::{self, Item, Reader};
@@ -28,13 +28,8 @@ fn items(text: Vec<u8>) -> Vec<Item> {
 }
 
 fn analyse(items: &[Item]) -> Report {
-    let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
-    for item in items {
-        if let Item::Record(record) = item {
-            analysis.feed(record, &mut updates);
-        }
-    }
-    analysis.finish(&mut updates)
+    let records = items.iter().filter(|item| matches!(item, Item::Record(_)));
+    replay(records.cloned().map(Ok), Analysis::new(), |_| Ok::<_, log::Error>(())).expect("items")
 }
 
 fn anonymized(items: &[Item]) -> Vec<u8> {

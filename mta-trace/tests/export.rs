@@ -1,10 +1,8 @@
 //! Exports of logs that somebody has spoilt: no format panics, whatever a record says.
 
-use mta_trace::analysis::Analysis;
 use mta_trace::export::anonymize::Anonymizer;
-use mta_trace::export::{Export, FORMATS, Form, Format, Output};
-use mta_trace::log::{Item, Reader};
-use mta_trace::update::Update;
+use mta_trace::export::{FORMATS, Form, Format, Output, drive};
+use mta_trace::log::Reader;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -44,20 +42,8 @@ fn exported(log: &str, format: &Format, table: Option<&str>, mut anonymizer: Opt
     };
     let mut export = (format.begin)(output).expect("a stream");
     let reader = Reader::new("spoilt", Box::new(Cursor::new(log.to_owned().into_bytes()))).ok()?;
-    let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
-    for item in reader.map_while(Result::ok) {
-        let Item::Record(record) = item else { continue };
-        let record = match &mut anonymizer {
-            Some(anonymizer) => Box::new(anonymizer.record(&record)),
-            None => record,
-        };
-        export.record(&record).expect("memory takes everything");
-        analysis.feed(&record, &mut updates);
-        sessions(export.as_mut(), &mut updates);
-    }
-    let report = analysis.finish(&mut updates);
-    sessions(export.as_mut(), &mut updates);
-    export.finish(&report).expect("memory takes everything");
+    // What is no log any more from some line on is exported up to there.
+    drive(reader.map_while(Result::ok).map(Ok), anonymizer.as_mut(), export.as_mut(), || ()).expect("memory takes everything");
     let bytes = out.0.borrow().clone();
     Some(bytes)
 }
@@ -78,14 +64,6 @@ fn exports(log: &str, is_anonymous: bool) {
             } else {
                 std::str::from_utf8(&bytes).expect("exports are UTF-8");
             }
-        }
-    }
-}
-
-fn sessions(export: &mut dyn Export, updates: &mut Vec<Update>) {
-    for update in updates.drain(..) {
-        if let Update::SessionEnded(session) = update {
-            export.session(&session).expect("memory takes everything");
         }
     }
 }

@@ -9,6 +9,7 @@ mod flow;
 mod kept;
 mod live;
 mod loops;
+mod replay;
 
 use crate::diagnosis::{Settings, Tallies, findings};
 use crate::event::{Block, Clock, Endpoint, Exec, Exit, Fork, Header, Loss, Record, SeedFd, SeedProc, SeedSettings, Sys};
@@ -23,6 +24,8 @@ use kept::Kept;
 use live::{Context, Live};
 use mta_trace_common::syscalls::Call;
 use std::collections::HashMap;
+
+pub use replay::{Told, replay};
 
 /// How many sessions are open at a time: as many as the kernel side's table of threads holds. More are left only by ends that were lost.
 const MAX_LIVE: usize = 16_384;

@@ -2,8 +2,8 @@
 
 use super::args::diff::Diff;
 use super::output::{self, Failure, say};
-use super::report::{Told, analyse};
-use crate::analysis::Analysis;
+use super::replay::analyse;
+use crate::analysis::{Analysis, Told};
 use crate::compare::{Side, compare};
 use crate::update::Update;
 use crate::view::comparison;

@@ -3,12 +3,9 @@
 use super::args::export::Export;
 use super::output::{self, Failure, say};
 use super::progress::{Counted, Progress};
-use crate::analysis::Analysis;
 use crate::export::anonymize::{Anonymizer, MAX_ENTRIES};
-use crate::export::{self, Form, Format, Output};
+use crate::export::{self, Form, Format, Output, Passed};
 use crate::log;
-use crate::report::Report;
-use crate::update::Update;
 use std::cell::Cell;
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufReader, BufWriter, Write};
@@ -40,11 +37,33 @@ pub fn run(asked: &Export) -> Result<(), Failure> {
 fn write(format: &Format, output: Output, items: Items, asked: &Export, mut progress: Progress) -> Result<Vec<String>, Failure> {
     let failure = |error| failure(error, asked.output.as_deref());
     let mut exported = (format.begin)(output).map_err(failure)?;
-    let anonymizer = asked.anonymize.then(Anonymizer::default);
-    let (totals, passed) = stream(items, anonymizer, exported.as_mut(), &mut progress, &failure)?;
-    progress.clear();
-    exported.finish(&totals).map_err(failure)?;
-    Ok(passed)
+    let mut anonymizer = asked.anonymize.then(Anonymizer::default);
+    let passed = export::drive(items, anonymizer.as_mut(), exported.as_mut(), || progress.step()).map_err(failure)?;
+    let mut said = remarks(&passed);
+    if anonymizer.is_some_and(|anonymizer| anonymizer.is_full()) {
+        said.push(format!("has {MAX_ENTRIES} names and addresses or more; those that came last are all called `other`"));
+    }
+    Ok(said)
+}
+
+fn remarks(Passed { totals, unreadable, cut }: &Passed) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some((line, reason)) = unreadable {
+        said.push(match totals.log.unreadable {
+            1 => format!("line {line} could not be read and was passed over: {reason}"),
+            lines => format!("{lines} lines could not be read and were passed over; the first is line {line}: {reason}"),
+        });
+    }
+    if totals.log.unknown > 0 {
+        said.push(format!("{} records are of kinds that this version does not know; a newer mta-trace may", totals.log.unknown));
+    }
+    if let Some(line) = cut {
+        said.push(format!("ends in line {line}, before the trace did; what stands before it was exported"));
+    }
+    if totals.log.lost > 0 {
+        said.push(format!("{} events were lost when it was recorded: times may be wrong or missing", totals.log.lost));
+    }
+    said
 }
 
 /// Takes away what this run has made, and could not write to its end.
@@ -68,72 +87,6 @@ fn open(path: &str) -> Result<Opened, Failure> {
     let all = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|found| found.len());
     let (counted, bytes) = Counted::new(file);
     Ok((log::Reader::new(path, Box::new(BufReader::with_capacity(1 << 16, counted)))?, bytes, all))
-}
-
-/// Feeds the whole log through the analysis into the export; gives the totals, and what has to be said of the log.
-fn stream(
-    items: Items,
-    mut anonymizer: Option<Anonymizer>,
-    exported: &mut dyn export::Export,
-    progress: &mut Progress,
-    failure: &impl Fn(export::Error) -> Failure,
-) -> Result<(Report, Vec<String>), Failure> {
-    let mut analysis = Analysis::new();
-    let mut updates = Vec::new();
-    let mut first_unreadable = None;
-    let mut cut = None;
-    for item in items {
-        progress.step();
-        match item? {
-            log::Item::Record(record) => {
-                // Before anything sees it.
-                let record = match &mut anonymizer {
-                    Some(anonymizer) => Box::new(anonymizer.record(&record)),
-                    None => record,
-                };
-                exported.record(&record).map_err(failure)?;
-                analysis.feed(&record, &mut updates);
-            }
-            log::Item::Unreadable { line, reason } => {
-                analysis.note_unreadable();
-                first_unreadable.get_or_insert((line, reason));
-            }
-            log::Item::Unknown { .. } => analysis.note_unknown(),
-            log::Item::Cut { line } => cut = Some(line),
-        }
-        sessions(&mut updates, exported).map_err(failure)?;
-    }
-    let totals = analysis.finish(&mut updates);
-    sessions(&mut updates, exported).map_err(failure)?;
-    let mut said = Vec::new();
-    if let Some((line, reason)) = first_unreadable {
-        said.push(match totals.log.unreadable {
-            1 => format!("line {line} could not be read and was passed over: {reason}"),
-            lines => format!("{lines} lines could not be read and were passed over; the first is line {line}: {reason}"),
-        });
-    }
-    if totals.log.unknown > 0 {
-        said.push(format!("{} records are of kinds that this version does not know; a newer mta-trace may", totals.log.unknown));
-    }
-    if let Some(line) = cut {
-        said.push(format!("ends in line {line}, before the trace did; what stands before it was exported"));
-    }
-    if totals.log.lost > 0 {
-        said.push(format!("{} events were lost when it was recorded: times may be wrong or missing", totals.log.lost));
-    }
-    if anonymizer.is_some_and(|anonymizer| anonymizer.is_full()) {
-        said.push(format!("has {MAX_ENTRIES} names and addresses or more; those that came last are all called `other`"));
-    }
-    Ok((totals, said))
-}
-
-fn sessions(updates: &mut Vec<Update>, exported: &mut dyn export::Export) -> Result<(), export::Error> {
-    for update in updates.drain(..) {
-        if let Update::SessionEnded(session) = update {
-            exported.session(&session)?;
-        }
-    }
-    Ok(())
 }
 
 fn destination(format: &Format, asked: &Export) -> Result<Output, Failure> {

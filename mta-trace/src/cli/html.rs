@@ -1,8 +1,8 @@
 //! `report --format html`: reads the log, keeps the system calls beside the report, writes the page. Not here: the page.
 
 use super::output::{self, Failure};
-use super::report::{Told, analyse};
-use crate::analysis::Analysis;
+use super::replay::analyse;
+use crate::analysis::{Analysis, Told};
 use crate::view::html::{self, calls::Calls};
 use std::io::{self, BufWriter, IsTerminal, Write};
 
@@ -14,6 +14,7 @@ pub(super) fn run(log: &str, path: &str) -> Result<(), Failure> {
     let (report, accepted) = analyse(log, Analysis::new(), |told| match told {
         Told::Record(record) => calls.record(record),
         Told::Update(update) => calls.update(update),
+        Told::Unreadable { .. } | Told::Cut { .. } => {}
     })?;
     let write = |out: &mut dyn Write| html::write(out, &report, &accepted, &calls).and_then(|()| out.flush());
     if path == "-" {

@@ -2,11 +2,12 @@
 //!
 //! In: the records of a log in its order, each session when it has ended, and at the end the report's totals. Out: files,
 //! or requests to an endpoint. Invariant: an export streams; what it holds is bounded by the sessions that are open,
-//! not by the log. Not here: the reading of logs, the analysis, the command line.
+//! not by the log. Not here: the reading of logs, the command line.
 
 pub mod anonymize;
 mod chrome;
 mod csv;
+mod drive;
 mod folded;
 mod log;
 mod otlp;
@@ -16,6 +17,8 @@ mod perfetto;
 mod slices;
 mod strace;
 mod tracks;
+
+pub use drive::{Passed, drive};
 
 use crate::event::Record;
 use crate::report::{Report, Session};
@@ -31,6 +34,9 @@ pub enum Error {
     /// It goes somewhere else than was asked for.
     #[error("{0}")]
     Output(String),
+    /// The log cannot be read any further.
+    #[error(transparent)]
+    Log(#[from] crate::log::Error),
     /// Whoever should take it did not.
     #[error("{endpoint}: {reason}")]
     Endpoint {

@@ -9,9 +9,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use mta_trace::analysis::Analysis;
+use mta_trace::analysis::{Analysis, Told, replay};
 use mta_trace::diagnosis::Tallies;
-use mta_trace::log::Item;
 use mta_trace::report::Report;
 use mta_trace::view::accepted::Accepted;
 use mta_trace::view::html::{self, calls::Calls};
@@ -115,19 +114,14 @@ fn poison(value: &mut Value) {
 }
 
 fn analyse(log: &Path, calls: &mut Calls) -> Result<Report> {
-    let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
-    for item in mta_trace::log::read(log.to_str().context("a path in UTF-8")?)? {
-        if let Item::Record(record) = item? {
-            calls.record(&record);
-            analysis.feed(&record, &mut updates);
-            updates.drain(..).for_each(|update| calls.update(&update));
+    replay(mta_trace::log::read(log.to_str().context("a path in UTF-8")?)?, Analysis::new(), |told| {
+        match told {
+            Told::Record(record) => calls.record(record),
+            Told::Update(update) => calls.update(update),
+            Told::Unreadable { .. } | Told::Cut { .. } => {}
         }
-    }
-    let report = analysis.finish(&mut updates);
-    for update in &updates {
-        calls.update(update);
-    }
-    Ok(report)
+        Ok(())
+    })
 }
 
 fn write(name: &str, report: &Report, calls: &Calls) -> Result<PathBuf> {

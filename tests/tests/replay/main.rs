@@ -16,8 +16,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
-use mta_trace::analysis::Analysis;
-use mta_trace::log::{Item, Reader};
+use mta_trace::analysis::{Analysis, Told, replay};
+use mta_trace::log::Reader;
 use mta_trace::report::{Cause, Command, Report, Session};
 use mta_trace::view::accepted::Accepted;
 use mta_trace::view::{json, summary};
@@ -119,23 +119,15 @@ fn logs(folder: &str) -> Result<Vec<PathBuf>> {
 
 /// What `mta-trace report` does.
 fn analyse(log: Vec<u8>) -> Result<(Report, String)> {
-    let (mut analysis, mut accepted, mut updates) = (Analysis::new(), Accepted::default(), Vec::new());
-    for item in Reader::new("log", Box::new(Cursor::new(log)))? {
-        match item? {
-            Item::Record(record) => {
-                accepted.record(&record);
-                analysis.feed(&record, &mut updates);
-            }
-            Item::Unreadable { .. } => analysis.note_unreadable(),
-            Item::Unknown { .. } => analysis.note_unknown(),
-            Item::Cut { .. } => {}
+    let mut accepted = Accepted::default();
+    let report = replay(Reader::new("log", Box::new(Cursor::new(log)))?, Analysis::new(), |told| {
+        match told {
+            Told::Record(record) => accepted.record(record),
+            Told::Update(update) => accepted.update(update),
+            Told::Unreadable { .. } | Told::Cut { .. } => {}
         }
-        updates.drain(..).for_each(|update| accepted.update(&update));
-    }
-    let report = analysis.finish(&mut updates);
-    for update in &updates {
-        accepted.update(update);
-    }
+        Ok::<_, anyhow::Error>(())
+    })?;
     let text = summary::text(&report, &accepted);
     Ok((report, text))
 }

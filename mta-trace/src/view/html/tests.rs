@@ -1,6 +1,7 @@
 //! The whole page: hostile text in every field, sizes, what must stand where.
 
 use super::*;
+use crate::analysis::{Analysis, Told, replay};
 use crate::view::{escape::is_hostile, samples};
 use serde_json::Value;
 
@@ -46,19 +47,16 @@ fn probe() -> crate::report::Probe {
 
 /// As `mta-trace report --format html` does.
 fn analyse(path: &str) -> (Report, Calls) {
-    let (mut analysis, mut updates, mut calls) = (crate::analysis::Analysis::new(), Vec::new(), Calls::default());
-    for item in crate::log::read(path).expect("a golden log") {
-        if let crate::log::Item::Record(record) = item.expect("a line") {
-            calls.record(&record);
-            analysis.feed(&record, &mut updates);
-            updates.drain(..).for_each(|update| calls.update(&update));
+    let mut calls = Calls::default();
+    let report = replay(crate::log::read(path).expect("a golden log"), Analysis::new(), |told| {
+        match told {
+            Told::Record(record) => calls.record(record),
+            Told::Update(update) => calls.update(update),
+            Told::Unreadable { .. } | Told::Cut { .. } => {}
         }
-    }
-    let report = analysis.finish(&mut updates);
-    for update in &updates {
-        calls.update(update);
-    }
-    (report, calls)
+        Ok::<_, crate::log::Error>(())
+    });
+    (report.expect("a golden log"), calls)
 }
 
 /// Puts a text into every string of a report that is not one of a vocabulary, and counts them.
