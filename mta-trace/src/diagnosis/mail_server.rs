@@ -6,31 +6,17 @@
 
 use super::{
     Case, Text,
+    ending::{Ending, Rules, rules},
     text::{connect, count, ended},
 };
 use crate::mta::Topic;
-use crate::report::{Cause, Command, Outcome, Session, Wait};
+use crate::report::{Cause, Command, Session, Wait};
 
-/// Names of the rules for one cause, by how the wait ended.
-struct Names {
-    timeout: &'static str,
-    unfinished: &'static str,
-    unreachable: &'static str,
-    slow: &'static str,
-}
-
-const CALLBACK: Names =
-    Names { timeout: "callback-timeout", unfinished: "callback-unfinished", unreachable: "callback-unreachable", slow: "callback-slow" };
-const RELAY: Names = Names { timeout: "relay-timeout", unfinished: "relay-unfinished", unreachable: "relay-unreachable", slow: "relay-slow" };
+const CALLBACK: Rules = rules!("callback");
+const RELAY: Rules = rules!("relay");
 
 pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
-    let names = if wait.cause == Cause::Relay { RELAY } else { CALLBACK };
-    match wait.outcome {
-        Outcome::Timeout => names.timeout,
-        Outcome::Unfinished | Outcome::Interrupted => names.unfinished,
-        Outcome::Refused | Outcome::Unreachable | Outcome::Reset => names.unreachable,
-        Outcome::Ok | Outcome::Denied | Outcome::Error => names.slow,
-    }
+    if wait.cause == Cause::Relay { RELAY.of(wait) } else { CALLBACK.of(wait) }
 }
 
 pub fn explain(case: &Case) -> Text {
@@ -39,13 +25,12 @@ pub fn explain(case: &Case) -> Text {
     if !is_relay && target == VERIFY {
         return by_service(case);
     }
-    let names = if is_relay { RELAY } else { CALLBACK };
-    let how = match (case.rule, case.connected()) {
-        (rule, Some(false)) if rule == names.timeout => "which never answered the connection attempt".to_owned(),
-        (rule, _) if rule == names.timeout => "which did not answer in time".to_owned(),
-        (rule, _) if rule == names.unfinished => format!("which had not answered {}", case.when_left()),
-        (rule, _) if rule == names.unreachable => "which could not be reached".to_owned(),
-        _ => "which answered late".to_owned(),
+    let how = match (case.ending(), case.connected()) {
+        (Ending::Timeout, Some(false)) => "which never answered the connection attempt".to_owned(),
+        (Ending::Timeout, _) => "which did not answer in time".to_owned(),
+        (Ending::Unfinished, _) => format!("which had not answered {}", case.when_left()),
+        (Ending::Unreachable, _) => "which could not be reached".to_owned(),
+        (Ending::Slow, _) => "which answered late".to_owned(),
     };
     let (who, connection, topic) = if is_relay {
         (

@@ -5,23 +5,16 @@
 
 use super::{
     Case, Text,
+    ending::{Ending, Rules, rules},
     text::{connect, count, ended, list, seconds},
 };
 use crate::mta::Topic;
-use crate::report::{Command, Outcome, Session, Wait};
+use crate::report::{Command, Session, Wait};
 
-const TIMEOUT: &str = "milter-timeout";
-const UNFINISHED: &str = "milter-unfinished";
-const UNREACHABLE: &str = "milter-unreachable";
-const SLOW: &str = "milter-slow";
+const RULES: Rules = rules!("milter");
 
 pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
-    match wait.outcome {
-        Outcome::Timeout => TIMEOUT,
-        Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,
-        Outcome::Refused | Outcome::Unreachable | Outcome::Reset => UNREACHABLE,
-        Outcome::Ok | Outcome::Denied | Outcome::Error => SLOW,
-    }
+    RULES.of(wait)
 }
 
 pub fn explain(case: &Case) -> Text {
@@ -33,22 +26,22 @@ pub fn explain(case: &Case) -> Text {
         }
     }
     let at = if stages.is_empty() { String::new() } else { format!(" at {}", list(&stages)) };
-    let how = match case.rule {
-        TIMEOUT => format!("never answered{at}"),
-        UNFINISHED => format!("had not answered{at} {}", case.when_left()),
-        UNREACHABLE => format!("could not be reached{at}"),
-        _ => format!("answered late{at}"),
+    let how = match case.ending() {
+        Ending::Timeout => format!("never answered{at}"),
+        Ending::Unfinished => format!("had not answered{at} {}", case.when_left()),
+        Ending::Unreachable => format!("could not be reached{at}"),
+        Ending::Slow => format!("answered late{at}"),
     };
-    let (topic, check) = match case.rule {
-        UNREACHABLE => (Topic::MilterUnreachable, connect(target)),
-        TIMEOUT => (Topic::MilterTimeout, connect(target)),
-        _ => (Topic::MilterSlow, connect(target)),
+    let topic = match case.ending() {
+        Ending::Unreachable => Topic::MilterUnreachable,
+        Ending::Timeout => Topic::MilterTimeout,
+        Ending::Slow | Ending::Unfinished => Topic::MilterSlow,
     };
     Text {
         summary: format!("{} for the milter {target}, which {how}", case.opening()),
         evidence: format!("{}{}{}", answers(case), case.timer(), case.traces()),
         remedy: case.advice(topic),
-        check,
+        check: connect(target),
     }
 }
 

@@ -9,6 +9,7 @@ mod chain;
 mod child;
 mod daemon;
 mod dns;
+mod ending;
 mod file_io;
 mod histogram;
 mod ident;

@@ -4,30 +4,23 @@
 
 use super::{
     Case, Text,
+    ending::{Ending, Rules, rules},
     text::{connect, count, ended, host_port},
 };
 use crate::mta::Topic;
-use crate::report::{Command, Outcome, Session, Wait};
+use crate::report::{Command, Session, Wait};
 
-const TIMEOUT: &str = "network-timeout";
-const UNFINISHED: &str = "network-unfinished";
-const UNREACHABLE: &str = "network-unreachable";
-const SLOW: &str = "network-slow";
+const RULES: Rules = rules!("network");
 
 pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
-    match wait.outcome {
-        Outcome::Timeout => TIMEOUT,
-        Outcome::Unfinished | Outcome::Interrupted => UNFINISHED,
-        Outcome::Refused | Outcome::Unreachable | Outcome::Reset => UNREACHABLE,
-        Outcome::Ok | Outcome::Denied | Outcome::Error => SLOW,
-    }
+    RULES.of(wait)
 }
 
 pub fn explain(case: &Case) -> Text {
     let target = case.target_text();
-    let how = match (case.rule, case.connected()) {
-        (UNFINISHED, _) => format!("not over {}", case.when_left()),
-        (TIMEOUT, Some(false)) => "the connection attempt was never answered".to_owned(),
+    let how = match (case.ending(), case.connected()) {
+        (Ending::Unfinished, _) => format!("not over {}", case.when_left()),
+        (Ending::Timeout, Some(false)) => "the connection attempt was never answered".to_owned(),
         _ => case.waits.first().map_or("", |wait| ended(wait.outcome)).to_owned(),
     };
     let number = u64::try_from(case.waits.len()).unwrap_or(u64::MAX);

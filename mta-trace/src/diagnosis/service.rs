@@ -5,25 +5,22 @@
 
 use super::{
     Case, Text,
+    ending::{Ending, Rules, rules},
     text::{connect, count, ended},
 };
 use crate::mta::Topic;
 use crate::report::{Cause, Command, Outcome, Session, Wait};
 
-/// What a service is called, and its rules in the order of [`rule`].
+/// What a service is called, and its rules.
 struct Service {
     cause: Cause,
     words: &'static str,
-    rules: [&'static str; 4],
+    rules: Rules,
 }
 
 macro_rules! services {
     ($($cause:ident $name:literal $words:literal;)*) => {
-        &[$(Service {
-            cause: Cause::$cause,
-            words: $words,
-            rules: [concat!($name, "-slow"), concat!($name, "-timeout"), concat!($name, "-unreachable"), concat!($name, "-unfinished")],
-        }),*]
+        &[$(Service { cause: Cause::$cause, words: $words, rules: rules!($name) }),*]
     };
 }
 
@@ -38,21 +35,14 @@ const SERVICES: &[Service] = services! {
     Mta "mta" "the mail server's own";
 };
 /// For a cause without a line of its own: no other's name.
-const OTHER: Service =
-    Service { cause: Cause::Unknown, words: "the service", rules: ["service-slow", "service-timeout", "service-unreachable", "service-unfinished"] };
+const OTHER: Service = Service { cause: Cause::Unknown, words: "the service", rules: rules!("service") };
 
 fn service(cause: Cause) -> &'static Service {
     SERVICES.iter().find(|service| service.cause == cause).unwrap_or(&OTHER)
 }
 
 pub fn rule(_: &Session, _: &Command, wait: &Wait) -> &'static str {
-    let [slow, timeout, unreachable, unfinished] = service(wait.cause).rules;
-    match wait.outcome {
-        Outcome::Timeout => timeout,
-        Outcome::Unfinished | Outcome::Interrupted => unfinished,
-        Outcome::Refused | Outcome::Unreachable | Outcome::Reset => unreachable,
-        Outcome::Ok | Outcome::Denied | Outcome::Error => slow,
-    }
+    service(wait.cause).rules.of(wait)
 }
 
 pub fn explain(case: &Case) -> Text {
@@ -60,12 +50,12 @@ pub fn explain(case: &Case) -> Text {
     let what = service(cause).words;
     let target = case.target_text();
     let outcome = case.waits.first().map_or(Outcome::Ok, |wait| wait.outcome);
-    let how = match outcome {
-        Outcome::Timeout if case.connected() == Some(false) => "which could not be connected to in time".to_owned(),
-        Outcome::Timeout => "which did not answer in time".to_owned(),
-        Outcome::Unfinished | Outcome::Interrupted => format!("which had not answered {}", case.when_left()),
-        Outcome::Refused | Outcome::Unreachable | Outcome::Reset => "which could not be reached".to_owned(),
-        Outcome::Ok | Outcome::Denied | Outcome::Error => "which answered late".to_owned(),
+    let how = match (case.ending(), case.connected()) {
+        (Ending::Timeout, Some(false)) => "which could not be connected to in time".to_owned(),
+        (Ending::Timeout, _) => "which did not answer in time".to_owned(),
+        (Ending::Unfinished, _) => format!("which had not answered {}", case.when_left()),
+        (Ending::Unreachable, _) => "which could not be reached".to_owned(),
+        (Ending::Slow, _) => "which answered late".to_owned(),
     };
     let number = u64::try_from(case.waits.len()).unwrap_or(u64::MAX);
     Text {
