@@ -25,16 +25,6 @@ fn asked(step: &Step) -> Option<(u16, &Question)> {
     Some((message.id, message.question.as_ref()?))
 }
 
-/// The answer that a step receives.
-fn answered(step: &Step) -> Option<&Message> {
-    step.dns.as_ref().filter(|message| step.is_receive() && message.is_response)
-}
-
-/// Whether a step brings an answer that answers nothing: only another query goes on from there.
-pub(super) fn has_failed(step: &Step) -> bool {
-    answered(step).is_some_and(|answer| !is_final(answer))
-}
-
 /// Whether a step sends to a name server.
 pub fn is_query(step: &Step) -> bool {
     step.is_send() && step.any_socket().is_some_and(is_dns)
@@ -55,8 +45,8 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     if is_begun && asked(step).is_some() {
         return Match::Continues;
     }
-    if is_begun && let Some(answer) = answered(step) {
-        return if is_final(answer) { Match::Completes } else { Match::Continues };
+    if is_begun && let Some(answer) = step.dns_answer() {
+        return if answer.is_final() { Match::Completes } else { Match::Continues };
     }
     if let Some(query) = asked(step) {
         let is_same = lookup.is_some_and(|lookup| repeats(lookup, query) || joins(&lookup.steps, query.1));
@@ -69,7 +59,7 @@ pub(super) fn recognise(step: &Step, present: Option<&Present>) -> Match {
     if !lookup.is_touched_by(step) {
         return Match::No;
     }
-    if answered(step).is_some() && is_complete(&lookup.steps, step) { Match::Completes } else { Match::Continues }
+    if step.dns_answer().is_some() && is_complete(&lookup.steps, step) { Match::Completes } else { Match::Continues }
 }
 
 /// The same question with the same id: the next try of the look-up (glibc keeps the id, also for the next server); or with another one while the
@@ -93,23 +83,19 @@ fn is_tcp_connect(step: &Step) -> bool {
 
 /// Whether nothing more is to be expected after this answer.
 fn is_complete(steps: &[Step], last: &Step) -> bool {
-    let answers = answers(steps).into_iter().chain(answered(last).filter(|answer| is_to(steps, answer)));
-    answers.filter(|answer| is_final(answer)).count() >= distinct_questions(steps)
+    let answers = answers(steps).into_iter().chain(last.dns_answer().filter(|answer| is_to(steps, answer)));
+    answers.filter(|answer| answer.is_final()).count() >= distinct_questions(steps)
 }
 
 /// The answers to what was asked: a late one to an earlier look-up is none.
 fn answers(steps: &[Step]) -> Vec<&Message> {
-    steps.iter().filter_map(answered).filter(|answer| is_to(steps, answer)).collect()
+    steps.iter().filter_map(Step::dns_answer).filter(|answer| is_to(steps, answer)).collect()
 }
 
 /// Whether it has the id of a query; the further queries of a `sendmmsg` have ids that were not copied.
 fn is_to(steps: &[Step], answer: &Message) -> bool {
     let mut ids = steps.iter().filter_map(asked).map(|(id, _)| id).peekable();
     hidden_questions(steps) > 0 || ids.peek().is_none() || ids.any(|id| id == answer.id)
-}
-
-fn is_final(message: &Message) -> bool {
-    !message.is_truncated && is_answer(message.rcode)
 }
 
 fn distinct_questions(steps: &[Step]) -> usize {
@@ -166,7 +152,7 @@ fn unanswered(steps: &[Step]) -> Option<u32> {
 }
 
 fn is_all_answered(steps: &[Step]) -> bool {
-    answers(steps).iter().filter(|answer| is_final(answer)).count() >= distinct_questions(steps)
+    answers(steps).iter().filter(|answer| answer.is_final()).count() >= distinct_questions(steps)
 }
 
 fn outcome(answers: &[&Message], by_call: Outcome, is_all_answered: bool) -> Outcome {
@@ -220,7 +206,7 @@ fn servers(steps: &[Step]) -> Vec<DnsServer> {
                 server.attempts = server.attempts.saturating_add(sent);
                 server.tcp_attempts = server.tcp_attempts.saturating_add(if proto == Proto::Tcp { sent } else { 0 });
             }
-        } else if let Some(answer) = answered(step).filter(|answer| is_to(steps, answer)) {
+        } else if let Some(answer) = step.dns_answer().filter(|answer| is_to(steps, answer)) {
             let index = index_of(&mut servers, address);
             if let Some(server) = servers.get_mut(index) {
                 server.is_answered = true;

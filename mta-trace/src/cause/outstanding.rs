@@ -3,7 +3,7 @@
 //! In: the present wait. Out: yes or no. Invariant: no wait is outstanding that timed out, failed, was answered or whose
 //! socket is closed. Not here: which steps belong to which cause.
 
-use super::{Present, callback, dns, outcome::outcome};
+use super::{Present, callback, outcome::outcome};
 use crate::report::{Cause, Outcome};
 use crate::wait::Step;
 
@@ -32,7 +32,8 @@ fn has_ended(cause: Cause, last: &Step) -> bool {
     let has_received = last.is_receive() && last.ret.is_some_and(|ret| ret > 0);
     let is_end_of_file = last.is_receive() && last.ret == Some(0);
     let is_answered = match cause {
-        Cause::Dns => dns::has_failed(last),
+        // Only another query goes on from there.
+        Cause::Dns => last.dns_answer().is_some_and(|answer| !answer.is_final()),
         // A filter may ask for patience before it answers; the answer itself ends the wait.
         _ => answers_once(cause) && has_received,
     };

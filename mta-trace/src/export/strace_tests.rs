@@ -30,30 +30,7 @@ fn exported(records: impl IntoIterator<Item = Record>) -> Vec<String> {
 }
 
 fn sys(tid: u32, call: Call, args: Args, ret: i64, start: Option<u64>, t: u64) -> Record {
-    Record::Sys(Box::new(Sys {
-        t,
-        pid: tid,
-        tid,
-        call,
-        args,
-        ret,
-        start,
-        cpu_ns: 0,
-        blocked_ns: 0,
-        rq_ns: 0,
-        at_start: None,
-        socket: None,
-        peer: None,
-        data: None,
-        cut: false,
-        fault: false,
-        smtp: None,
-        matched: None,
-        milter: false,
-        policy: false,
-        messages: Vec::new(),
-        passed: None,
-    }))
+    Record::Sys(Box::new(Sys { t, pid: tid, tid, args, start, ..Sys::bare(call, ret) }))
 }
 
 fn with_fd(fd: i32) -> Args {

@@ -8,14 +8,14 @@ use super::slices::{self, Category, FarEnd, Slice, Value};
 use super::{Error, Export};
 use crate::event::{Block, Exit, Helper, Record, Sys};
 use crate::report::{Began, Report, Session};
+use crate::view::accepts::Accepts;
 use crate::view::strace_args::{self, Style, Told};
-use mta_trace_common::syscalls::Call;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// How many calls are held until it is known in which session's waits they lie: all processes, and one.
 const MAX_HELD: usize = 50_000;
 const MAX_HELD_OF_ONE: usize = 20_000;
-/// How many processes, threads, accepts and drawn tracks are remembered; whoever is forgotten is drawn anew, or less exactly.
+/// How many processes, threads and drawn tracks are remembered; whoever is forgotten is drawn anew, or less exactly.
 const MAX_KNOWN: usize = 32_768;
 
 /// How many processes that have ended are remembered: the session of one comes right behind its end.
@@ -74,8 +74,7 @@ pub(super) struct Timeline<D> {
     exited: VecDeque<u32>,
     /// Until when the threads' tracks are taken.
     taken: HashMap<u32, u64>,
-    /// Accepts, by their peer.
-    accepts: HashMap<String, u64>,
+    accepts: Accepts,
     ready: u64,
     boot_to_wall_ns: i64,
     held: usize,
@@ -94,7 +93,7 @@ impl<D: Draw> Timeline<D> {
             drawn: HashSet::new(),
             exited: VecDeque::new(),
             taken: HashMap::new(),
-            accepts: HashMap::new(),
+            accepts: Accepts::default(),
             ready: 0,
             boot_to_wall_ns: 0,
             held: 0,
@@ -205,14 +204,6 @@ impl<D: Draw> Timeline<D> {
     }
 
     fn sys(&mut self, sys: &Sys) -> Result<(), Error> {
-        if matches!(sys.call, Call::Accept | Call::Accept4) && sys.ret >= 0 && sys.matched != Some(false) {
-            if self.accepts.len() >= MAX_KNOWN {
-                self.accepts.clear();
-            }
-            if let Some(peer) = &sys.peer {
-                self.accepts.insert(peer.to_string(), sys.t);
-            }
-        }
         let descriptors = HashMap::new();
         let style = Style { descriptors: &descriptors, unknown: Some("..."), string: 200 };
         let parts = strace_args::arguments(&Told { pid: sys.pid, call: sys.call, args: &sys.args, sys: Some(sys) }, &style);
@@ -272,7 +263,7 @@ impl<D: Draw> Timeline<D> {
 
     /// When a session began: its accept, else as the wall clock had it.
     fn began(&mut self, session: &Session) -> u64 {
-        let accept = self.accepts.remove(&session.client);
+        let accept = self.accepts.take(&session.client);
         if session.began == Began::Seeded {
             return self.ready;
         }
@@ -298,6 +289,7 @@ impl<D: Draw> Timeline<D> {
 
 impl<D: Draw> Export for Timeline<D> {
     fn record(&mut self, record: &Record) -> Result<(), Error> {
+        self.accepts.record(record);
         match record {
             Record::Header(header) => {
                 self.ready = header.attach_ns[1];

@@ -29,6 +29,13 @@ pub struct Message {
     pub question: Option<Question>,
 }
 
+impl Message {
+    /// Whether nothing more is to be expected behind this answer: it is whole, and its code answers.
+    pub fn is_final(&self) -> bool {
+        !self.is_truncated && is_answer(self.rcode)
+    }
+}
+
 /// Name and type that are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {

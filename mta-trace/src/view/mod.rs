@@ -4,6 +4,7 @@
 //! network goes to a terminal only through [`escape`]. Not here: any interpretation.
 
 pub mod accepted;
+pub mod accepts;
 pub mod comparison;
 pub mod escape;
 pub mod html;

@@ -6,7 +6,7 @@
 
 use super::{
     escape::escape,
-    strace_args::{Style, Told, arguments, result, string},
+    strace_args::{Descriptors, Style, Told, arguments, result, string},
     words::{LINE, answered, breakdown, said},
 };
 use crate::event::{Block, Daemon, Exit, Proto, Record, SocketId, Sys};
@@ -20,9 +20,6 @@ use std::{
 
 /// A string is longer than strace's own 32 bytes, so that it holds a line of SMTP.
 const STRING: usize = 80;
-
-/// What each descriptor of each process is, as text.
-pub(crate) type Descriptors = HashMap<(u32, i32), String>;
 
 /// The view.
 pub struct Strace<W> {

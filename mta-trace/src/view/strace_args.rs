@@ -4,12 +4,15 @@
 //! begins, and what only when it returns. Invariant: what the event does not hold is left out or told as unknown, never
 //! made up; but for `select`'s first argument, which is the highest descriptor and one. Not here: the line around them.
 
-use super::{errno, escape::escape, strace::Descriptors};
+use super::{errno, escape::escape};
 use crate::event::{Args, Endpoint, PollFd, Sys};
 use crate::state::is_duplicate;
 use mta_trace_common::smtp::WIPED;
 use mta_trace_common::syscalls::Call;
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write};
+
+/// What each descriptor of each process is, as text.
+pub type Descriptors = HashMap<(u32, i32), String>;
 
 /// How calls are written.
 #[derive(Clone, Copy)]

@@ -4,30 +4,7 @@ use super::*;
 use crate::event::{Args, Block, Bytes, Counters, Endpoint, Fork, PollFd};
 
 fn sys(call: Call, args: Args, ret: i64) -> Sys {
-    Sys {
-        t: 2_000_000_000,
-        pid: 14811,
-        tid: 14811,
-        call,
-        args,
-        ret,
-        start: None,
-        cpu_ns: 0,
-        blocked_ns: 0,
-        rq_ns: 0,
-        at_start: None,
-        socket: None,
-        peer: None,
-        data: None,
-        cut: false,
-        fault: false,
-        smtp: None,
-        matched: None,
-        milter: false,
-        policy: false,
-        passed: None,
-        messages: Vec::new(),
-    }
+    Sys { t: 2_000_000_000, pid: 14811, tid: 14811, args, ..Sys::bare(call, ret) }
 }
 
 fn shown(records: &[Record]) -> Vec<String> {

@@ -332,6 +332,11 @@ impl Step {
         self.call.is_some_and(is_receive)
     }
 
+    /// The answer of a name server that it receives.
+    pub fn dns_answer(&self) -> Option<&Message> {
+        self.dns.as_ref().filter(|message| self.is_receive() && message.is_response)
+    }
+
     /// It waits on several descriptors.
     pub fn is_poll(&self) -> bool {
         self.call.is_some_and(is_poll)

@@ -6,6 +6,7 @@
 
 use super::ids;
 use super::proto::{CLIENT, ERROR, Event, INTERNAL, KeyValue, SERVER, Span, Status, Value, attribute};
+use crate::export::slices::word;
 use crate::report::{Cause, Command, Finding, Outcome, Session, Wait};
 use crate::view::escape::escape;
 use std::net::SocketAddr;
@@ -328,11 +329,6 @@ fn error_of(outcome: Outcome) -> Option<&'static str> {
         Outcome::Error => Some("error"),
         Outcome::Ok | Outcome::Denied | Outcome::Interrupted | Outcome::Unfinished => None,
     }
-}
-
-/// A word of the report's vocabulary, as its JSON has it.
-fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
 }
 
 fn endpoint(all: &mut Vec<KeyValue>, [address, port]: [&str; 2], text: &str) {

@@ -7,9 +7,8 @@ use super::{Shown, number::seconds};
 use crate::event::Record;
 use crate::report::{Session, Wait};
 use crate::update::Update;
-use crate::view::{strace::Strace, words::said};
+use crate::view::{accepts::Accepts, strace::Strace, words::said};
 use askama::Template;
-use mta_trace_common::syscalls::Call;
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet, VecDeque},
@@ -27,8 +26,6 @@ const ON_PAGE: usize = 5000;
 const PER_PROCESS: usize = 2000;
 /// The same of all processes: some 10 MB.
 const WAITING: usize = 30_000;
-/// Clients whose accept is remembered.
-const CLIENTS: usize = 16_384;
 /// A call that blocked so long stands out.
 const SLOW_NS: u64 = 100_000_000;
 
@@ -40,8 +37,7 @@ pub struct Calls {
     waiting: HashMap<u32, VecDeque<Line>>,
     /// How many those are.
     count: usize,
-    /// When each client was accepted.
-    accepted: HashMap<String, u64>,
+    accepts: Accepts,
     attached: u64,
     /// By session: the slowest.
     kept: Vec<Kept>,
@@ -83,7 +79,7 @@ impl Default for Calls {
     fn default() -> Self {
         let lines = Lines::default();
         let strace = Strace::new(lines.clone());
-        Self { lines, strace, waiting: HashMap::new(), count: 0, accepted: HashMap::new(), attached: 0, kept: Vec::new() }
+        Self { lines, strace, waiting: HashMap::new(), count: 0, accepts: Accepts::default(), attached: 0, kept: Vec::new() }
     }
 }
 
@@ -102,16 +98,7 @@ impl Calls {
         if let Record::Header(header) = record {
             self.attached = header.attach_ns[1];
         }
-        if let Record::Sys(sys) = record
-            && matches!(sys.call, Call::Accept | Call::Accept4)
-            && sys.matched != Some(false)
-            && let Some(peer) = &sys.peer
-        {
-            if self.accepted.len() >= CLIENTS {
-                self.accepted.clear();
-            }
-            self.accepted.insert(peer.to_string(), sys.t);
-        }
+        self.accepts.record(record);
         // Memory takes everything.
         let _ = self.strace.record(record);
         let written = std::mem::take(&mut *self.lines.0.borrow_mut());
@@ -123,7 +110,7 @@ impl Calls {
     /// A session that ends takes its calls.
     pub fn update(&mut self, update: &Update) {
         let Update::SessionEnded(session) = update else { return };
-        let began = self.accepted.remove(&session.client).unwrap_or(self.attached);
+        let began = self.accepts.take(&session.client).unwrap_or(self.attached);
         let server_s = session.server_s();
         let least = self.kept.iter().enumerate().min_by(|a, b| a.1.server_s.total_cmp(&b.1.server_s)).map(|(at, kept)| (at, kept.server_s));
         if self.kept.len() >= SESSIONS {
