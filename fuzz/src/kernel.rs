@@ -84,30 +84,7 @@ impl Kernel {
     fn call(&mut self, call: Call, ret: i64) -> &mut Sys {
         self.work(1);
         let Counters { cpu_ns, blocked_ns, rq_ns } = self.at;
-        let sys = Sys {
-            t: self.t,
-            pid: self.pid,
-            tid: self.pid,
-            call,
-            args: Args::default(),
-            ret,
-            start: None,
-            cpu_ns,
-            blocked_ns,
-            rq_ns,
-            at_start: None,
-            socket: None,
-            peer: None,
-            data: None,
-            cut: false,
-            fault: false,
-            smtp: None,
-            matched: None,
-            milter: false,
-            policy: false,
-            passed: None,
-            messages: Vec::new(),
-        };
+        let sys = Sys { t: self.t, pid: self.pid, tid: self.pid, cpu_ns, blocked_ns, rq_ns, ..Sys::bare(call, ret) };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {
             Some(Record::Sys(sys)) => sys,

@@ -64,25 +64,11 @@ fn accept(t: u64, peer: &str, matched: bool) -> Record {
         t,
         pid: 10,
         tid: 10,
-        call: Call::Accept,
         args: Args { fd: Some(3), ..Args::default() },
-        ret: 5,
-        start: None,
-        cpu_ns: 0,
-        blocked_ns: 0,
-        rq_ns: 0,
-        at_start: None,
         socket: Some(SocketId { inode: 7, proto: mta_trace::event::Proto::Tcp, local: Some(local), peer: None, peer_inode: None }),
         peer: Some(peer),
-        data: None,
-        cut: false,
-        fault: false,
-        smtp: None,
         matched: Some(matched),
-        milter: false,
-        policy: false,
-        passed: None,
-        messages: Vec::new(),
+        ..Sys::bare(Call::Accept, 5)
     }))
 }
 

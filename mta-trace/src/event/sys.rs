@@ -81,6 +81,34 @@ pub struct Sys {
 }
 
 impl Sys {
+    /// A call of which nothing is known but what it returned: what else is known of it is said over this.
+    pub fn bare(call: Call, ret: i64) -> Self {
+        Self {
+            t: 0,
+            pid: 0,
+            tid: 0,
+            call,
+            args: Args::default(),
+            ret,
+            start: None,
+            cpu_ns: 0,
+            blocked_ns: 0,
+            rq_ns: 0,
+            at_start: None,
+            socket: None,
+            peer: None,
+            data: None,
+            cut: false,
+            fault: false,
+            smtp: None,
+            matched: None,
+            milter: false,
+            policy: false,
+            passed: None,
+            messages: Vec::new(),
+        }
+    }
+
     /// The thread's counters when it returned.
     pub fn at(&self) -> Counters {
         let Self { cpu_ns, blocked_ns, rq_ns, .. } = *self;

@@ -2,30 +2,7 @@ use super::*;
 use crate::event::{Proto, SocketId};
 
 fn sys(call: Call, ret: i64, args: Args) -> Sys {
-    Sys {
-        t: 1,
-        pid: 1,
-        tid: 1,
-        call,
-        args,
-        ret,
-        start: None,
-        cpu_ns: 0,
-        blocked_ns: 0,
-        rq_ns: 0,
-        at_start: None,
-        socket: None,
-        peer: None,
-        data: None,
-        cut: false,
-        fault: false,
-        smtp: None,
-        matched: None,
-        milter: false,
-        policy: false,
-        passed: None,
-        messages: Vec::new(),
-    }
+    Sys { t: 1, pid: 1, tid: 1, args, ..Sys::bare(call, ret) }
 }
 
 fn fd(fd: i32) -> Args {

@@ -205,30 +205,7 @@ impl Builder {
         let (begun, at) = self.advance(pid, is_wait);
         let (start, at_start) = begun.unzip();
         let Counters { cpu_ns, blocked_ns, rq_ns } = at;
-        let sys = Sys {
-            t: self.t,
-            pid,
-            tid: pid,
-            call,
-            args: Args::default(),
-            ret,
-            start,
-            cpu_ns,
-            blocked_ns,
-            rq_ns,
-            at_start,
-            socket: None,
-            peer: None,
-            data: None,
-            cut: false,
-            fault: false,
-            smtp: None,
-            matched: None,
-            milter: false,
-            policy: false,
-            passed: None,
-            messages: Vec::new(),
-        };
+        let sys = Sys { t: self.t, pid, tid: pid, start, cpu_ns, blocked_ns, rq_ns, at_start, ..Sys::bare(call, ret) };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {
             Some(Record::Sys(sys)) => sys,

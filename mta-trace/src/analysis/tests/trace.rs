@@ -155,30 +155,7 @@ impl Trace {
     /// A call that did not block.
     pub fn call(&mut self, call: Call, ret: i64) -> &mut Sys {
         let (t, pid, at) = (self.t, self.pid, self.counters());
-        let sys = Sys {
-            t,
-            pid,
-            tid: pid,
-            call,
-            args: Args::default(),
-            ret,
-            start: None,
-            cpu_ns: at.cpu_ns,
-            blocked_ns: at.blocked_ns,
-            rq_ns: at.rq_ns,
-            at_start: None,
-            socket: None,
-            peer: None,
-            data: None,
-            cut: false,
-            fault: false,
-            smtp: None,
-            matched: None,
-            milter: false,
-            policy: false,
-            passed: None,
-            messages: Vec::new(),
-        };
+        let sys = Sys { t, pid, tid: pid, cpu_ns: at.cpu_ns, blocked_ns: at.blocked_ns, rq_ns: at.rq_ns, ..Sys::bare(call, ret) };
         self.records.push(Record::Sys(Box::new(sys)));
         match self.records.last_mut() {
             Some(Record::Sys(sys)) => sys,
