@@ -92,9 +92,13 @@ pub fn is_initial_pid_namespace() -> bool {
 
 /// The number that a process has in its own pid namespace, if that is another one than ours (a container).
 pub fn pid_inside(pid: u32) -> Option<u32> {
-    let text = fs::read_to_string(path(pid, "status")).ok()?;
-    let inside = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().nth(1)?;
-    inside.parse().ok()
+    innermost(&fs::read_to_string(path(pid, "status")).ok()?)
+}
+
+/// `NSpid` of proc(5) begins with the number here, and ends with that in the process's own namespace.
+fn innermost(status: &str) -> Option<u32> {
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().skip(1).last()?.parse().ok()
 }
 
 /// All processes.
@@ -396,6 +400,29 @@ mod tests {
         for (name, most) in [("file", 3), (".", 10), ("none", 10)] {
             assert_eq!(read(name, most), None, "{name}");
         }
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_number_inside_a_container() {
+        let status = |numbers: &str| format!("Name:\tmaster\nPid:\t812\nNSpid:\t{numbers}\nNSpgid:\t812\t1\n");
+        assert_eq!(innermost(&status("812")), None);
+        assert_eq!(innermost(&status("812\t1")), Some(1));
+        assert_eq!(innermost(&status("812\t40\t7")), Some(7));
+        assert_eq!(innermost("Name:\tmaster\n"), None);
+    }
+
+    #[test]
+    fn a_fifo_is_told_from_a_file() {
+        let folder = std::env::temp_dir().join(format!("mta-trace-fifo-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let fifo = folder.join("public");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        // Opened for both, it waits for nobody.
+        let opened = fs::File::options().read(true).write(true).open(&fifo).unwrap();
+        let file = fs::File::create(folder.join("file")).unwrap();
+        let is = |file: &fs::File| is_fifo(std::process::id(), std::os::fd::AsRawFd::as_raw_fd(file));
+        assert!(is(&opened) && !is(&file) && !is_fifo(std::process::id(), -1));
         fs::remove_dir_all(folder).unwrap();
     }
 
