@@ -235,8 +235,14 @@ fn the_tarball_holds_the_same_program_and_the_sums_are_right() -> Result<()> {
     done(Command::new("tar").arg("-xf").arg(&tarball).arg("-C").arg(&root.0).arg("--strip-components=1"))?;
     done(Command::new("dpkg-deb").arg("-x").arg(made(".deb")?).arg(root.path("deb")))?;
     ensure!(fs::read(root.path("bin/mta-trace"))? == fs::read(root.path("deb/usr/bin/mta-trace"))?, "another program than in the .deb");
-    let bytes = fs::metadata(root.path("bin/mta-trace"))?.len();
-    ensure!(bytes < LARGEST, "the program has {bytes} bytes");
+    let program = fs::read(root.path("bin/mta-trace"))?;
+    ensure!((program.len() as u64) < LARGEST, "the program has {} bytes", program.len());
+    // Where it was made would stand in it, in the names of files that panics tell.
+    let cargo_home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| home + "/.cargo"))?;
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("a folder")?.display().to_string();
+    for folder in [cargo_home, sources] {
+        ensure!(!program.windows(folder.len()).any(|bytes| bytes == folder.as_bytes()), "{folder} stands in the program");
+    }
     for wanted in ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "third-party.txt", "docs/probe.md", "share/man/man1/mta-trace.1"] {
         ensure!(root.path(wanted).is_file(), "{wanted} is missing");
     }

@@ -1,6 +1,6 @@
 //! What is given to users: `cargo xtask dist` makes a tarball, a .deb and an .rpm with the same statically linked program in them, and their sums.
 //!
-//! In: the sources, `mta-trace/share/`. Out: `target/dist/`; the same bytes from the same commit and toolchain. Needs dpkg-deb and rpmbuild (Debian's
+//! In: the sources, `mta-trace/share/`. Out: `target/dist/`; the same bytes from the same commit and toolchain, in whichever folder. Needs dpkg-deb and rpmbuild (Debian's
 //! package `rpm`) and is for the architecture on which it runs. Not here: what the packages must be able to do (`tests/tests/dist.rs`).
 
 mod licences;
@@ -27,6 +27,8 @@ const DESCRIPTION: &[&str] = &[
 const MAINTAINER: &str = "mta-trace maintainers <maintainers@mta-trace.invalid>";
 /// What they are made of, below the folder.
 const WORK: &str = "work";
+/// Names the tree to the script of the .rpm: a path may have characters that it would take for its own.
+const TREE: &str = "MTA_TRACE_TREE";
 /// Documents for those who change the program, not for those who use it.
 const NOT_FOR_USERS: &str = "howto-";
 
@@ -75,16 +77,31 @@ fn epoch() -> anyhow::Result<String> {
     Ok(wanted)
 }
 
-/// The same code as the release build has, linked with glibc's archive: only this one step is done again.
+/// The release build, linked with glibc's archive; in a target folder of its own, since its flags are others. Where its sources lie on this
+/// machine does not stand in it (panics name files), so that it is the same program wherever it is made.
 fn program(folder: &Path) -> anyhow::Result<PathBuf> {
-    let build = ["rustc", "--quiet", "--release", "--package", NAME, "--bin", NAME, "--", "-C", "target-feature=+crt-static"];
-    run(crate::shell::cargo().args(build))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target = root().join("target/dist-build");
+    let folders = [(cargo_home()?, "/cargo"), (root(), "/mta-trace")];
+    let rust: Vec<String> = folders.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
+    let c: Vec<String> = folders.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect();
+    let build = ["rustc", "--quiet", "--release", "--package", NAME, "--bin", NAME, "--target-dir"];
+    let mut cargo = crate::shell::cargo();
+    cargo.args(build).arg(&target).args(["--", "-C", "target-feature=+crt-static"]);
+    // Encoded flags may have blanks in them (cargo's reference, "Environment variables"), those of the crate `cc` may not.
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", rust.join("\x1f"));
+    if c.iter().all(|flag| !flag.contains(char::is_whitespace)) {
+        cargo.env("CFLAGS", c.join(" "));
+    }
+    run(&mut cargo)?;
     let place = folder.join(WORK).join(NAME);
     copy(&target.join("release").join(NAME), &place, 0o755)?;
-    // Whoever tests target/release tests what `cargo build --release` makes; this is a matter of a link.
-    run(crate::shell::cargo().args(["build", "--quiet", "--release", "--package", NAME]))?;
     Ok(place)
+}
+
+/// Where the sources of the crates lie.
+fn cargo_home() -> anyhow::Result<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo"))).context("neither CARGO_HOME nor HOME is set")
 }
 
 /// `NAME-VERSION-ARCH-linux/`: the program, and all else below `share/`.
@@ -189,7 +206,7 @@ fn rpm(folder: &Path, program: &Path, epoch: &str) -> anyhow::Result<PathBuf> {
         ("debug_package", "%{nil}".to_owned()),
     ];
     let mut build = Command::new("rpmbuild");
-    build.args(["-bb", "--quiet"]).env("SOURCE_DATE_EPOCH", epoch);
+    build.args(["-bb", "--quiet"]).env("SOURCE_DATE_EPOCH", epoch).env(TREE, &top);
     for (name, value) in macros {
         build.args(["--define", &format!("{name} {value}")]);
     }
@@ -215,10 +232,9 @@ fn spec_text(top: &Path, files: &[PathBuf]) -> anyhow::Result<String> {
     }
     Ok(format!(
         "Name: {NAME}\nVersion: {VERSION}\nRelease: 1\nSummary: {}\nLicense: (MIT OR Apache-2.0) AND (MIT OR GPL-2.0-only)\nAutoReqProv: no\n\
-         %description\n{}\n%install\ncp -a {}/. %{{buildroot}}/\n%files\n%defattr(-,root,root,-)\n{list}",
+         %description\n{}\n%install\ncp -a \"${TREE}\"/. \"%{{buildroot}}\"/\n%files\n%defattr(-,root,root,-)\n{list}",
         SUMMARY.replacen('s', "S", 1),
         DESCRIPTION.join("\n"),
-        top.display(),
     ))
 }
 
