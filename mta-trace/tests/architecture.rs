@@ -221,3 +221,14 @@ fn this_test_sees_arrows() {
     assert_eq!(modules, ["cli", "event", "view"]);
     assert!(imports.roots.contains("aya"));
 }
+
+/// With the crates that only build it; whoever installs it builds them all.
+#[test]
+fn the_default_build_has_fewer_than_120_crates() {
+    let tree = ["tree", "--offline", "--package", "mta-trace", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
+    let output = std::process::Command::new(env!("CARGO")).args(tree).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo tree");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("names of crates");
+    let crates: BTreeSet<&str> = text.lines().filter_map(|line| line.split(" (").next()).collect();
+    assert!((20..120).contains(&crates.len()), "{} crates: {crates:?}", crates.len());
+}

@@ -1,7 +1,7 @@
 //! Logs of any size: the sessions of a small one, again and again, later and by other processes.
 //!
 //! In comes a log, out comes a file of at least so many bytes. What identifies a session (times, processes, sockets, the client's
-//! port) differs from copy to copy, so that nothing is taken for the same. Invariant: as valid as the log it is made of.
+//! address and port) differs from copy to copy, so that nothing is taken for the same. Invariant: as valid as the log it is made of.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -28,14 +28,16 @@ pub fn grow(log: &str, bytes: u64, to: &Path) -> Result<u64> {
     let daemon = records.first().and_then(|header| header.pointer("/target/pid")?.as_u64()).context("a log without its target")?;
     let mut out = BufWriter::new(File::create(to).with_context(|| format!("create {}", to.display()))?);
     let mut written = 0;
-    let mut put = |record: &Value| -> Result<u64> {
-        let line = line(record);
+    let peer = records.iter().find(|record| record["call"] == "accept" || record["call"] == "accept4").and_then(|record| record["peer"].as_str());
+    let peer = format!("\"{}\"", peer.context("a log without an accept")?);
+    let mut put = |record: &Value, copy: u64| -> Result<u64> {
+        let line = line(record).replace(&peer, &format!("\"{}\"", client(copy)));
         out.write_all(line.as_bytes()).context("write the log")?;
         written += line.len() as u64;
         Ok(written)
     };
     for record in records.iter().filter(|record| is_once(record) && record["k"] != "end" && record["k"] != "clock") {
-        put(record)?;
+        put(record, 0)?;
     }
     let mut copies = 0;
     let mut so_far = 0;
@@ -43,15 +45,20 @@ pub fn grow(log: &str, bytes: u64, to: &Path) -> Result<u64> {
         for record in records.iter().filter(|record| !is_once(record)) {
             let mut record = record.clone();
             shift(&mut record, copies * (span + PAUSE), copies, daemon);
-            so_far = put(&record)?;
+            so_far = put(&record, copies)?;
         }
         copies += 1;
     }
     let mut end = records.last().filter(|record| record["k"] == "end").cloned().context("a log without an end")?;
     shift(&mut end, copies * (span + PAUSE), 0, daemon);
-    put(&end)?;
+    put(&end, 0)?;
     out.flush().context("write the log")?;
     Ok(copies)
+}
+
+/// Address and port of the client of a copy.
+fn client(copy: u64) -> String {
+    format!("10.{}.{}.{}:{}", copy >> 16 & 255, copy >> 8 & 255, copy & 255, 1024 + copy % 60_000)
 }
 
 /// As the log has it: its kind stands first. The reader is quick with such lines.

@@ -5,22 +5,13 @@ use crate::{
     program::{Tracer, binary},
     world::{lab, report, session},
 };
-use lab::Lab;
+use lab::{Lab, terminal::Terminal};
 use rustix::process::Signal;
-use std::{fs, os::fd::OwnedFd, os::unix::process::ExitStatusExt as _, path::Path, process::Command};
+use std::{fs, os::unix::process::ExitStatusExt as _, path::Path, process::Command};
 
 tests! {
     root: a_terminal_that_is_lost_ends_it_with_a_whole_log, behind_nohup_it_goes_on_without_its_terminal;
     anyone:
-}
-
-/// The side of a terminal that its window holds, and the name of the other one.
-fn terminal() -> (OwnedFd, String) {
-    use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
-    let window = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    unlockpt(&window).unwrap();
-    let name = ptsname(&window, Vec::new()).unwrap().into_string().unwrap();
-    (window, name)
 }
 
 /// A tracer that a shell of this terminal has started: the terminal is its controlling one.
@@ -34,7 +25,7 @@ fn attach(lab: &Lab, name: &str, before: &str, log: &Path, args: &[&str]) -> Tra
 fn a_terminal_that_is_lost_ends_it_with_a_whole_log() {
     let lab = lab("lost-terminal");
     let log = lab.dir().join("trace.jsonl");
-    let (window, name) = terminal();
+    let Terminal { window, name } = Terminal::open(24, 80).unwrap();
     let tracer = attach(&lab, &name, "", &log, &[]);
     session(&lab);
     drop(window);
@@ -50,7 +41,7 @@ fn a_terminal_that_is_lost_ends_it_with_a_whole_log() {
 fn behind_nohup_it_goes_on_without_its_terminal() {
     let lab = lab("nohup");
     let log = lab.dir().join("trace.jsonl");
-    let (window, name) = terminal();
+    let Terminal { window, name } = Terminal::open(24, 80).unwrap();
     let tracer = attach(&lab, &name, "trap '' HUP;", &log, &["--view", "none"]);
     session(&lab);
     drop(window);

@@ -12,7 +12,7 @@ const LARGE: u64 = 48;
 /// What the larger one may need more, KiB: tables that fill up, freed pieces that lie where they lie.
 const GROWTH_KIB: u64 = 12 * 1024;
 
-fn golden(name: &str) -> Result<String> {
+pub fn golden(name: &str) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("replay").join(name).with_extension("jsonl");
     std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
 }
@@ -26,13 +26,16 @@ pub fn memory_stays() -> Result<()> {
     for mib in [SMALL, large] {
         lab::grow::grow(&log, mib << 20, &folder.join(format!("{mib}.jsonl")))?;
     }
-    for format in FORMATS {
+    let plain = FORMATS.iter().map(|format| (format, false));
+    let anonymous = FORMATS.iter().filter(|format| format.name == "log").map(|format| (format, true));
+    for (format, is_anonymous) in plain.chain(anonymous) {
         let mut peaks = Vec::new();
         let began = std::time::Instant::now();
         for mib in [SMALL, large] {
             let to = folder.join(format!("{mib}.{}", format.name));
             let mut command = Command::new(lab::run::tracer_path()?);
             command.arg("export").arg(folder.join(format!("{mib}.jsonl"))).args(["--to", format.name]);
+            command.args(is_anonymous.then_some("--anonymize"));
             if matches!(format.form, Form::Folder | Form::Tables(_)) {
                 command.arg("-o").arg(&to);
             }
@@ -41,7 +44,12 @@ pub fn memory_stays() -> Result<()> {
                 std::fs::remove_dir_all(&to)?;
             }
         }
-        println!("{}: {peaks:?} KiB for {SMALL} and {large} MiB, {:.1} s", format.name, began.elapsed().as_secs_f64());
+        println!(
+            "{}{}: {peaks:?} KiB for {SMALL} and {large} MiB, {:.1} s",
+            format.name,
+            if is_anonymous { ", anonymous" } else { "" },
+            began.elapsed().as_secs_f64()
+        );
         let (few, many) = (peaks.first().copied().unwrap_or_default(), peaks.last().copied().unwrap_or_default());
         if many > few + GROWTH_KIB {
             problems.push(format!("{}: {few} KiB for {SMALL} MiB, {many} KiB for {large} MiB", format.name));

@@ -4,8 +4,10 @@
 
 mod big;
 mod documents;
+mod folded;
 mod golden;
 mod pages;
+mod progress;
 mod strace;
 
 use std::path::PathBuf;
@@ -14,20 +16,20 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, ensure};
 use lab::harness::{self, Case};
 use libtest_mimic::Failed;
-use mta_trace::analysis::Analysis;
-use mta_trace::export::{Error, Export, FORMATS, Output};
-use mta_trace::log::{Item, Reader};
-use mta_trace::update::Update;
+use mta_trace::analysis::{Analysis, replay};
+use mta_trace::export::{FORMATS, Output, drive};
+use mta_trace::log::Reader;
 
 /// Its name, whether it needs root, what it is.
 type Test = (&'static str, bool, fn() -> Result<()>);
 
 fn main() -> ExitCode {
-    let tests: [Test; 15] = [
+    let tests: [Test; 17] = [
         ("every format of every golden log", false, golden::every_format),
         ("perfetto: decoded with the package's descriptors", false, golden::perfetto),
         ("chrome", false, golden::chrome),
         ("csv: Python's module", false, golden::csv),
+        ("folded: drawn as a flame graph", false, folded::drawn),
         ("strace: the form, and strace-log-merge", false, golden::strace),
         ("otlp: received and decoded with the official messages", false, pages::otlp),
         ("parquet: read by DuckDB", false, pages::parquet),
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         ("the tree in the documents", false, documents::the_tree_is_true),
         ("memory does not grow with the log", false, big::memory_stays),
         ("unreadable lines are counted, not told one by one", false, big::unreadable_lines_are_counted),
+        ("a terminal shows how far it has come", false, progress::a_terminal_shows_how_far_it_has_come),
         ("strace beside the tracer", true, strace::real_strace_tells_the_same),
     ];
     let cases = tests.map(|(name, needs_root, test)| Case::new(name, needs_root, move || test().map_err(|error| Failed::from(format!("{error:#}")))));
@@ -56,44 +59,20 @@ fn folder(name: &str) -> Result<PathBuf> {
 
 /// What `mta-trace report --format json` says.
 fn report(log: &[u8]) -> Result<Vec<u8>> {
-    let (mut analysis, mut updates, mut json) = (Analysis::keeping_all(), Vec::new(), Vec::new());
-    for item in Reader::new("log", Box::new(std::io::Cursor::new(log.to_vec())))? {
-        match item? {
-            Item::Record(record) => analysis.feed(&record, &mut updates),
-            Item::Unreadable { .. } => analysis.note_unreadable(),
-            Item::Unknown { .. } => analysis.note_unknown(),
-            Item::Cut { .. } => {}
-        }
-        updates.clear();
-    }
-    mta_trace::view::json::write(&mut json, &analysis.finish(&mut updates))?;
+    let mut json = Vec::new();
+    mta_trace::view::json::write(&mut json, &replay(items(log)?, Analysis::keeping_all(), |_| Ok::<_, anyhow::Error>(()))?)?;
     Ok(json)
 }
 
 /// What `mta-trace export` does.
 fn export(log: &[u8], format: &str, output: Output) -> Result<()> {
     let format = FORMATS.iter().find(|it| it.name == format).with_context(|| format!("{format} is no format"))?;
-    let mut exported = (format.begin)(output)?;
-    let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
-    for item in Reader::new("log", Box::new(std::io::Cursor::new(log.to_vec())))? {
-        match item? {
-            Item::Record(record) => {
-                exported.record(&record)?;
-                analysis.feed(&record, &mut updates);
-            }
-            Item::Unreadable { .. } => analysis.note_unreadable(),
-            Item::Unknown { .. } => analysis.note_unknown(),
-            Item::Cut { .. } => {}
-        }
-        sessions(&mut updates, exported.as_mut())?;
-    }
-    let totals = analysis.finish(&mut updates);
-    sessions(&mut updates, exported.as_mut())?;
-    Ok(exported.finish(&totals)?)
+    drive(items(log)?, None, (format.begin)(output)?.as_mut(), || ())?;
+    Ok(())
 }
 
-fn sessions(updates: &mut Vec<Update>, exported: &mut dyn Export) -> Result<(), Error> {
-    updates.drain(..).try_for_each(|update| if let Update::SessionEnded(session) = update { exported.session(&session) } else { Ok(()) })
+fn items(log: &[u8]) -> Result<Reader> {
+    Ok(Reader::new("log", Box::new(std::io::Cursor::new(log.to_vec())))?)
 }
 
 /// Runs one of `tests/export`; what it prints is what is wrong.

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use lab::Lab;
 use lab::scenario::Scenario;
-use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use lab::terminal::Terminal;
 
 const SCENARIO: &str = "the-case";
 const ROWS: NonZeroU16 = NonZeroU16::new(24).expect("not zero");
@@ -30,13 +29,12 @@ const LIMIT: Duration = Duration::from_mins(1);
 pub fn take() -> Result<()> {
     let scenario = Scenario::named(SCENARIO)?;
     let lab = Lab::up(&scenario)?;
-    let (window, terminal) = terminal()?;
+    let terminal = Terminal::open(ROWS.get(), COLUMNS.get())?;
     let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)));
-    watch(window, Arc::clone(&screen));
-    let side = || File::options().read(true).write(true).open(&terminal).with_context(|| format!("open {terminal}"));
     let mut command = Command::new(lab::run::tracer_path()?);
     command.args(["attach", "-p", &lab.daemon_pid().to_string(), "--client", &scenario.client, "--sessions", "1"]);
-    command.env("TERM", "xterm-256color").env("NO_COLOR", "1").stdin(Stdio::null()).stdout(side()?).stderr(side()?);
+    command.env("TERM", "xterm-256color").env("NO_COLOR", "1").stdin(Stdio::null()).stdout(terminal.side()?).stderr(terminal.side()?);
+    watch(terminal.window, Arc::clone(&screen));
     lab::netns::die_with_parent(&mut command);
     let mut tracer = command.spawn().context("start the tracer")?;
     let shown = || screen.lock().unwrap_or_else(PoisonError::into_inner).screen().contents();
@@ -51,15 +49,6 @@ pub fn take() -> Result<()> {
     })?;
     tracer.wait().context("wait for the tracer")?;
     put(&picture)
-}
-
-/// The side of a terminal that its window holds, and the name of the other one.
-fn terminal() -> Result<(OwnedFd, String)> {
-    let window = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).context("a terminal")?;
-    unlockpt(&window).context("unlock the terminal")?;
-    tcsetwinsize(&window, Winsize { ws_row: ROWS.get(), ws_col: COLUMNS.get(), ws_xpixel: 0, ws_ypixel: 0 }).context("size of the terminal")?;
-    let name = ptsname(&window, Vec::new()).context("name of the terminal")?;
-    Ok((window, name.into_string().context("name of the terminal")?))
 }
 
 /// Reads what is written to the terminal, until nobody has it any more.
