@@ -26,6 +26,8 @@ pub struct Recorder {
     owners: HashMap<u32, u32>,
     /// Whom sessions wait for: they accept no sessions.
     helpers: HashSet<u32>,
+    /// Processes that accept by themselves, one session after another.
+    servers: HashSet<u32>,
     /// What a daemon has accepted and not forked for yet.
     accepted: HashMap<u32, Vec<Record>>,
     backlog: Option<Record>,
@@ -37,7 +39,18 @@ impl Recorder {
     /// Keeps sessions with a command of at least this time.
     pub fn new(slower_than_s: f64) -> Self {
         let (sessions, replaced, owners, accepted) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
-        Self { slower_than_s, sessions, replaced, owners, helpers: HashSet::new(), accepted, backlog: None, clock: None, held: 0 }
+        Self {
+            slower_than_s,
+            sessions,
+            replaced,
+            owners,
+            helpers: HashSet::new(),
+            servers: HashSet::new(),
+            accepted,
+            backlog: None,
+            clock: None,
+            held: 0,
+        }
     }
 
     /// Takes a record; gives what is to be written now.
@@ -70,8 +83,10 @@ impl Recorder {
                 return vec![record.clone()];
             }
             Record::SeedProc(seed) => {
-                if seed.role.as_deref() == Some("session") {
-                    self.open(seed.pid, Vec::new());
+                match seed.role.as_deref() {
+                    Some("session") => self.open(seed.pid, Vec::new()),
+                    Some("server") => _ = self.servers.insert(seed.pid),
+                    _ => {}
                 }
                 return vec![record.clone()];
             }
@@ -80,7 +95,22 @@ impl Recorder {
             Record::Backlog(_) => self.backlog = Some(record.clone()),
             Record::Sys(sys) if is_accept(sys) && !self.owners.contains_key(&sys.pid) && !self.helpers.contains(&sys.pid) => {
                 let kept = self.clock.clone().into_iter().chain(self.backlog.take()).chain([record.clone()]).collect();
-                self.accepted.insert(sys.pid, kept);
+                if !self.servers.contains(&sys.pid) {
+                    self.accepted.insert(sys.pid, kept);
+                } else if sys.matched == Some(true) {
+                    self.open(sys.pid, kept);
+                }
+            }
+            // Nobody was accepted: the child will accept by itself, as Postfix's master makes them.
+            Record::Fork(fork)
+                if fork.traced && fork.child != fork.pid && !self.accepted.contains_key(&fork.pid) && !self.owners.contains_key(&fork.pid) =>
+            {
+                self.servers.insert(fork.child);
+                return vec![record.clone()];
+            }
+            Record::Exec(exec) if self.servers.contains(&exec.pid) && !self.owners.contains_key(&exec.pid) => return vec![record.clone()],
+            Record::Exit(exit) if exit.tid == exit.pid && self.servers.remove(&exit.pid) && !self.owners.contains_key(&exit.pid) => {
+                return vec![record.clone()];
             }
             Record::Fork(fork) => {
                 if let Some(mut kept) = self.accepted.remove(&fork.pid) {

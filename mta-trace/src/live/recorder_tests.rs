@@ -36,9 +36,13 @@ fn report(records: &[Record]) -> crate::report::Report {
 
 #[test]
 fn a_slow_session_is_written_whole() {
-    for name in ["the-case", "child-mailer", "accept-late", "killed"] {
+    let forking = ["the-case", "child-mailer", "accept-late", "killed"];
+    // Their processes accept by themselves, one session after another.
+    let servers = ["postfix-policy-slow", "postfix-sleep", "postfix-milter-opendkim"];
+    for name in forking.into_iter().chain(servers) {
         let all = recorded(name);
         let (before, after) = (report(&all), report(&kept(&all, 1.0)));
+        assert_eq!(after.sessions.len(), 1, "{name}");
         assert_eq!(serde_json::to_string(&before.sessions).unwrap(), serde_json::to_string(&after.sessions).unwrap(), "{name}");
     }
 }
@@ -63,6 +67,14 @@ fn a_fast_session_is_not_written() {
         matches!(record, Record::Sys(_) | Record::Block(_) | Record::Fork(_) | Record::Exec(_) | Record::Exit(_) | Record::SeedFd(_))
     };
     assert_eq!(kept.iter().find(is_of_session), None);
+}
+
+#[test]
+fn regress_sessions_of_servers_that_accept_by_themselves_are_kept() {
+    let all = recorded("postfix-policy-slow");
+    assert!(report(&kept(&all, 1000.0)).sessions.is_empty());
+    let (fast, slow) = (recorded("postfix-fast"), recorded("postfix-ptr-silent"));
+    assert_eq!((report(&kept(&fast, 1.0)).sessions.len(), report(&kept(&slow, 1.0)).sessions.len()), (0, 1));
 }
 
 #[test]
