@@ -9,6 +9,7 @@ pub fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "; run as the file's owner or as root, or choose another place",
         io::ErrorKind::IsADirectory => "; name a file in it",
         io::ErrorKind::NotADirectory => "; what stands before a slash must be a folder",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room, or choose another place",
         io::ErrorKind::ReadOnlyFilesystem => "; choose another place",
         _ => "",
     }

@@ -110,8 +110,9 @@ impl Reader {
                 return if self.has_header { Ok(None) } else { Err(self.no_log("it has no header".to_owned())) };
             }
             let is_whole = bytes.last() == Some(&b'\n');
-            if !is_whole && u64::try_from(bytes.len()).is_ok_and(|len| len >= MAX_LINE_BYTES) {
+            if !is_whole && self.has_header && u64::try_from(bytes.len()).is_ok_and(|len| len >= MAX_LINE_BYTES) {
                 self.skip_line()?;
+                return Ok(Some(Item::Unreadable { line: self.line, reason: format!("it is longer than {MAX_LINE_BYTES} bytes") }));
             }
             // Checked at once first: the lossy way looks at every byte by itself.
             let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);

@@ -409,3 +409,41 @@ fn regress_a_log_that_is_begun_again_begins_with_the_daemon_as_it_was() {
     drop(writer);
     assert_eq!(records(&path), [decode(HEADER).unwrap(), daemon(2, 5), daemon(3, 9)]);
 }
+
+/// All that was told of helpers went into the head of every next log, for ever, and not that they were helpers.
+#[test]
+fn regress_what_was_taken_in_later_goes_into_the_next_log_until_it_is_over() {
+    let folder = Folder::new("rotation-helpers");
+    let path = folder.file("x.jsonl");
+    let helper = |t, pid| {
+        let (comm, exe) = ("opendkim".to_owned(), "/usr/sbin/opendkim".to_owned());
+        Record::Helper(Helper { t, pid, comm, exe, waiter: 2, inode: 40, peer_inode: 41, endpoint: None, connections: 1 })
+    };
+    let descriptor = |pid, fd| Record::SeedFd(SeedFd { pid, fd, path: Some("/etc/passwd".into()), socket: None, client: false });
+    let mut writer = Writer::create(&path, false).unwrap().rotating(Some(1));
+    for record in [header(), descriptor(1, 3), exec(1), helper(2, 70), descriptor(70, 4), helper(3, 71), descriptor(71, 5)] {
+        writer.write(&record).unwrap();
+    }
+    writer.write(&Record::Release(Release { t: 4, pid: 71 })).unwrap();
+    writer.flush().unwrap();
+    writer.write(&exec(5)).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(records(&path), [header(), descriptor(1, 3), helper(2, 70), descriptor(70, 4), exec(5)]);
+    for pid in 100..100_000 {
+        writer.write(&helper(6, pid)).unwrap();
+        writer.write(&descriptor(pid, 4)).unwrap();
+    }
+    writer.flush().unwrap();
+    writer.write(&exec(7)).unwrap();
+    drop(writer);
+    assert!(records(&path).len() < 1_000, "{} records", records(&path).len());
+}
+
+/// The log seemed to end there, and nothing was said to be missing.
+#[test]
+fn regress_a_line_that_is_too_long_is_passed_over_and_counted() {
+    let long = format!("{HEADER}\n{{\"k\":\"exec\",\"comm\":\"{}\"}}\n{}\n", "x".repeat(3 << 20), encode(&exec(5)));
+    let items = items(long.as_bytes()).expect("log");
+    assert!(matches!(&items[1], Item::Unreadable { line: 2, reason } if reason.contains("1048576 bytes")), "{:?}", items[1]);
+    assert_eq!(items[2], Item::Record(Box::new(exec(5))));
+}
