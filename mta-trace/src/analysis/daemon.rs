@@ -8,7 +8,7 @@ use crate::event::Daemon;
 use crate::report::{DaemonReport, DaemonState};
 use crate::session::seconds;
 
-/// How many changes are kept; of a daemon that changes more often the last ones are counted into the last that is kept.
+/// How many changes are kept; of a daemon that changes more often the time of later ones is added to the last that said the same.
 const MAX_STATES: usize = 1000;
 
 /// What has been seen of it.
@@ -17,6 +17,8 @@ pub(super) struct Watch {
     first: Option<Daemon>,
     last: Option<Daemon>,
     states: Vec<DaemonState>,
+    /// Which of them it is in.
+    present: Option<usize>,
     /// The last time that a record told.
     reached: u64,
 }
@@ -33,15 +35,26 @@ impl Watch {
         if self.first.is_none() {
             self.first = Some(daemon.clone());
         }
+        self.present = daemon.state.as_deref().and_then(|state| self.place_of(state, daemon.t, context));
         self.last = Some(daemon.clone());
-        if let Some(state) = daemon.state.clone().filter(|_| self.states.len() < MAX_STATES) {
-            self.states.push(DaemonState { state, started: wall(daemon.t, context), elapsed_s: 0.0 });
+    }
+
+    /// Where the time of this state is counted: the overflows of a queue may have changed, and not what the daemon says of itself.
+    fn place_of(&mut self, state: &str, t: u64, context: &Context<'_>) -> Option<usize> {
+        let is_it = |known: &DaemonState| known.state == state;
+        if let Some(at) = self.present.filter(|at| self.states.get(*at).is_some_and(is_it)) {
+            return Some(at);
         }
+        if self.states.len() >= MAX_STATES {
+            return self.states.iter().rposition(is_it);
+        }
+        self.states.push(DaemonState { state: state.to_owned(), started: wall(t, context), elapsed_s: 0.0 });
+        Some(self.states.len() - 1)
     }
 
     /// The present state has lasted until then: what was seen at two looks is taken to have been so between them.
     fn lasted(&mut self, until: u64) {
-        if let (Some(state), Some(last)) = (self.states.last_mut(), &self.last) {
+        if let (Some(state), Some(last)) = (self.present.and_then(|at| self.states.get_mut(at)), &self.last) {
             state.elapsed_s += seconds(until.saturating_sub(last.t).cast_signed());
         }
     }

@@ -176,6 +176,10 @@ impl Flow {
             let cause = self.cause_of(sys.pid, socket.inode).filter(|_| !sys.cut && service.as_deref() != Some("control"));
             sys.messages.iter().filter_map(|message| self.sent(sys.pid, message, cause)).collect()
         } else {
+            // Whose the others were nobody knows.
+            if sys.cut {
+                self.touch(sys.pid, sys.t, None);
+            }
             sys.messages.iter().filter_map(|message| self.received(sys, message)).collect()
         };
         works.into_iter().map(|(session, guess)| Work { session, guess, service: service.clone() }).collect()

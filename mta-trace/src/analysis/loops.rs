@@ -177,7 +177,6 @@ impl Analysis {
         }
         while let Some(at) = self.live.iter().position(|live| live.is_looped() && live.has_ended()) {
             let live = self.live.remove(at);
-            self.flow.ended(live.number());
             self.collect(live, updates);
         }
     }
@@ -195,7 +194,6 @@ impl Analysis {
             let mut live = self.live.remove(at);
             let id = self.flow.settle(live.number());
             live.looped_exit(exit, id, &self.known.context());
-            self.flow.ended(live.number());
             self.collect(live, updates);
         }
     }

@@ -217,7 +217,7 @@ impl Analysis {
 
     fn seed_process(&mut self, seed: &SeedProc) {
         self.known.state.seed_process(seed);
-        if seed.role.as_deref() == Some("session") {
+        if seed.role.as_deref() == Some("session") && self.seeds.len() < MAX_LIVE {
             self.seeds.insert(seed.pid, seed.clone());
         }
     }
@@ -230,7 +230,7 @@ impl Analysis {
         let Some(process) = self.seeds.remove(&seed.pid) else { return };
         self.began += 1;
         let live = Live::seeded(self.began, &process, socket, &self.known.context(), updates);
-        self.live.push(live);
+        self.push(live, updates);
     }
 
     fn sys(&mut self, sys: &Sys, updates: &mut Vec<Update>) {
@@ -381,6 +381,7 @@ impl Analysis {
     /// A session is over: its last updates, and its place in the report.
     fn collect(&mut self, live: Live, updates: &mut Vec<Update>) {
         let number = live.number();
+        self.flow.ended(number);
         let mut session = live.conclude(&self.known.context(), updates);
         session.findings = findings(&session, &self.known.settings);
         self.tallies.add(&session);

@@ -39,7 +39,20 @@ impl Lookups {
                 self.learn(sys);
                 true
             }
-            _ => true,
+            Record::Header(_)
+            | Record::SeedProc(_)
+            | Record::SeedFile(_)
+            | Record::SeedSettings(_)
+            | Record::Fork(_)
+            | Record::Exec(_)
+            | Record::Exit(_)
+            | Record::Backlog(_)
+            | Record::Daemon(_)
+            | Record::Helper(_)
+            | Record::Loss(_)
+            | Record::Clock(_)
+            | Record::Malformed(_)
+            | Record::End(_) => true,
         }
     }
 

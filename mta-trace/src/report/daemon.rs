@@ -27,7 +27,7 @@ pub struct DaemonState {
     pub state: String,
     /// When it was first seen, RFC 3339.
     pub started: String,
-    /// How long, s; it is looked at once a second.
+    /// How long, s; it is looked at four times a second.
     pub elapsed_s: f64,
 }
 

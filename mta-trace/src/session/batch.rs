@@ -83,7 +83,7 @@ pub fn explains(verb: Verb, line: Option<&str>, wait: &Wait) -> bool {
 fn stage_of(verb: Verb) -> &'static str {
     match verb {
         Verb::Connect => "connect",
-        Verb::Helo | Verb::Ehlo => "helo",
+        Verb::Helo | Verb::Ehlo | Verb::Lhlo => "helo",
         Verb::Mail => "envfrom",
         Verb::Rcpt => "envrcpt",
         Verb::Data => "data",
@@ -92,9 +92,11 @@ fn stage_of(verb: Verb) -> &'static str {
     }
 }
 
-/// Whether the labels of `domain` stand in `qname` in a row (as a suffix, or before the zone of a blocklist).
+/// Whether the labels of `domain` stand in `qname` in a row (as a suffix, or before the zone of a blocklist). Asked for each line of a batch at each
+/// wait, so nothing is allocated.
 fn has_domain(qname: &str, domain: &str) -> bool {
-    let (qname, domain) = (qname.to_ascii_lowercase(), domain.to_ascii_lowercase());
-    let dotted = format!(".{qname}.");
-    dotted.contains(&format!(".{domain}."))
+    let (qname, domain) = (qname.as_bytes(), domain.as_bytes());
+    let starts = std::iter::once(0).chain(qname.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(at, _)| at + 1));
+    let begins = |rest: &[u8]| rest.get(..domain.len()).is_some_and(|labels| labels.eq_ignore_ascii_case(domain));
+    starts.filter_map(|at| qname.get(at..)).any(|rest| begins(rest) && matches!(rest.get(domain.len()), None | Some(b'.')))
 }

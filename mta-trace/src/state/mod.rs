@@ -19,6 +19,9 @@ const MAX_PROCS: usize = 32_768;
 /// How many services of a configuration are known.
 const MAX_DECLARED: usize = 64;
 
+/// How many endpoints are known by what was said to them.
+const MAX_ENDPOINTS: usize = 1024;
+
 /// What a process is for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -193,14 +196,15 @@ impl State {
             exited_at: None,
             may_have_children: false,
         };
-        if self.procs.len() >= MAX_PROCS {
-            self.forget_older();
-        }
+        self.make_room();
         self.procs.insert(fork.child, child);
     }
 
-    /// Forgets the older half of those that are no daemons.
-    fn forget_older(&mut self) {
+    /// Before one more is remembered: forgets the older half of those that are no daemons, if there are too many.
+    fn make_room(&mut self) {
+        if self.procs.len() < MAX_PROCS {
+            return;
+        }
         let mut born: Vec<u64> = self.procs.values().filter(|process| !process.role.serves_many()).map(|process| process.born).collect();
         born.sort_unstable();
         let middle = born.get(born.len() / 2).copied().unwrap_or(0);
@@ -244,10 +248,10 @@ impl State {
 
     /// A call returned.
     pub fn apply(&mut self, sys: &Sys) {
-        if let (true, Some(peer)) = (sys.milter, &sys.peer) {
+        if let (true, Some(peer)) = (sys.milter && self.milters.len() < MAX_ENDPOINTS, &sys.peer) {
             self.milters.insert(peer.clone());
         }
-        if let (true, Some(peer)) = (sys.policy, &sys.peer) {
+        if let (true, Some(peer)) = (sys.policy && self.policies.len() < MAX_ENDPOINTS, &sys.peer) {
             self.policies.insert(peer.clone());
         }
         let process = self.entry(sys.pid);
@@ -262,6 +266,9 @@ impl State {
     }
 
     fn entry(&mut self, pid: u32) -> &mut Proc {
+        if !self.procs.contains_key(&pid) {
+            self.make_room();
+        }
         self.procs.entry(pid).or_insert_with(|| Proc {
             ppid: 0,
             comm: String::new(),

@@ -14,6 +14,7 @@ use crate::session::{Named, seconds};
 use crate::state::State;
 use mta_trace_common::syscalls::Call;
 use resolver::Resolver;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use thread::{Ends, Inner, Thread, Whom};
 
@@ -27,6 +28,10 @@ const TAKING_IN_NS: u64 = 2_000_000;
 const MIN_WAIT_NS: u64 = 1_000_000;
 /// How far a chain is told.
 const DEPTH: usize = 3;
+/// How many waits of a far end are told in one that it explains.
+const MAX_INNER: usize = 32;
+/// Helpers that are known at a time: those that are released are forgotten.
+const MAX_HELPERS: usize = 1024;
 
 /// A connection to a helper.
 #[derive(Clone, Debug)]
@@ -67,6 +72,9 @@ impl Chains {
     /// A process is a helper, or is one for another connection too.
     pub fn see(&mut self, found: &Found) {
         let new = || Helper { comm: found.comm.clone(), threads: BTreeMap::new(), has_accepted: false, resolver: None };
+        if self.helpers.len() >= MAX_HELPERS && !self.helpers.contains_key(&found.pid) {
+            self.helpers.pop_first();
+        }
         let helper = self.helpers.entry(found.pid).or_insert_with(new);
         helper.has_accepted = false;
         if found.endpoint.as_ref().and_then(Endpoint::port) == Some(dns::PORT) {
@@ -137,18 +145,19 @@ impl Chains {
 
     /// Puts into a wait of this process what the process at its far end did meanwhile. `start`: when the session began.
     pub fn explain(&self, named: &mut Named, waiter: u32, start: u64) {
-        if let Some(child) = child_of(&named.wait) {
-            if let Some(Explanation { peer, inner }) = self.of_child(child, (named.from.t, named.to.t), start, 0) {
-                named.wait.peer = Some(peer);
-                named.wait.inner = inner;
-            }
-            return;
-        }
-        let Some(inode) = named.socket.filter(|_| !self.helpers.is_empty()) else { return };
-        let asked = named.wait.dns.clone();
-        if let Some(Explanation { peer, inner }) = self.explanation(waiter, inode, asked.as_ref(), (named.from.t, named.to.t), start, 0) {
+        let span = (named.from.t, named.to.t);
+        if let Some(Explanation { peer, inner }) = self.far_end(&named.wait, waiter, named.socket, span, start, 0) {
             named.wait.peer = Some(peer);
             named.wait.inner = inner;
+        }
+    }
+
+    /// The child that was waited for, or who answers at the socket.
+    fn far_end(&self, wait: &Wait, waiter: u32, socket: Option<u64>, span: (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
+        match child_of(wait) {
+            Some(child) => self.of_child(child, span, start, depth),
+            None if self.helpers.is_empty() => None,
+            None => self.explanation(waiter, socket?, wait.dns.as_ref(), span, start, depth),
         }
     }
 
@@ -162,7 +171,7 @@ impl Chains {
         let is_known = |inode| self.links(pid, inode).next().is_some();
         let (told, unclear) = helper.own_waits((from, to), is_known);
         peer.unclear = unclear.map(str::to_owned);
-        let inner = told.into_iter().map(|it| self.clipped(it, pid, (from, to), start, depth)).collect();
+        let inner = self.inner(told, &mut peer, (from, to), start, depth);
         Some(Explanation { peer, inner })
     }
 
@@ -180,14 +189,25 @@ impl Chains {
         }
         if let Some(resolver) = &helper.resolver {
             let told = asked.map(|asked| resolver.waits_for(asked, (from, to), MIN_WAIT_NS)).unwrap_or_default();
-            let inner = told.into_iter().map(|it| self.clipped(it, link.helper, (from, to), start, depth)).collect();
+            let inner = self.inner(told, &mut peer, (from, to), start, depth);
             return Some(Explanation { peer, inner });
         }
         let is_known = |inode| self.links(link.helper, inode).next().is_some();
         let (told, unclear) = helper.waits_for(link, (from, to), is_known);
         peer.unclear = unclear.map(str::to_owned);
-        let inner = told.into_iter().map(|it| self.clipped(it, link.helper, (from, to), start, depth)).collect();
+        let inner = self.inner(told, &mut peer, (from, to), start, depth);
         Some(Explanation { peer, inner })
+    }
+
+    /// The waits of the process at the far end, the longest ones if there are many, each with its own explanation.
+    fn inner(&self, mut told: Vec<Inner>, peer: &mut Peer, span: (u64, u64), start: u64, depth: usize) -> Vec<Wait> {
+        if told.len() > MAX_INNER {
+            told.sort_by_key(|it| Reverse(it.until.saturating_sub(it.from)));
+            told.truncate(MAX_INNER);
+            told.sort_by_key(|it| it.from);
+            peer.unclear.get_or_insert_with(|| format!("only the {MAX_INNER} longest of its waits are told"));
+        }
+        told.into_iter().map(|it| self.clipped(it, peer.pid, span, start, depth)).collect()
     }
 
     fn links(&self, waiter: u32, inode: u64) -> impl Iterator<Item = &Link> {
@@ -219,16 +239,7 @@ impl Chains {
             // How it went on is no part of this.
             wait.outcome = Outcome::Unfinished;
         }
-        let asked = wait.dns.clone();
-        if let Some(child) = child_of(&wait) {
-            if let Some(Explanation { peer, inner }) = self.of_child(child, (began, end), start, depth + 1) {
-                wait.peer = Some(peer);
-                wait.inner = inner;
-            }
-            return wait;
-        }
-        let explanation = socket.and_then(|inode| self.explanation(pid, inode, asked.as_ref(), (began, end), start, depth + 1));
-        if let Some(Explanation { peer, inner }) = explanation {
+        if let Some(Explanation { peer, inner }) = self.far_end(&wait, pid, socket, (began, end), start, depth + 1) {
             // A descriptor that another process had connected does not tell where it leads.
             wait.target = wait.target.or_else(|| peer.path.clone());
             if wait.cause == Cause::Unknown {

@@ -3,7 +3,7 @@
 //! In: calls on the client's socket, and what `flow` has found to be done for this session. These are held until the session's next event: only then it
 //! is certain whose messages bear which id. The thread's counters are not the session's, so its time on a processor is a part of `unexplained_s`.
 
-use super::{Context, Live, may_close};
+use super::{Context, Live};
 use crate::cause::is_query;
 use crate::event::{Counters, Exit, Sys};
 use crate::mta::Service;
@@ -149,7 +149,7 @@ impl Live {
 
     /// Its process has a descriptor less; ends the session if that was the client's last one.
     pub fn looped_close(&mut self, sys: &Sys, id: Option<u64>, context: &Context<'_>, updates: &mut Vec<Update>) {
-        if may_close(sys.call) && !context.state.holds(self.pid, self.inode) {
+        if !context.state.holds(self.pid, self.inode) {
             self.settle_held(id, context);
             self.flush(context);
             self.last = self.last.max(Mark { t: sys.t, at: Counters::default() });

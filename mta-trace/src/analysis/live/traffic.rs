@@ -7,6 +7,11 @@ use crate::session::Mark;
 use crate::wait::Step;
 use mta_trace_common::syscalls::Call;
 
+/// Whether the bytes stay where they are (recv(2)).
+fn is_peek(sys: &Sys) -> bool {
+    sys.args.flags.iter().any(|flag| flag == "MSG_PEEK")
+}
+
 impl Live {
     /// Brings a step to the dialogue, if it is one of the client's socket, and to the names.
     pub(super) fn take(&mut self, step: Step, sys: &Sys, context: &Context<'_>) {
@@ -26,6 +31,8 @@ impl Live {
         let mark = step.to;
         self.name(step, context);
         match sys.ret {
+            // It will be read once more.
+            1.. if is_peek(sys) => {}
             1.. => {
                 self.flush(context);
                 let data = sys.data.as_ref().map_or(&[][..], |data| data);

@@ -411,3 +411,18 @@ fn regress_a_resolver_that_is_answered_before_it_asks() {
     });
     assert!(wait.inner.is_empty(), "{:?}", wait.inner);
 }
+
+/// All of them were told, and cloned with each wait, three levels deep.
+#[test]
+fn regress_of_many_inner_waits_the_longest_are_told() {
+    let wait = wait_for(|trace| {
+        helper(trace, HELPER, CHILD, (OWN_END, FAR_END), 1);
+        for n in 0..100 {
+            trace.lookup(7, &format!("n{n}.example.com"), 16, if n == 50 { 900 * MS } else { 15 * MS });
+        }
+        transfers(trace, Call::Write, FAR_END);
+    });
+    assert_eq!(wait.inner.len(), 32);
+    assert!(wait.inner.iter().any(|inner| (inner.elapsed_s - 0.9).abs() < 0.01) && wait.inner.is_sorted_by(|a, b| a.start_s <= b.start_s));
+    assert_eq!(unclear(&wait), Some("only the 32 longest of its waits are told"));
+}

@@ -169,3 +169,26 @@ fn a_delivery_child_is_no_part_of_the_session() {
     assert_eq!(session.inherited_by, [300, 301]);
     assert_eq!(session.end, SessionEnd::Quit);
 }
+
+/// A record that only tells of another overflow began the same state anew; when there were too many, all later time was the last one's.
+#[test]
+fn regress_overflows_do_not_begin_a_state_anew() {
+    let look = |trace: &mut Trace, state: &str, listen_overflows| {
+        let daemon = Daemon { t: trace.t, pid: DAEMON, state: Some(state.to_owned()), listen_overflows, listen_drops: 0 };
+        trace.records.push(Record::Daemon(daemon));
+    };
+    let refusing = "rejecting connections on daemon MTA: 1 children, max 1";
+    let mut trace = Trace::greeted();
+    look(&mut trace, refusing, 0);
+    for n in 0..3_000 {
+        trace.short_wait(MS);
+        look(&mut trace, refusing, n);
+    }
+    look(&mut trace, "accepting connections", 3_000);
+    trace.short_wait(7 * SECOND);
+    trace.quit();
+    let daemon = trace.report().0.daemon.expect("something to say");
+    let [refused, accepting] = daemon.states.as_slice() else { panic!("{} states", daemon.states.len()) };
+    near(refused.elapsed_s, 3.0);
+    assert!((7.0..7.1).contains(&accepting.elapsed_s), "{}", accepting.elapsed_s);
+}

@@ -317,3 +317,18 @@ fn regress_the_pauses_of_a_message_are_bounded() {
     near(body.cpu_s, 10.0);
     near(body.server_s(), 10.0);
 }
+
+/// What was peeked at was taken for read: the line stood twice in the dialogue, and all later replies at the wrong command.
+#[test]
+fn regress_bytes_that_stay_are_no_line() {
+    let mut trace = Trace::greeted();
+    let peeked = trace.read(20, SmtpMode::Command);
+    peeked.call = Call::Recvfrom;
+    peeked.args.flags = vec!["MSG_PEEK".into()];
+    trace.exchange("HELO client.lab.test", "250 hello");
+    trace.exchange("MAIL FROM:<a@example.com>", "250 ok");
+    trace.quit();
+    let session = trace.session();
+    assert_eq!(verbs(&session), ["CONNECT", "HELO", "MAIL", "QUIT", "DISCONNECT"]);
+    assert_eq!(command(&session, "MAIL").reply_code, Some(250));
+}

@@ -275,3 +275,28 @@ fn all_sessions_end_with_the_process() {
     let (report, _) = trace.report();
     assert_eq!(report.sessions.iter().map(|session| session.end).collect::<Vec<_>>(), [SessionEnd::Killed, SessionEnd::Killed]);
 }
+
+/// Messages that could not be looked at may be another session's: what the loop does next has no certain cause.
+#[test]
+fn regress_a_receive_that_was_cut_may_be_somebody_elses() {
+    let of = |is_cut: bool| {
+        let mut trace = trace();
+        greeted(&mut trace, OURS.0, OURS.1, "10.99.0.1:54712");
+        sleep(&mut trace, 50 * MS);
+        line(&mut trace, OURS.0, OURS.1, "MAIL FROM:<a@example.com>");
+        if is_cut {
+            receive(&mut trace, TO_LOOKUP, &[]);
+            if let Some(Record::Sys(sys)) = trace.records.last_mut() {
+                sys.cut = true;
+            }
+        }
+        send(&mut trace, TO_QUEUE, &[(0, MAIL)]);
+        sleep(&mut trace, 700 * MS);
+        receive(&mut trace, TO_QUEUE, &[(0, MAIL)]);
+        reply(&mut trace, OURS.0, OURS.1, "250 2.0.0 Ok");
+        quit(&mut trace, OURS);
+        trace.end();
+        only_wait(command(&trace.session(), "MAIL")).0
+    };
+    assert_eq!((of(false), of(true)), (Cause::Mta, Cause::Unknown));
+}
