@@ -35,9 +35,9 @@ pub fn main(is_static: bool) -> ExitCode {
     };
     let done = match cli.command {
         Sub::Attach(attach) => attach::run(attach),
-        Sub::Probe(probe) => probe::run(probe, is_static),
+        Sub::Probe(probe) => probe::run(probe, names::resolver(is_static)),
         Sub::Report(replay) => report::run(&replay),
-        Sub::Export(asked) => export::run(&asked),
+        Sub::Export(asked) => export::run(&asked, names::resolver(is_static)),
         Sub::Diff(diff) => diff::run(&diff),
         Sub::Doctor(doctor) => doctor::run(&doctor),
     };

@@ -4,7 +4,7 @@ use super::args::export::Export;
 use super::output::{self, Failure, say};
 use super::progress::{Counted, Progress};
 use crate::export::anonymize::{Anonymizer, MAX_ENTRIES};
-use crate::export::{self, Form, Format, Output, Passed};
+use crate::export::{self, Form, Format, Output, Passed, Resolve};
 use crate::log;
 use std::cell::Cell;
 use std::fs::{DirBuilder, File};
@@ -13,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::rc::Rc;
 
 /// Writes it where it is wanted.
-pub fn run(asked: &Export) -> Result<(), Failure> {
+pub fn run(asked: &Export, resolve: Resolve) -> Result<(), Failure> {
     if let Some((_, _, how)) = export::LACKING.iter().find(|(name, _, _)| *name == asked.to) {
         return Err(Failure::usage((*how).to_owned()));
     }
@@ -25,7 +25,7 @@ pub fn run(asked: &Export) -> Result<(), Failure> {
     if let Some(error) = items.next_if(Result::is_err).and_then(Result::err) {
         return Err(error.into());
     }
-    let output = destination(format, asked)?;
+    let output = destination(format, asked, resolve)?;
     let passed = write(format, output, items, asked, Progress::new(bytes, all)).inspect_err(|_| remove(asked.output.as_deref()))?;
     for text in passed {
         say(&format!("{}: {text}", asked.log));
@@ -89,7 +89,7 @@ fn open(path: &str) -> Result<Opened, Failure> {
     Ok((log::Reader::new(path, Box::new(BufReader::with_capacity(1 << 16, counted)))?, bytes, all))
 }
 
-fn destination(format: &Format, asked: &Export) -> Result<Output, Failure> {
+fn destination(format: &Format, asked: &Export, resolve: Resolve) -> Result<Output, Failure> {
     let name = format.name;
     if let Some(table) = &asked.table {
         let Form::Tables(tables) = format.form else {
@@ -104,7 +104,7 @@ fn destination(format: &Format, asked: &Export) -> Result<Output, Failure> {
         (Form::FileOrEndpoint, Some(endpoint), _) if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") => {
             Err(Failure::usage(format!("--endpoint {endpoint} is no URL; it begins with http:// or https://, such as http://localhost:4318")))
         }
-        (Form::FileOrEndpoint, Some(endpoint), _) => Ok(Output::Endpoint(endpoint.clone())),
+        (Form::FileOrEndpoint, Some(endpoint), _) => Ok(Output::Endpoint { url: endpoint.clone(), resolve }),
         (_, Some(_), _) => Err(Failure::usage(format!("--to {name} is written into a file and cannot be sent; leave --endpoint out"))),
         (Form::Folder | Form::Tables(_), None, None | Some("-")) => {
             let or_table = if matches!(format.form, Form::Tables(_)) { ", or one of them by --table" } else { "" };

@@ -3,21 +3,26 @@
 //! In: a name or an address, a port. Out: addresses. A program that is linked statically asks `getent`: by itself glibc would load the machine's modules
 //! (`/etc/nsswitch.conf`), made for another glibc, into it. Not here: DNS.
 
-use super::output::Failure;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use crate::export::Resolve;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::process::Command;
 
-/// All addresses, in the order in which they should be tried.
-pub fn addresses(host: &str, port: u16, is_static: bool) -> Result<Vec<SocketAddr>, Failure> {
-    let cannot = |reason: String| Failure::failed(format!("--to {host}: {reason}; write its address instead"));
-    let is_address = host.parse::<std::net::IpAddr>().is_ok();
-    if is_address || !is_static {
-        return (host, port).to_socket_addrs().map(Iterator::collect).map_err(|error| cannot(error.to_string()));
+/// How this program finds addresses, in the order in which they should be tried.
+pub fn resolver(is_static: bool) -> Resolve {
+    if is_static { by_getent } else { by_library }
+}
+
+fn by_library(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    (host, port).to_socket_addrs().map(Iterator::collect).map_err(|error| error.to_string())
+}
+
+fn by_getent(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    if host.parse::<IpAddr>().is_ok() {
+        return by_library(host, port);
     }
-    let output =
-        Command::new("getent").args(["ahosts", "--", host]).output().map_err(|error| cannot(format!("getent, which finds names: {error}")))?;
+    let output = Command::new("getent").args(["ahosts", "--", host]).output().map_err(|error| format!("getent, which finds names: {error}"))?;
     let found = of_getent(&String::from_utf8_lossy(&output.stdout), port);
-    if found.is_empty() { Err(cannot("no address is known for this name".to_owned())) } else { Ok(found) }
+    if found.is_empty() { Err("no address is known for this name".to_owned()) } else { Ok(found) }
 }
 
 /// `192.0.2.1       STREAM mx.example.com`, and the same for other kinds of socket.
@@ -48,11 +53,11 @@ mod tests {
     #[test]
     fn names_and_addresses() {
         for is_static in [false, true] {
-            let found = addresses("localhost", 587, is_static).unwrap_or_default();
+            let found = resolver(is_static)("localhost", 587).unwrap_or_default();
             assert!(!found.is_empty() && found.iter().all(|it| it.ip().is_loopback() && it.port() == 587), "{is_static}: {found:?}");
-            assert_eq!(addresses("::1", 25, is_static).unwrap_or_default(), ["[::1]:25".parse().expect("an address")], "{is_static}");
+            assert_eq!(resolver(is_static)("::1", 25).unwrap_or_default(), ["[::1]:25".parse().expect("an address")], "{is_static}");
             for wrong in ["no-such-host.invalid", "-h", "--help"] {
-                assert!(addresses(wrong, 25, is_static).is_err(), "{is_static}: {wrong}");
+                assert!(resolver(is_static)(wrong, 25).is_err(), "{is_static}: {wrong}");
             }
         }
     }

@@ -5,8 +5,8 @@
 
 use super::args::{probe::Probe, report::Format};
 use super::attach::{ready_line, stranger};
-use super::names;
 use super::output::{self, Failure, say};
+use crate::export::Resolve;
 use crate::kernel;
 use crate::live::{self, Finished, Limits, Signals, View};
 use crate::log;
@@ -29,9 +29,9 @@ const MAX_PASSWORD_FILE: u64 = 64 * 1024;
 const MAX_RCPTS: usize = 100;
 
 /// Plays, and traces unless that is not wanted.
-pub fn run(probe: Probe, is_static: bool) -> Result<(), Failure> {
+pub fn run(probe: Probe, resolve: Resolve) -> Result<(), Failure> {
     check(&probe)?;
-    let to = destination(&probe, is_static)?;
+    let to = destination(&probe, resolve)?;
     let is_here = to.addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
     if probe.auth.is_some() && !probe.starttls && !is_here && !probe.auth_without_tls {
         return Err(Failure::usage(
@@ -95,9 +95,9 @@ fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), Failure
     if host.is_empty() { Err(wrong()) } else { Ok((host.to_owned(), port)) }
 }
 
-fn destination(probe: &Probe, is_static: bool) -> Result<Destination, Failure> {
+fn destination(probe: &Probe, resolve: Resolve) -> Result<Destination, Failure> {
     let (host, port) = host_and_port(&probe.to, probe.selection.port.unwrap_or(25))?;
-    let addresses = names::addresses(&host, port, is_static)?;
+    let addresses = resolve(&host, port).map_err(|reason| Failure::failed(format!("--to {host}: {reason}; write its address instead")))?;
     Ok(Destination { host, addresses, timeout: probe.timeout, tls_verify: probe.tls_verify })
 }
 

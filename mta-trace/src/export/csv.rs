@@ -82,7 +82,7 @@ fn begin(output: Output) -> Result<Box<dyn Export>, Error> {
         }
         Output::Table { name, out } if name == "waits" => waits = Some(out),
         Output::Table { out, .. } => commands = Some(out),
-        Output::Stream(_) | Output::Endpoint(_) => {
+        Output::Stream(_) | Output::Endpoint { .. } => {
             return Err(Error::Output("csv has several tables: name a folder by -o, or one table by --table".to_owned()));
         }
     }

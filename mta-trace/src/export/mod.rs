@@ -23,6 +23,7 @@ pub use drive::{Passed, drive};
 use crate::event::Record;
 use crate::report::{Report, Session};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Why an export did not come about.
@@ -47,6 +48,9 @@ pub enum Error {
     },
 }
 
+/// Addresses of a host with this port, or why there are none: how names are looked up depends on how the program is linked.
+pub type Resolve = fn(&str, u16) -> Result<Vec<SocketAddr>, String>;
+
 /// Where an export goes; the command line has opened it.
 pub enum Output {
     /// A file or standard output.
@@ -60,8 +64,13 @@ pub enum Output {
         /// A file or standard output.
         out: Box<dyn Write>,
     },
-    /// The URL of a server.
-    Endpoint(String),
+    /// A server.
+    Endpoint {
+        /// Its URL.
+        url: String,
+        /// How its name is looked up.
+        resolve: Resolve,
+    },
 }
 
 /// One format, being written.
@@ -137,7 +146,7 @@ impl Output {
     fn stream(self) -> Result<Box<dyn Write>, Error> {
         match self {
             Self::Stream(out) => Ok(out),
-            Self::Folder(_) | Self::Table { .. } | Self::Endpoint(_) => {
+            Self::Folder(_) | Self::Table { .. } | Self::Endpoint { .. } => {
                 Err(Error::Output("this format is written into one file; name it by -o".to_owned()))
             }
         }

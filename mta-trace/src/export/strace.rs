@@ -32,7 +32,7 @@ pub const BY_PROCESS: Format = Format {
     form: Form::Folder,
     begin: |output| match output {
         Output::Folder(folder) => Ok(Box::new(Strace::new(Split { folder, files: HashMap::new() }))),
-        Output::Stream(_) | Output::Table { .. } | Output::Endpoint(_) => {
+        Output::Stream(_) | Output::Table { .. } | Output::Endpoint { .. } => {
             Err(Error::Output("this format is written into several files; name a folder by -o".to_owned()))
         }
     },

@@ -3,9 +3,10 @@
 //! In: a URL, bytes. Out: status, what it says of trying again, the body. Bounded: no answer is read beyond 64 KiB or 10 s. TLS is that of `probe`, by
 //! the certificates that this machine trusts. Not here: redirects, proxies, compression, what the bodies mean.
 
+use crate::export::Resolve;
 use crate::probe;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// For each step; OTLP's own default for an export.
@@ -69,7 +70,7 @@ impl Url {
 }
 
 /// Sends a body and reads the answer.
-pub(super) fn post(url: &Url, content_type: &str, body: &[u8]) -> Result<Answer, String> {
+pub(super) fn post(url: &Url, resolve: Resolve, content_type: &str, body: &[u8]) -> Result<Answer, String> {
     let head = format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: mta-trace/{}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         url.path,
@@ -77,7 +78,7 @@ pub(super) fn post(url: &Url, content_type: &str, body: &[u8]) -> Result<Answer,
         env!("CARGO_PKG_VERSION"),
         body.len()
     );
-    let tcp = connect(url)?;
+    let tcp = connect(url, resolve)?;
     let mut bytes = Vec::new();
     let result = if url.is_tls {
         let mut stream = probe::over_tls(&url.host, tcp).map_err(|error| error.to_string())?;
@@ -100,8 +101,8 @@ pub(super) fn post(url: &Url, content_type: &str, body: &[u8]) -> Result<Answer,
     }
 }
 
-fn connect(url: &Url) -> Result<TcpStream, String> {
-    let all = (url.host.as_str(), url.port).to_socket_addrs().map_err(|error| format!("{} cannot be looked up: {error}", url.host))?;
+fn connect(url: &Url, resolve: Resolve) -> Result<TcpStream, String> {
+    let all = resolve(&url.host, url.port).map_err(|reason| format!("{} cannot be looked up: {reason}", url.host))?;
     let mut last = "has no address".to_owned();
     for address in all {
         match TcpStream::connect_timeout(&address, TIMEOUT) {

@@ -8,7 +8,7 @@ mod ids;
 mod proto;
 mod spans;
 
-use super::{Error, Export, Form, Format, Output};
+use super::{Error, Export, Form, Format, Output, Resolve};
 use crate::event::Record;
 use crate::report::{Report, Session};
 use http::{Answer, Url};
@@ -31,8 +31,8 @@ const SCHEMA: &str = "https://opentelemetry.io/schemas/1.37.0";
 
 fn begin(output: Output) -> Result<Box<dyn Export>, Error> {
     let sink = match output {
-        Output::Endpoint(endpoint) => match Url::of_traces(&endpoint) {
-            Ok(url) => Sink::Collector { endpoint, url, rejected: 0, why: String::new() },
+        Output::Endpoint { url: endpoint, resolve } => match Url::of_traces(&endpoint) {
+            Ok(url) => Sink::Collector { endpoint, url, resolve, rejected: 0, why: String::new() },
             Err(reason) => return Err(Error::Endpoint { endpoint, reason }),
         },
         other => Sink::File(other.stream()?),
@@ -52,6 +52,7 @@ enum Sink {
     Collector {
         endpoint: String,
         url: Url,
+        resolve: Resolve,
         /// What it did not take of requests that it took, and why.
         rejected: i64,
         why: String,
@@ -110,7 +111,7 @@ impl Otlp {
                 serde_json::to_writer(&mut *out, &traces).map_err(std::io::Error::from)?;
                 Ok(out.write_all(b"\n")?)
             }
-            Sink::Collector { endpoint, url, rejected, why } => match deliver(url, &traces.encode_to_vec()) {
+            Sink::Collector { endpoint, url, resolve, rejected, why } => match deliver(url, *resolve, &traces.encode_to_vec()) {
                 Ok(response) => {
                     if let Some(partial) = response.partial_success {
                         *rejected = rejected.saturating_add(partial.rejected_spans.max(0));
@@ -165,8 +166,8 @@ impl Host {
 }
 
 /// Sends a request; once more where the collector asks for that (OTLP specification, "Failures": 429, 502, 503, 504).
-fn deliver(url: &Url, body: &[u8]) -> Result<Response, String> {
-    let send = || http::post(url, "application/x-protobuf", body);
+fn deliver(url: &Url, resolve: Resolve, body: &[u8]) -> Result<Response, String> {
+    let send = || http::post(url, resolve, "application/x-protobuf", body);
     let mut answer = send()?;
     if matches!(answer.status, 429 | 502 | 503 | 504) {
         let pause_s = answer.retry_after_s.unwrap_or(1);

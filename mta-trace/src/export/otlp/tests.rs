@@ -154,7 +154,9 @@ fn collector(answers: &'static [&'static str]) -> (String, Requests) {
 }
 
 fn send(endpoint: &str) -> Result<(), Error> {
-    let mut export = begin(Output::Endpoint(endpoint.to_owned()))?;
+    let resolve: Resolve =
+        |host, port| std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).map(Iterator::collect).map_err(|error| error.to_string());
+    let mut export = begin(Output::Endpoint { url: endpoint.to_owned(), resolve })?;
     export.session(&session(1))?;
     export.finish(&totals())
 }
