@@ -9,7 +9,7 @@ use crate::{
     options::AttachOptions,
 };
 use mta_trace_common::config::Thread;
-use std::{collections::HashMap, fs::File, io::Write as _, time::Duration};
+use std::{collections::HashMap, fs::File, io::Write as _, path::PathBuf, time::Duration};
 
 /// The ring is looked at this often: to be woken by the kernel side would cost the server an interrupt each time.
 const LOOK: Duration = Duration::from_millis(50);
@@ -48,11 +48,8 @@ pub struct LiveTrace {
 
 /// Attaches.
 pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
-    let dump = options.ring_dump.as_ref().map(File::create).transpose().map_err(|error| kernel::Error::Hook {
-        hook: "ring buffer".into(),
-        step: "dump",
-        reason: error.to_string(),
-    })?;
+    let create = |path: &PathBuf| File::create(path).map_err(|source| kernel::Error::Dump { path: path.clone(), source });
+    let dump = options.ring_dump.as_ref().map(create).transpose()?;
     let trace = kernel::attach(options)?;
     let header = header(options, &trace);
     let daemon = trace.seeds.iter().find_map(|seed| if let Record::Daemon(daemon) = seed { Some(daemon.clone()) } else { None });

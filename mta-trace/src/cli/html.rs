@@ -3,6 +3,7 @@
 use super::output::{self, Failure};
 use super::replay::analyse;
 use crate::analysis::{Analysis, Told};
+use crate::log;
 use crate::view::html::{self, calls::Calls};
 use std::io::{self, BufWriter, IsTerminal, Write};
 
@@ -21,5 +22,5 @@ pub(super) fn run(log: &str, path: &str) -> Result<(), Failure> {
         return write(&mut BufWriter::new(io::stdout().lock())).map_err(Failure::io);
     }
     let mut file = BufWriter::new(output::create_new(path)?);
-    write(&mut file).map_err(|error| Failure::failed(format!("{path}: cannot be written: {error}")))
+    write(&mut file).map_err(|error| Failure::failed(format!("{path}: cannot be written: {error}{}", log::advice(&error))))
 }

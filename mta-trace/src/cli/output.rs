@@ -42,7 +42,10 @@ impl Failure {
     /// Of standard output.
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub fn io(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Self { code: 0, text: String::new() } } else { Self::failed(error.to_string()) }
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { code: 0, text: String::new() },
+            _ => Self::failed(format!("standard output: cannot be written: {error}{}", log::advice(&error))),
+        }
     }
 
     /// Says it and gives the exit code.
@@ -94,7 +97,7 @@ pub fn write_new(path: &str, text: &[u8]) -> Result<(), Failure> {
         return out.write_all(text).and_then(|()| out.flush()).map_err(Failure::io);
     }
     let mut file = create_new(path)?;
-    file.write_all(text).map_err(|error| Failure::failed(format!("{path}: cannot be written: {error}")))
+    file.write_all(text).map_err(|error| Failure::failed(format!("{path}: cannot be written: {error}{}", log::advice(&error))))
 }
 
 /// Opens a file that does not exist yet. What is written of a log is as confidential as the log.

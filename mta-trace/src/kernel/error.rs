@@ -82,7 +82,9 @@ pub enum Error {
         client: Option<IpAddr>,
     },
     /// Not a program of this kernel's own word size.
-    #[error("process {0} is a 32-bit program, whose system calls have other numbers; that is not supported")]
+    #[error(
+        "process {0} is a 32-bit program, whose system calls have other numbers: nothing can be told of it; a build of the kernel's own word size can be traced"
+    )]
     Bits32(u32),
     /// The back end that was asked for.
     #[error("this kernel does not attach fentry programs ({0}); leave --hooks out, or use --hooks tracepoint")]
@@ -108,10 +110,10 @@ pub enum Error {
     /// A map or program of the object is missing or of another kind.
     #[error("the eBPF object has no usable {0}; build it again by `cargo xtask ebpf`")]
     Object(String),
-    /// Reading /proc.
-    #[error("{path}: {source}")]
-    Proc {
-        /// Which file.
+    /// A file for what the ring brings.
+    #[error("{path}: cannot be written: {source}; name a file that can, or leave --ring-dump out")]
+    Dump {
+        /// Which.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -142,7 +144,7 @@ impl Error {
             | Self::TooManyFilters(..)
             | Self::Abi { .. }
             | Self::Object(_)
-            | Self::Proc { .. } => 1,
+            | Self::Dump { .. } => 1,
         }
     }
 }

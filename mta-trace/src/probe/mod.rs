@@ -89,7 +89,9 @@ pub enum Error {
         broken: Broken,
     },
     /// TLS.
-    #[error("the TLS handshake failed: {reason}")]
+    #[error(
+        "the TLS handshake failed: {reason}; `openssl s_client -connect HOST:PORT` (with `-starttls smtp` where it is a mail server) tries it by hand"
+    )]
     Tls {
         /// Why.
         reason: String,
