@@ -47,7 +47,7 @@ pub struct Offsets {
     pub socket_inode: u32,
     /// Of the system call's number (`orig_ax`, `syscallno`).
     pub regs_nr: u32,
-    /// Where the block of [`REGS_WORDS`] words begins that holds all arguments.
+    /// Where the block of [`REGS_BLOCK`] words begins that holds all arguments.
     pub regs_block: u32,
     /// Offsets of the arguments within `Thread::regs`.
     pub regs_args: [u32; 6],
@@ -120,8 +120,8 @@ pub struct Settings {
     pub min_wait_ns: u64,
     /// How many entries of the filter count; 0: every peer matches.
     pub filters: u32,
-    /// 1: the allow-list for SMTP bytes is off. For the positive control of the secrets tests only; the
-    /// loader refuses it outside a build with the feature `unsafe-unfiltered`.
+    /// 1: the allow-list for SMTP bytes is off. For the positive control of the secrets tests only: the
+    /// loader sets it in a build with the feature `unsafe-unfiltered`, and in no other.
     pub unfiltered: u32,
     /// Name of the server's program that is an event loop among servers (`comm`, 16 bytes in their order); zero: there is none.
     pub loop_comm: [u64; 2],

@@ -58,7 +58,7 @@ pub const FLAG_CLIENT: u16 = 8;
 pub const FLAG_DOT: u16 = 16;
 /// `Block`, `Exit`: the call had not returned.
 pub const FLAG_UNFINISHED: u16 = 32;
-/// The bytes are a milter packet's 5-byte header.
+/// The bytes are the head of a milter packet: length and command, of macros also the command that they are for.
 pub const FLAG_MILTER: u16 = 64;
 /// The bytes are the path of the file behind argument 0: its components from the last to the first, each with a NUL behind it.
 pub const FLAG_PATH: u16 = 256;

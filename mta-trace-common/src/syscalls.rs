@@ -18,6 +18,8 @@ pub enum Capture {
     Sockaddr,
     /// Bytes received into the buffer at argument 1: as many as the call returned.
     BufferIn,
+    /// Like `BufferIn`, with flags at argument 3: of a client's bytes that stay (`MSG_PEEK`, recv(2)) nothing is copied.
+    BufferFrom,
     /// Bytes sent from the buffer at argument 1: as many as the call returned.
     BufferOut,
     /// Like `BufferOut`; and of a socket without a peer the `sockaddr` at argument 4 (`sendto(2)`).
@@ -143,7 +145,7 @@ macro_rules! with_syscalls {
             Write           "write"             1  64  fd  BufferOut  Socket;
             Pwrite64        "pwrite64"         18  68  fd  Nothing    Slow;
             Writev          "writev"           20  66  fd  VectorOut  Socket;
-            Recvfrom        "recvfrom"         45 207  fd  BufferIn   Socket;
+            Recvfrom        "recvfrom"         45 207  fd  BufferFrom Socket;
             Recvmsg         "recvmsg"          47 212  fd  MessageIn  Socket;
             Recvmmsg        "recvmmsg"        299 243  fd  MessagesIn  Socket;
             Sendto          "sendto"           44 206  fd  BufferTo   Socket;

@@ -1,7 +1,8 @@
 //! Who is traced: the bitmaps over thread ids, and the ports and addresses whose sessions are wanted.
 
 use crate::maps::{BITS, BLOCKED, CLIENTS, FILTERS, OPEN, PORTS, SESSIONS, count, setting};
-use aya_ebpf::maps::Array;
+use aya_ebpf::{helpers::generated, maps::Array};
+use core::ffi::c_void;
 use core::intrinsics::{AtomicOrdering::Relaxed, atomic_and, atomic_or, atomic_xadd, atomic_xsub};
 use mta_trace_common::{
     config::MAX_FILTERS,
@@ -147,6 +148,26 @@ pub fn closed(tgid: u32, fd: u32) -> bool {
         }
     }
     true
+}
+
+/// An event loop has ended: whom it has not closed is nobody's any more.
+#[inline(always)]
+pub fn ended(tgid: u32) {
+    let mut tgid = tgid;
+    // SAFETY: the callback's signature is the one that the helper wants for a hash table (5.13).
+    unsafe {
+        generated::bpf_for_each_map_elem((&raw const CLIENTS).cast_mut().cast(), ended_client as *mut c_void, (&raw mut tgid).cast(), 0);
+    }
+}
+
+/// `bpf_for_each_map_elem` callback: one of [`CLIENTS`].
+extern "C" fn ended_client(_map: *mut c_void, key: *const u64, _inode: *const u64, tgid: *const u32) -> i64 {
+    // SAFETY: the helper gives a key of the table, and what `ended` keeps alive.
+    let (key, tgid) = unsafe { (*key, *tgid) };
+    if (key >> 32) as u32 == tgid {
+        closed(tgid, key as u32);
+    }
+    0
 }
 
 #[inline(always)]

@@ -2,7 +2,8 @@
 //!
 //! `maps` what is shared with user space; `filter` who is traced; `task` what can be read of the current
 //! task (registers, descriptors, sockets); `emit` how a record gets into the ring; `hook/` the programs, one
-//! file per family. Everything is filled in place in the ring: BPF programs can be preempted, so there is no scratch.
+//! file per family. Everything is filled in place in the ring: BPF programs can be preempted, so there is
+//! no scratch of a processor, only of a thread (`Thread`).
 //! License of the compiled object: Dual MIT/GPL.
 #![no_std]
 #![no_main]

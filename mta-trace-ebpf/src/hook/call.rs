@@ -93,8 +93,9 @@ fn is_same(a: &[u64; REGS_WORDS], b: &[u64; REGS_WORDS]) -> bool {
 #[inline(always)]
 fn handle(thread: &mut Thread, which: &Which) {
     let is = |capture| which.word.captures(capture);
-    if is(Capture::BufferIn) || is(Capture::BufferOut) || is(Capture::BufferTo) {
-        net::transfer(thread, which, net::Place::Buffer, is(Capture::BufferIn));
+    let is_in = is(Capture::BufferIn) || is(Capture::BufferFrom);
+    if is_in || is(Capture::BufferOut) || is(Capture::BufferTo) {
+        net::transfer(thread, which, net::Place::Buffer, is_in);
     } else if is(Capture::VectorIn) || is(Capture::VectorOut) {
         net::transfer(thread, which, net::Place::Vector, is(Capture::VectorIn));
     } else if is(Capture::MessageIn) || is(Capture::MessageOut) {

@@ -14,7 +14,11 @@ use mta_trace_common::{
     config::Thread,
     event::{FLAG_CLIENT, FLAG_CUT, FLAG_DOT, FLAG_FAULT},
     smtp::{Fate, MODE_AUTH, MODE_COMMAND, MODE_DATA, MODE_OPAQUE, MODE_PENDING, MODE_UNKNOWN, Scanner, WIPED},
+    syscalls::Capture,
 };
+
+/// include/linux/socket.h.
+const MSG_PEEK: u64 = 2;
 
 /// The server read from the client.
 #[inline(always)]
@@ -26,6 +30,11 @@ pub fn read(scanner: &mut Scanner, thread: &mut Thread, which: &Which) {
     }
     // EAGAIN says nothing; a reset does.
     if thread.done.ret == -11 && !is_slow(thread) {
+        return;
+    }
+    // Bytes that stay are read once more, and count then: postscreen looks so whether a client speaks too early.
+    if which.word.captures(Capture::BufferFrom) && task::argument!(thread, 3) & MSG_PEEK != 0 {
+        emit::bare(thread, which, FLAG_CLIENT, scanner.mode);
         return;
     }
     let n = if thread.done.ret > 0 { thread.done.ret as u64 } else { 0 };

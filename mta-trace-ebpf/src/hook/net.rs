@@ -1,7 +1,7 @@
 //! Calls on descriptors that may be sockets: `accept`, `connect`, and everything that transfers bytes.
 //!
 //! Who is at the far end decides what may be copied, and the default is nothing:
-//! the client's bytes by the allow-list (`client`), DNS whole, of a milter the packet's 5-byte header.
+//! the client's bytes by the allow-list (`client`), 1,024 bytes of DNS, of a milter the head of a packet, of messages between processes their heads.
 
 use super::{backlog, client, messages, passage};
 use crate::{

@@ -8,7 +8,7 @@ use crate::{
 };
 use aya_ebpf::helpers::generated;
 use mta_trace_common::{
-    config::{ACCEPTED_MATCHED, ROLE_LOOP, ROLE_SERVER, Thread},
+    config::{ACCEPTED_MATCHED, ROLE_DAEMON, ROLE_LOOP, ROLE_SERVER, Thread},
     event::{FLAG_CUT, FLAG_FAULT, Loss},
     syscalls::{Capture, Emit},
 };
@@ -32,12 +32,13 @@ pub fn call(thread: &mut Thread, which: &Which) {
         }
     }
     told(thread, which, is_known, is_duplicate);
-    if is(Capture::Closed) && thread.role == ROLE_SERVER && fd as i32 == thread.client_fd {
+    if is(Capture::Closed) && (thread.role == ROLE_SERVER || thread.role == ROLE_DAEMON) && fd as i32 == thread.client_fd {
         served(thread);
     }
 }
 
-/// A server has closed its client's descriptor: what it does until its next accept is nobody's.
+/// A server has closed its client's descriptor: what it does until its next accept is nobody's. So has a daemon whose child serves the client, or one that
+/// has answered by itself and forked for nobody (Exim at `smtp_accept_max`).
 #[inline(always)]
 fn served(thread: &mut Thread) {
     if thread.accepted == ACCEPTED_MATCHED {

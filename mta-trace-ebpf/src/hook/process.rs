@@ -6,7 +6,7 @@
 use crate::{
     diagnose::diagnose,
     emit::{head, now, reserve, submit},
-    filter::{forget, is_traced, trace},
+    filter::{ended, forget, is_traced, trace},
     maps::{SESSIONS, THREADS, count, offset, setting},
     task,
 };
@@ -112,6 +112,9 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         }
         if thread.is_serving() && tid == tgid {
             let _ = SESSIONS.remove(thread.session);
+        }
+        if thread.role == ROLE_LOOP && tid == tgid {
+            ended(tgid);
         }
         let _ = THREADS.remove(tid);
     }

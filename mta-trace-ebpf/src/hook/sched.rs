@@ -81,7 +81,7 @@ fn switch_in(tid: u32) {
 }
 
 /// The thread is found running although the switch to it was not seen: without this its wait would be lost. Seen on one build of Linux 6.18
-/// about once in a thousand sessions, where ftrace misses the same switches; never on a distribution's kernel.
+/// about once in 300 sessions, where ftrace misses the same switches; never on a distribution's kernel.
 #[inline(always)]
 pub fn catch_up(thread: &mut Thread, t: u64) {
     count(Loss::Switches);

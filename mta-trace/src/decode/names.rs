@@ -22,7 +22,7 @@ pub const MSG: Bits = &[
 /// `accept4(2)` flags.
 pub const SOCK: Bits = &[(0x800, "SOCK_NONBLOCK"), (0x8_0000, "SOCK_CLOEXEC")];
 
-/// `open(2)` flags (x86-64; the access mode is apart).
+/// `open(2)` flags (x86-64); `O_RDONLY` is no bit.
 pub const OPEN: Bits = &[
     (0x1, "O_WRONLY"),
     (0x2, "O_RDWR"),

@@ -35,6 +35,7 @@ pub fn decode(record: &raw::Sys, data: &[u8]) -> Result<Sys, String> {
     let is_data = matches!(
         call.row().capture,
         Capture::BufferIn
+            | Capture::BufferFrom
             | Capture::BufferOut
             | Capture::BufferTo
             | Capture::VectorIn

@@ -65,7 +65,7 @@ pub struct Sys {
     /// `accept`: whether the peer matched the filter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched: Option<bool>,
-    /// The connection was recognised as a milter's; `data` is the 5-byte packet header.
+    /// The connection was recognised as a milter's; `data` is the head of a packet: length, command, of macros the command that they are for.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub milter: bool,
     /// The connection was recognised as one to a policy service.

@@ -1,6 +1,6 @@
 //! The head of a milter packet, as libmilter's `mfdef.h` has it: length (4 bytes, network order), then a command.
 //!
-//! Only this head is ever captured; what a packet carries is not. The MTA's commands are capitals, the
+//! Only this head is ever captured, and of macros the command that they are for; what a packet carries is not. The MTA's commands are capitals, the
 //! filter's replies are mostly small letters; one letter can mean different things in the two directions.
 
 /// A packet's head.

@@ -43,11 +43,14 @@ impl Case {
 }
 
 fn case(name: &str, server: Server, acts: impl FnOnce(&str) -> Vec<Act>) -> Case {
+    from_the_beginning(name, server, |canary| [Reply(220), Send(line("EHLO client.lab.test")), Offer].into_iter().chain(acts(canary)).collect())
+}
+
+/// A dialogue that does not begin with EHLO.
+fn from_the_beginning(name: &str, server: Server, acts: impl FnOnce(&str) -> Vec<Act>) -> Case {
     // Letters and digits of one length; different in each case, so that a find names the case.
     let canary = format!("Zq7Canary{}X9", name.replace(|c: char| !c.is_ascii_alphanumeric(), "").to_ascii_lowercase());
-    let mut all = vec![Reply(220), Send(line("EHLO client.lab.test")), Offer];
-    all.extend(acts(&canary));
-    Case { name: name.to_owned(), acts: all, canary, server }
+    Case { name: name.to_owned(), acts: acts(&canary), canary, server }
 }
 
 fn line(text: &str) -> Vec<u8> {
@@ -85,7 +88,7 @@ fn code(said: &Said, server: Server) -> u16 {
     match server {
         Server::Without => said.not_offered,
         // What it does not know it calls so, and AUTH it knows.
-        Server::Postfix => {
+        Server::Postfix | Server::Postscreen => {
             if said.not_offered == 504 {
                 503
             } else {
@@ -161,6 +164,11 @@ pub fn other_cases() -> Vec<Case> {
             until_data().into_iter().chain([Send(body), Reply(250)]).chain(quit()).collect()
         }),
         case("postfix-password-as-command", Server::Postfix, |canary| [Send(line(canary)), Reply(500)].into_iter().chain(quit()).collect()),
+        // postscreen looks at what comes too early, to the middle of a line, and lets it lie; an smtpd reads it from its beginning.
+        from_the_beginning("postscreen-password-before-the-greeting", Server::Postscreen, |canary| {
+            let early = [&line(canary), b"HELO client".as_slice()].concat();
+            [Send(early), Reply(220), Reply(500), Send(line(".lab.test")), Reply(250)].into_iter().chain(quit()).collect()
+        }),
         case("exim-body", Server::Exim, |canary| {
             let body = line(&format!("Subject: {canary}\r\n\r\n{canary}\r\n."));
             until_data().into_iter().chain([Send(body), Reply(250)]).chain(quit()).collect()

@@ -21,12 +21,15 @@ pub enum Server {
     Postfix,
     /// Postfix, which offers AUTH; dovecot's auth refuses every password.
     PostfixAuth,
+    /// Postfix behind its postscreen, which offers no AUTH.
+    Postscreen,
     /// Exim, which offers AUTH; saslauthd refuses every password.
     Exim,
 }
 
 impl Server {
-    pub const ALL: [Self; 7] = [Self::Refusing, Self::Accepting, Self::Slow, Self::Without, Self::Postfix, Self::PostfixAuth, Self::Exim];
+    pub const ALL: [Self; 8] =
+        [Self::Refusing, Self::Accepting, Self::Slow, Self::Without, Self::Postfix, Self::PostfixAuth, Self::Postscreen, Self::Exim];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -36,6 +39,7 @@ impl Server {
             Self::Without => "without",
             Self::Postfix => "postfix",
             Self::PostfixAuth => "postfix-auth",
+            Self::Postscreen => "postscreen",
             Self::Exim => "exim",
         }
     }
@@ -43,7 +47,7 @@ impl Server {
     /// What stands in its reply to EHLO.
     pub fn offer(self) -> Option<&'static str> {
         match self {
-            Self::Without | Self::Postfix => None,
+            Self::Without | Self::Postfix | Self::Postscreen => None,
             Self::Refusing | Self::Accepting | Self::Slow => Some("AUTH PLAIN LOGIN CRAM-MD5"),
             Self::PostfixAuth | Self::Exim => Some("AUTH PLAIN LOGIN"),
         }
@@ -56,12 +60,13 @@ impl Server {
 
     /// Whether what serves stays for the next session.
     pub fn is_reused(self) -> bool {
-        matches!(self, Self::Postfix | Self::PostfixAuth)
+        matches!(self, Self::Postfix | Self::PostfixAuth | Self::Postscreen)
     }
 
     pub fn scenario(self) -> Result<Scenario> {
         match self {
             Self::Postfix => return Scenario::named("postfix-fast"),
+            Self::Postscreen => return Scenario::named("postfix-postscreen-early-talker"),
             Self::PostfixAuth => {
                 let mut scenario = Scenario::named("postfix-sasl-slow")?;
                 scenario.late.iter_mut().for_each(|late| late.delay_s = 0.0);
@@ -79,7 +84,7 @@ impl Server {
         scenario.saslauthd = match self {
             Self::Refusing | Self::Slow => Some(Saslauthd { mechanisms, delay_s: 0.0, is_no: true }),
             Self::Accepting => Some(Saslauthd { mechanisms, delay_s: 0.0, is_no: false }),
-            Self::Without | Self::Postfix | Self::PostfixAuth | Self::Exim => None,
+            Self::Without | Self::Postfix | Self::PostfixAuth | Self::Postscreen | Self::Exim => None,
         };
         if self == Self::Slow {
             // Who asks is patient, and asks once.
