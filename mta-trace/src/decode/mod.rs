@@ -2,11 +2,12 @@
 //!
 //! In: the bytes of one ring-buffer record (`mta_trace_common::event`). Out: a `Record`. Not here: what it means.
 
+mod arguments;
 mod names;
 mod socket;
 mod sys;
 
-pub use sys::polled;
+pub use arguments::polled;
 
 use crate::event::{Args, Backlog, Block, Bytes, Counters, Exec, Exit, Fork, Malformed, Record};
 use mta_trace_common::{
@@ -61,7 +62,7 @@ fn comm(bytes: &[u8; 16]) -> String {
 /// Name and arguments of a call known by number, as far as registers tell them.
 fn call_of(nr: i64, registers: &[u64; 6]) -> (Option<String>, Option<Args>) {
     match Call::by_number(nr) {
-        Some(call) => (Some(call.name().to_owned()), Some(sys::arguments(call, registers, &[]))),
+        Some(call) => (Some(call.name().to_owned()), Some(arguments::arguments(call, registers, &[]))),
         None => (None, None),
     }
 }
@@ -143,7 +144,7 @@ pub fn blocked(tid: u32, thread: &Thread, args: &[u64; 6], t: u64) -> Block {
         args: *args,
     });
     if let (1, Some(args), Some("select" | "pselect6")) = (thread.selects_valid, &mut block.args, block.call.as_deref()) {
-        sys::selects(args, &thread.selects);
+        arguments::selects(args, &thread.selects);
     }
     block
 }
