@@ -81,7 +81,7 @@ fn epoch() -> anyhow::Result<String> {
 /// machine does not stand in it (panics name files), so that it is the same program wherever it is made.
 fn program(folder: &Path) -> anyhow::Result<PathBuf> {
     let target = root().join("target/dist-build");
-    let folders = [(cargo_home()?, "/cargo"), (root(), "/mta-trace")];
+    let folders = [(crate::shell::cargo_home()?, "/cargo"), (root(), "/mta-trace")];
     let rust: Vec<String> = folders.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
     let c: Vec<String> = folders.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect();
     let build = ["rustc", "--quiet", "--release", "--package", NAME, "--bin", NAME, "--target-dir"];
@@ -96,12 +96,6 @@ fn program(folder: &Path) -> anyhow::Result<PathBuf> {
     let place = folder.join(WORK).join(NAME);
     copy(&target.join("release").join(NAME), &place, 0o755)?;
     Ok(place)
-}
-
-/// Where the sources of the crates lie.
-fn cargo_home() -> anyhow::Result<PathBuf> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo"))).context("neither CARGO_HOME nor HOME is set")
 }
 
 /// `NAME-VERSION-ARCH-linux/`: the program, and all else below `share/`.

@@ -18,6 +18,9 @@ const CARGO: &str = "/usr/bin/cargo";
 const OBJDUMP: &str = "/usr/lib/llvm-22/bin/llvm-objdump";
 const STRIP: &str = "/usr/lib/llvm-22/bin/llvm-objcopy";
 
+/// Stands in every path of a crate's source below an ordinary cargo's home.
+const REGISTRY: &[u8] = b"/.cargo/registry/";
+
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     /// SHA-256 over the sources of mta-trace-ebpf and mta-trace-common, in the order of their paths.
@@ -116,10 +119,12 @@ fn compile(features: &[&str]) -> anyhow::Result<Vec<u8>> {
     let target = root().join("target/ebpf");
     let linker = setup::bpf_linker();
     let source = root();
+    // BTF names the files of its types: where they lie on this machine is nobody's affair.
     let flags = format!(
-        "-C linker={} -C link-arg=--btf -C debuginfo=2 --remap-path-prefix={}=. --cfg=bpf_target_arch=\"{}\"",
+        "-C linker={} -C link-arg=--btf -C debuginfo=2 --remap-path-prefix={}=. --remap-path-prefix={}=/cargo --cfg=bpf_target_arch=\"{}\"",
         linker.display(),
         source.display(),
+        crate::shell::cargo_home()?.display(),
         std::env::consts::ARCH
     );
     run(Command::new(CARGO)
@@ -249,6 +254,8 @@ fn inspect(bytes: &[u8]) -> anyhow::Result<()> {
         ensure!(file.symbols().any(|symbol| symbol.name() == Ok(map)), "the object has no map {map}");
     }
     ensure!(file.symbols().all(|symbol| symbol.name() != Ok("AYA_LOGS")), "the object has the diagnostics of a development build");
+    let names_home = bytes.windows(REGISTRY.len()).any(|window| window == REGISTRY);
+    ensure!(!names_home, "the object names files below cargo's home on the machine that made it");
     for symbol in file.symbols() {
         let name = symbol.name().unwrap_or_default();
         ensure!(!name.contains("panic"), "the object has a panic path: {name}");
