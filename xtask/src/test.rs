@@ -102,6 +102,10 @@ pub fn run(only: Option<&str>) -> anyhow::Result<()> {
             }
         };
         times.push((part.name, began.elapsed(), is_good));
+        if part.is_needed && !is_good {
+            println!("without {} nothing of what follows is run: it would test something else than the sources", part.name);
+            break;
+        }
     }
     println!("\n{:<11} {:>8}", "part", "seconds");
     for (name, time, is_good) in &times {
