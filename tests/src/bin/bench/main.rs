@@ -1,7 +1,7 @@
 //! What tracing costs: `bench [--short] [--assert] [--rounds N] [--messages N]`, called by `cargo xtask bench`, or `bench --instructions`.
 //!
 //! In comes a real sendmail under the load of Postfix's `smtp-source`, out goes a table of ratios: in each round every
-//! variant has its turn, and is compared with the untraced run of the same round. Nothing sleeps for a fixed time:
+//! variant has its turn, and is compared with the two untraced runs of the same round. Nothing sleeps for a fixed time:
 //! tracers are waited for until they say that they are ready, and until they have ended.
 
 mod account;
@@ -90,7 +90,7 @@ fn run(options: &Options) -> Result<()> {
             // Each round begins with another one, so that nobody always follows strace.
             let Some(&variant) = variants.get((turn + round) % variants.len()) else { continue };
             let run = load::measure(&lab, variant, options.messages).with_context(|| variant.title().to_owned())?;
-            eprintln!("round {}: {:<44} {:7.3} s", round + 1, variant.title(), run.wall_s);
+            eprintln!("round {}: {:<48} {:7.3} s", round + 1, variant.title(), run.wall_s);
             runs.entry(variant).or_default().push(run);
         }
     }

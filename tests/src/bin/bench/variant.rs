@@ -10,7 +10,7 @@ use std::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Variant {
     Untraced,
-    /// Once more, later in the round: what is noise.
+    /// Once more, later in the round: the two together are what the others are compared with, and how they differ is noise.
     Again,
     Traced,
     Nobody,
@@ -22,7 +22,7 @@ impl Variant {
     pub fn title(self) -> &'static str {
         match self {
             Self::Untraced => "no tracer",
-            Self::Again => "no tracer, once more (noise)",
+            Self::Again => "no tracer, once more, to the first time (noise)",
             Self::Traced => "mta-trace, every session into a log",
             Self::Nobody => "mta-trace, a `--client` that matches nobody",
             Self::Strace => "`strace -f -ttt -T`",
