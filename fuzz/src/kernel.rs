@@ -3,9 +3,7 @@
 //! In: what client, server, name server and filter say. Out: the records that the tracer would get, with sound clocks. It does what
 //! `mta-trace-ebpf/src/hook/client.rs` does with each read and write. Not here: records that contradict each other (`ring`, `log`).
 
-use mta_trace::event::{
-    Args, Bytes, Counters, Exit, Fork, Header, LOG_SCHEMA, PollFd, Proto, Record, SeedProc, Smtp, SmtpMode, SocketId, Sys, Target,
-};
+use mta_trace::event::{Bytes, Counters, Exit, Fork, Header, LOG_SCHEMA, PollFd, Proto, Record, SeedProc, Smtp, SmtpMode, SocketId, Sys, Target};
 use mta_trace_common::smtp::{Fate, MODE_AUTH, MODE_COMMAND, MODE_DATA, MODE_OPAQUE, MODE_PENDING, MODE_UNKNOWN, Scanner, WIPED};
 use mta_trace_common::syscalls::Call;
 

@@ -42,6 +42,7 @@ mod zone;
 // The client and its clock.
 pub mod client;
 pub mod span;
+pub mod telnet;
 pub mod terminal;
 mod tls;
 mod wire;

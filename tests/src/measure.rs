@@ -22,6 +22,13 @@ pub fn slack_s(measured_s: f64) -> f64 {
     (measured_s * 0.02).max(0.02) + latency_s()
 }
 
+/// From the first question for a name to the last answer, s: how long the name server let it wait.
+pub fn answered_s(events: &[Event], name: &str) -> Option<f64> {
+    let asked = events.iter().find(|event| matches!(&event.what, What::DnsQuery { qname, .. } if qname == name))?;
+    let answered = events.iter().rfind(|event| matches!(&event.what, What::DnsReply { qname, .. } if qname == name))?;
+    Some(seconds(answered.t_ns.saturating_sub(asked.t_ns)))
+}
+
 /// Measures one wait; an error says what is missing in the journal.
 pub fn measure(events: &[Event], span: &Span, wait: &ExpectWait) -> Result<Measured, String> {
     let inside: Vec<&Event> = events.iter().filter(|event| event.t_ns >= span.start_ns && span.end_ns.is_none_or(|end| event.t_ns <= end)).collect();

@@ -184,6 +184,20 @@ fn without_kernel_flavour(log: &str) -> Result<String> {
     Ok(first.replacen(&format!("\"{release}\""), &format!("\"{version}\""), 1) + rest)
 }
 
+/// A program where everybody may run it: a home folder is closed to others. Whoever asks for it removes its folder.
+pub fn copy_for_everybody(program: &Path, name: &str) -> Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = std::env::temp_dir().join(format!("mta-trace-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).with_context(|| format!("mode of {}", dir.display()))?;
+    let to = dir.join("mta-trace");
+    // By another process: a descriptor of ours that writes it would be inherited by what other tests start, and make it busy.
+    let status = Command::new("cp").arg(program).arg(&to).status().context("run cp")?;
+    ensure!(status.success(), "cp {}: {status}", program.display());
+    std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o755)).with_context(|| format!("mode of {}", to.display()))?;
+    Ok(to)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

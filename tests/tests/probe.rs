@@ -9,7 +9,7 @@ use lab::{
     Lab,
     harness::{self, Case},
     journal::What,
-    run::schema_problems,
+    run::{copy_for_everybody, schema_problems},
     scenario::{DnsAction, DnsRule, Policy, Saslauthd, Scenario},
     tracer::{self, Ended, Tracer},
 };
@@ -31,6 +31,8 @@ const MORE_S: f64 = 0.001;
 const OUTSIDE_S: f64 = 0.1;
 /// The same of QUIT: Exim gives the client 0.2 s to close first, which is the client's time.
 const QUIT_S: f64 = 0.3;
+/// What a mail server does itself for a command, beside others on a busy machine, s.
+const OWN_S: f64 = 0.15;
 const PASSWORD: &str = "Zq7CanaryProbeX9";
 const ENVELOPE: [&str; 4] = ["--from", "a@example.com", "--rcpt", "b@example.net"];
 
@@ -151,9 +153,10 @@ fn server_s(session: &Value, verb: &str) -> f64 {
     found[0]
 }
 
+/// A neighbour is never early, which the lab's own tests hold against its clock; the rest is what the server does itself.
 #[track_caller]
 fn is_delay(server_s: f64) {
-    assert!((DELAY_S..DELAY_S + 0.5).contains(&server_s), "the server had it for {server_s} s");
+    assert!((DELAY_S..DELAY_S + OWN_S).contains(&server_s), "the server had it for {server_s} s");
 }
 
 fn plain() {
@@ -167,7 +170,7 @@ fn plain() {
     let expected = ["CONNECT 220", "EHLO 250", "MAIL 250", "RCPT 250", "RCPT 250", "DATA 354", "EOM 250", "QUIT 221"];
     assert_eq!(exchanged(&session["probe"]), expected);
     is_delay(server_s(&session, "MAIL"));
-    assert!(server_s(&session, "QUIT") < 0.5 && session["probe"]["stopped"].is_null());
+    assert!(server_s(&session, "QUIT") < OWN_S && session["probe"]["stopped"].is_null());
     assert_eq!(session["queue_ids"].as_array().unwrap().len(), 1);
     assert!(ended.stderr.contains("ready: tracing sendmail") && ended.stderr.contains("the log is kept in"), "{}", ended.stderr);
     // The whole message in the queue, its dots as they were.
@@ -298,23 +301,12 @@ fn quit_after() {
     }
 }
 
-/// A copy that everybody may run, in a folder that everybody may enter.
-fn copy_for_everybody() -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("mta-trace-probe-{}", std::process::id()));
-    fs::create_dir_all(&dir).unwrap();
-    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-    let to = dir.join("mta-trace");
-    assert!(Command::new("cp").arg(lab::run::tracer_path().unwrap()).arg(&to).status().unwrap().success());
-    fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
-    to
-}
-
 fn without_trace_and_privilege() {
     let lab = lab_with("no-trace", |scenario| {
         slow(scenario);
         scenario.sendmail.tls = true;
     });
-    let binary = copy_for_everybody();
+    let binary = copy_for_everybody(&lab::run::tracer_path().unwrap(), "probe").unwrap();
     let as_nobody = |args: &[&str]| {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]).arg(&binary);

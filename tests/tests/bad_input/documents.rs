@@ -1,5 +1,5 @@
-//! The commands of the documents that trace, run as they stand against the lab's mail server: its number takes the place of a selection, its client's address that of the
-//! example's, and a second that of no end.
+//! The commands of the documents that trace, run against the lab's mail server. In each the server that is selected and the client become the lab's, and one that would go on
+//! without end gets a second; every other option is as it stands there.
 
 use crate::{
     LIMIT,

@@ -3,7 +3,7 @@
 use crate::{
     LIMIT,
     program::{Tracer, mta_trace},
-    world::{Client, lab, lab_with, path_text, report, session, traced},
+    world::{Client, lab, lab_with, path_text, quit, report, session, traced},
 };
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -93,7 +93,7 @@ fn hostile_dns_answers() {
         client.send(line);
         client.reply("");
     }
-    client.quit(&lab);
+    quit(client, &lab);
     is_printable(&tracer.wait().is_done().stdout);
     for damage in ["cut", "loop", "labels"] {
         let is_sent = |event: &Event| matches!(&event.what, What::DnsReply { rcode, .. } if rcode == damage);
@@ -107,7 +107,7 @@ fn hostile_dns_answers() {
     let mut client = Client::connect(&lab);
     client.say("HELO client.lab.test", "250");
     client.say("MAIL FROM:<a@client.lab.test>", "250");
-    client.quit(&lab);
+    quit(client, &lab);
 }
 
 fn hostile_dns_answers_in_a_log() {

@@ -3,7 +3,7 @@
 use crate::{
     LIMIT,
     program::{Tracer, binary, run},
-    world::{Client, lab, lab_with, path_text, report, session, silent_aaaa, traced, wait_asked},
+    world::{Client, lab, lab_with, path_text, quit, report, session, silent_aaaa, traced, wait_asked},
 };
 use lab::{bpf::Objects, bpf_ids::Kind};
 use std::{
@@ -99,10 +99,10 @@ fn nothing_stays_when_it_is_killed() {
     objects.wait_gone(LIMIT).unwrap();
     let second = Tracer::attach(&lab, "second", &["--sessions", "1"]);
     client.reply("250");
-    client.quit(&lab);
+    quit(client, &lab);
     let mut client = Client::connect(&lab);
     client.say("HELO client.lab.test", "250");
-    client.quit(&lab);
+    quit(client, &lab);
     let ended = second.wait();
     assert!(ended.is_done().out().contains("1 session,"), "{}", ended.out());
 }
@@ -134,7 +134,7 @@ fn a_daemon_that_is_stopped_ends_the_trace() {
     rustix::process::pidfd_send_signal(&ended, rustix::process::Signal::TERM).unwrap();
     assert_eq!(lab::Stop::new().unwrap().wait_readable_for(&ended, LIMIT), Some(true), "sendmail ends");
     client.say("MAIL FROM:<a@example.com>", "250");
-    client.quit(&lab);
+    quit(client, &lab);
     let ended = tracer.wait();
     assert!(ended.is_done().out().contains("2 sessions,"), "{}", ended.out());
     assert!(ended.stderr.contains(&format!("the mail server (pid {}) has ended", lab.daemon_pid())), "{}", ended.stderr);

@@ -2,7 +2,7 @@
 
 use crate::{
     program::{Ended, Tracer, binary},
-    world::{Client, folder, lab_with, report, silent_aaaa, wait_asked},
+    world::{Client, folder, lab_with, quit, report, silent_aaaa, wait_asked},
 };
 use lab::{Lab, journal::now_ns, scenario::Scenario};
 use std::{fs, process::Command};
@@ -25,7 +25,7 @@ fn attached_late(name: &str, args: impl FnOnce(&Lab) -> Vec<String>) -> Late {
     command.arg("attach").args(args(&lab)).args(["--view", "none", "--sessions", "1", "-o"]).arg(&log);
     let tracer = Tracer::start(&mut command, &lab.dir().join("tracer"));
     client.reply("250");
-    client.quit(&lab);
+    quit(client, &lab);
     let ended = tracer.wait();
     ended.is_done();
     let header = fs::read_to_string(&log).unwrap().lines().next().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok()).unwrap();

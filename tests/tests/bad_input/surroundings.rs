@@ -5,7 +5,8 @@ use crate::{
     selection::{LISTEN, listener},
     world::{lab, session},
 };
-use std::{fs, os::unix::process::CommandExt as _, path::PathBuf, process::Command};
+use lab::run::copy_for_everybody;
+use std::{fs, os::unix::process::CommandExt as _, process::Command};
 
 tests! {
     root: no_permission, no_btf, btf_of_random_bytes, no_tracefs_and_no_right_to_mount_it, a_pid_namespace_of_its_own, a_mail_server_in_a_container, in_a_container_with_the_pids_of_the_host, the_doctor_tries_everything;
@@ -15,22 +16,9 @@ tests! {
 /// `nobody` of Debian.
 const NOBODY: u32 = 65534;
 
-/// A copy of the binary that everybody may execute, wherever the build folder lies.
-fn copy_for_everybody(name: &str) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt as _;
-    let dir = std::env::temp_dir().join(format!("mta-trace-{name}-{}", std::process::id()));
-    fs::create_dir_all(&dir).unwrap();
-    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-    let to = dir.join("mta-trace");
-    // By another process: a descriptor of ours that writes it would be inherited by what other tests start, and make it busy.
-    assert!(Command::new("cp").arg(binary()).arg(&to).status().unwrap().success());
-    fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
-    to
-}
-
 fn no_permission() {
     let lab = lab("no-permission");
-    let copy = copy_for_everybody("nobody");
+    let copy = copy_for_everybody(&binary(), "nobody").unwrap();
     let mut command = Command::new(&copy);
     let ended = run(command.args(["attach", "-p", &lab.daemon_pid().to_string()]).uid(NOBODY).gid(NOBODY).current_dir("/"));
     ended.is_refused(3, &["not permitted; run as root, or with CAP_BPF, CAP_PERFMON", "CAP_SYS_PTRACE"]);

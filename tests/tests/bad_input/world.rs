@@ -11,10 +11,10 @@ use lab::{
 };
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
-    net::TcpStream,
     path::{Path, PathBuf},
 };
+
+pub use lab::telnet::Telnet as Client;
 
 pub fn folder(name: &str) -> PathBuf {
     let dir = lab::packages::target_dir().join("bad-input").join(name);
@@ -35,48 +35,12 @@ pub fn lab_with(name: &str, change: impl FnOnce(&mut Scenario)) -> Lab {
     lab
 }
 
-/// A client. Unlike the lab's own it reads on after a signal: what other tests of this process start makes such interruptions.
-pub struct Client {
-    reader: BufReader<TcpStream>,
-}
-
-impl Client {
-    pub fn connect(lab: &Lab) -> Self {
-        let stream = lab.connect().expect("connection");
-        stream.set_nodelay(true).expect("TCP_NODELAY");
-        stream.set_read_timeout(Some(LIMIT)).expect("time-out");
-        let mut client = Self { reader: BufReader::new(stream) };
-        client.reply("220");
-        client
-    }
-
-    pub fn send(&mut self, line: &str) {
-        self.reader.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("the mail server takes it");
-    }
-
-    #[track_caller]
-    pub fn reply(&mut self, code: &str) {
-        let mut line = String::new();
-        while line.as_bytes().get(3) != Some(&b' ') {
-            line.clear();
-            let read = self.reader.read_line(&mut line).expect("the mail server answers");
-            assert!(read > 0 && line.starts_with(code), "expected {code}, got {line:?}");
-        }
-    }
-
-    #[track_caller]
-    pub fn say(&mut self, line: &str, code: &str) {
-        self.send(line);
-        self.reply(code);
-    }
-
-    /// Until the server has closed.
-    #[track_caller]
-    pub fn quit(mut self, lab: &Lab) {
-        self.say("QUIT", "221");
-        drop(self);
-        assert!(lab.wait_served(LIMIT), "the serving process ends");
-    }
+/// Until the server has closed.
+#[track_caller]
+pub fn quit(mut client: Client, lab: &Lab) {
+    client.say("QUIT", "221");
+    drop(client);
+    assert!(lab.wait_served(LIMIT), "the serving process ends");
 }
 
 /// A whole session; the mail server must serve it whatever happens to the tracer.
@@ -92,7 +56,7 @@ pub fn session(lab: &Lab) {
     ] {
         client.say(line, code);
     }
-    client.quit(lab);
+    quit(client, lab);
 }
 
 pub fn report(log: &Path) -> serde_json::Value {

@@ -28,6 +28,11 @@ pub fn logs() -> Result<Vec<(String, PathBuf)>> {
     Ok(logs)
 }
 
+/// Path of one.
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("replay").join(name).with_extension("jsonl")
+}
+
 /// Exports each log, and writes its report beside; pairs of paths, the export's first.
 fn exported(format: &str) -> Result<Vec<PathBuf>> {
     let (folder, mut pairs) = (super::folder(format)?, Vec::new());

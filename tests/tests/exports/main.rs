@@ -3,7 +3,6 @@
 //! In come logs, out come files in `exports` of the target folder and what is wrong with them. Not here: the formats' own unit tests.
 
 mod big;
-mod documents;
 mod folded;
 mod golden;
 mod pages;
@@ -36,8 +35,8 @@ fn main() -> ExitCode {
         ("the page about DuckDB", false, pages::duckdb_page),
         ("the page about logs to be shared", false, pages::share_page),
         ("the page about Jaeger", false, pages::jaeger_page),
-        ("the commands in the documents", false, documents::commands_print_what_is_shown),
-        ("the tree in the documents", false, documents::the_tree_is_true),
+        ("the page about all of them", false, pages::exports_page),
+        ("the page about Perfetto", false, pages::perfetto_page),
         ("memory does not grow with the log", false, big::memory_stays),
         ("unreadable lines are counted, not told one by one", false, big::unreadable_lines_are_counted),
         ("a terminal shows how far it has come", false, progress::a_terminal_shows_how_far_it_has_come),
@@ -75,7 +74,7 @@ fn items(log: &[u8]) -> Result<Reader> {
     Ok(Reader::new("log", Box::new(std::io::Cursor::new(log.to_vec())))?)
 }
 
-/// Runs one of `tests/export`; what it prints is what is wrong.
+/// Runs one of `tests/checkers`; what it prints is what is wrong.
 fn check(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -86,5 +85,5 @@ fn check(command: &mut Command) -> Result<String> {
 
 /// One of the scripts.
 fn script(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("export").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("checkers").join(name)
 }

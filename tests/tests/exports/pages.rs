@@ -1,6 +1,6 @@
-//! The pages about `DuckDB`, `OpenTelemetry` and logs to be shared: every command is run, what is shown is what it prints.
+//! The pages about exports: every command is run, what is shown is what it prints.
 //!
-//! `MTA_TRACE_BLESS=1` writes what is printed into the pages.
+//! `BLESS=1` writes what is printed into the pages.
 
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -18,12 +18,8 @@ const OTLP: &[&str] = &["opentelemetry-proto==1.45.2", "protobuf==7.36.2"];
 /// Where collectors listen.
 const PORT: &str = "4318";
 
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("replay").join(name).with_extension("jsonl")
-}
-
 /// A build with Parquet: dearer than the others by 20 crates, and needed only here.
-fn with_parquet() -> Result<PathBuf> {
+pub fn with_parquet() -> Result<PathBuf> {
     static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(program) = &*built {
@@ -63,7 +59,7 @@ fn logs() -> Result<Vec<PathBuf>> {
 /// Runs what stands behind a `$` in the page's `console` blocks, in one folder, with `slow.jsonl` in it.
 fn play(page: &str, log: &str, programs: &[PathBuf], at_least: usize) -> Result<()> {
     let folder = super::folder(&format!("page-{page}"))?;
-    std::fs::copy(golden(log), folder.join("slow.jsonl")).context("copy the log")?;
+    std::fs::copy(super::golden::path(log), folder.join("slow.jsonl")).context("copy the log")?;
     let folders: Vec<PathBuf> = programs.iter().filter_map(|program| program.parent()).map(Path::to_owned).collect();
     let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())))?;
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
@@ -83,7 +79,8 @@ fn play(page: &str, log: &str, programs: &[PathBuf], at_least: usize) -> Result<
         let output = Command::new("sh").args(["-c", command]).current_dir(&folder).env("PATH", &path).stdin(Stdio::null()).output()?;
         ensure!(output.status.success(), "{command}{}", String::from_utf8_lossy(&output.stderr));
         new.push_str(line);
-        new.push_str(&String::from_utf8_lossy(&output.stdout));
+        // RFC 4180 ends its lines by CRLF, pages do not.
+        new.push_str(&String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n"));
         count += 1;
     }
     ensure!(count >= at_least, "only {count} commands in {page}");
@@ -94,11 +91,11 @@ fn is_shown(file: &Path, text: &str, new: &str) -> Result<()> {
     if text == new {
         return Ok(());
     }
-    if std::env::var_os("MTA_TRACE_BLESS").is_some() {
+    if std::env::var_os("BLESS").is_some() {
         return std::fs::write(file, new).with_context(|| format!("write {}", file.display()));
     }
     let differing = text.lines().zip(new.lines()).find(|(old, new)| old != new);
-    bail!("{} shows something else than is printed: {differing:?}; MTA_TRACE_BLESS=1 writes it anew", file.display())
+    bail!("{} shows something else than is printed: {differing:?}; BLESS=1 writes it anew", file.display())
 }
 
 /// The program `duckdb`: pip's own starter names the folder in which it was installed, from which it was moved.
@@ -107,6 +104,24 @@ fn duckdb() -> Result<PathBuf> {
     std::fs::write(&starter, format!("#!/bin/sh\nexec '{}' -m duckdb_cli \"$@\"\n", lab::python::with(DUCKDB)?.display()))?;
     std::fs::set_permissions(&starter, Permissions::from_mode(0o755)).context("make it a program")?;
     Ok(starter)
+}
+
+pub fn exports_page() -> Result<()> {
+    play("exports.md", "ident-slow", &[lab::run::tracer_path()?.canonicalize().context("the program")?], 6)
+}
+
+/// The tree is the script's, of the scenario that the page names.
+pub fn perfetto_page() -> Result<()> {
+    let to = super::folder("tree")?.join("trace");
+    let log = std::fs::read(super::golden::path("postfix-milter-opendkim")).context("read the log")?;
+    super::export(&log, "perfetto", super::golden::output("perfetto", &to)?)?;
+    let python = lab::python::with(super::golden::PERFETTO)?;
+    let said = super::check(Command::new(python).arg(super::script("check_perfetto.py")).args(["--tree", "--long"]).arg(&to))?;
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/open-in-perfetto.md");
+    let text = std::fs::read_to_string(&page).with_context(|| format!("read {}", page.display()))?;
+    let shown = text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).context("the page has no tree")?;
+    ensure!(said == shown, "the page shows another tree than\n{said}");
+    Ok(())
 }
 
 pub fn duckdb_page() -> Result<()> {

@@ -19,7 +19,7 @@ pub fn a_terminal_shows_how_far_it_has_come() -> Result<()> {
     let terminal = Terminal::open(24, 80)?;
     let command = |stderr: Stdio, term: &str| {
         let mut command = Command::new(lab::run::tracer_path()?);
-        command.arg("export").arg(&log).args(["--to", "strace"]).env("TERM", term).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        command.arg("export").arg(&log).args(["--to", "log"]).env("TERM", term).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         command.spawn().context("start mta-trace")
     };
     let mut child = command(terminal.side()?.into(), "xterm")?;

@@ -7,11 +7,12 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::{BufRead as _, BufReader, PipeReader, Write as _},
-    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::mpsc::{Receiver, channel},
 };
+
+pub use lab::telnet::Telnet as Client;
 
 pub fn folder(name: &str) -> PathBuf {
     let dir = lab::packages::target_dir().join("reliability").join(name);
@@ -109,39 +110,4 @@ pub fn report(log: &Path) -> Value {
     let mut command = Command::new(run::tracer_path().unwrap());
     let ended = lab::tracer::run(command.arg("report").arg(log).args(["--format", "json"]), LIMIT).unwrap().success().unwrap();
     serde_json::from_slice(&ended.stdout).unwrap()
-}
-
-/// A client.
-pub struct Client {
-    reader: BufReader<TcpStream>,
-    /// `ADDRESS:PORT`.
-    pub address: String,
-}
-
-impl Client {
-    pub fn connect(lab: &Lab) -> Self {
-        let stream = lab.connect().unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        let address = stream.local_addr().unwrap().to_string();
-        let mut client = Self { reader: BufReader::new(stream), address };
-        client.reply("220");
-        client
-    }
-
-    #[track_caller]
-    fn reply(&mut self, code: &str) {
-        let mut line = String::new();
-        while line.as_bytes().get(3) != Some(&b' ') {
-            line.clear();
-            let read = self.reader.read_line(&mut line).expect("the mail server answers");
-            assert!(read > 0 && line.starts_with(code), "expected {code}, got {line:?}");
-        }
-    }
-
-    #[track_caller]
-    pub fn say(&mut self, line: &str, code: &str) {
-        self.reader.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("the mail server takes it");
-        self.reply(code);
-    }
 }
