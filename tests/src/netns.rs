@@ -1,8 +1,8 @@
 //! Two network namespaces joined by a veth pair, and processes inside them with a file tree of their own.
 //!
 //! The namespaces have no name: file descriptors of this process hold them, so they vanish with it, however it
-//! ends. All labs use the same addresses; they never meet. The only `unsafe` of the lab is here: `unshare` and
-//! `pre_exec`. Not here: what the processes are.
+//! ends. All labs use the same addresses; they never meet. Of the lab only this and `bpf_ids` have `unsafe`: here
+//! `unshare` and `pre_exec`. Not here: what the processes are.
 #![expect(unsafe_code, reason = "unshare(2) and pre_exec have no safe form; both are wrapped here and nowhere else")]
 
 use std::ffi::CString;

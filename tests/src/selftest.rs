@@ -9,11 +9,14 @@ use crate::Lab;
 use crate::client::Played;
 use crate::journal::{Event, What};
 use crate::measure::measure;
-use crate::scenario::{ExpectCommand, Scenario};
+use crate::scenario::Scenario;
 use crate::span::{Span, assign, spans};
+use crate::truth::{Source, known};
 
 /// Slack against configured times: the machine may be busy, and nothing here is measured twice.
 const FLOOR_S: f64 = 0.15;
+/// Two clocks' readings of one moment.
+const EARLY_S: f64 = 0.002;
 
 /// What one run showed.
 pub struct Outcome {
@@ -51,13 +54,13 @@ fn problems(scenario: &Scenario, played: &Played, spans: &[Span], events: &[Even
     let assigned = assign(&verbs, spans);
     let is_tls_first = scenario.dialogue.iter().find(|step| step.connect.is_none()).is_some_and(|step| step.tls);
     let mut problems = Vec::new();
-    for (command, span) in scenario.expect.commands.iter().zip(assigned) {
+    for (at, (command, span)) in scenario.expect.commands.iter().zip(assigned).enumerate() {
         // Where TLS comes first, the client sees no end of what the server does before.
         if command.verb == "DISCONNECT" || command.verb == "CONNECT" && is_tls_first {
             continue;
         }
         match span {
-            Some(span) => check(command, span, events, &mut problems),
+            Some(span) => check(scenario, at, span, events, &mut problems),
             None => problems.push(format!("{}: the client's dialogue has no such command", command.verb)),
         }
     }
@@ -67,7 +70,8 @@ fn problems(scenario: &Scenario, played: &Played, spans: &[Span], events: &[Even
     problems
 }
 
-fn check(command: &ExpectCommand, span: &Span, events: &[Event], problems: &mut Vec<String>) {
+fn check(scenario: &Scenario, at: usize, span: &Span, events: &[Event], problems: &mut Vec<String>) {
+    let Some(command) = scenario.expect.commands.get(at) else { return };
     let verb = &command.verb;
     if let (Some(about_s), Some(elapsed_s)) = (command.about_s, span.elapsed_s()) {
         let slack = (about_s * 0.02).max(FLOOR_S);
@@ -79,15 +83,25 @@ fn check(command: &ExpectCommand, span: &Span, events: &[Event], problems: &mut 
     if !command.questions.is_empty() && command.questions != asked {
         problems.push(format!("{verb}: expected the questions {:?}, seen {asked:?}", command.questions));
     }
-    for wait in &command.waits {
+    for (nth, wait) in command.waits.iter().enumerate() {
         match measure(events, span, wait) {
             Err(error) => problems.push(format!("{verb}: {error}")),
             Ok(measured) if measured.attempts.is_some() && wait.attempts.is_some_and(|n| Some(n) != measured.attempts) => {
                 problems.push(format!("{verb}: {:?}: expected {:?} attempts, seen {:?}", wait.question, wait.attempts, measured.attempts));
             }
-            Ok(_) => {}
+            Ok(measured) => {
+                let problem = otherwise(known(scenario, None, (at, nth)), measured.elapsed_s);
+                problems.extend(problem.map(|problem| format!("{verb}: {problem}")));
+            }
         }
     }
+}
+
+/// What a neighbour measured of a fault that is defined in seconds: it may be late, but never early.
+fn otherwise((source, defined_s): (Source, Option<f64>), measured_s: f64) -> Option<String> {
+    let defined_s = defined_s.filter(|_| source == Source::Definition)?;
+    let is_as_defined = measured_s >= defined_s - EARLY_S && measured_s <= defined_s + (defined_s * 0.02).max(FLOOR_S);
+    (!is_as_defined).then(|| format!("defined as {defined_s} s, the neighbour measured {measured_s:.3} s"))
 }
 
 fn questions(events: &[Event], span: &Span) -> Vec<String> {
