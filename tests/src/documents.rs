@@ -1,4 +1,4 @@
-//! The commands that README.md, CONTRIBUTING.md and the pages of `docs/` tell people to type.
+//! The commands that README.md, CONTRIBUTING.md, ARCHITECTURE.md and the pages of `docs/` tell people to type.
 //!
 //! In: the documents. Out: each command line, without its comment, the prompt and `sudo`. Not here: what is run of them.
 

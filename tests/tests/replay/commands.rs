@@ -14,6 +14,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("cargo xtask demo", "the part `demo`"),
     ("cargo xtask bench", "the part `bench`, in its short form"),
     ("cargo test -p mta-trace --test export &&", "the parts `unit` and `exports`"),
+    ("cargo test -p mta-trace", "the part `unit`"),
     ("cargo install --locked --path mta-trace", "the part `dist`"),
     ("cargo uninstall mta-trace", "takes away what `cargo install` has put there; nothing of ours"),
     ("cargo rustc --release --package mta-trace", "the part `dist`, which makes the static program"),
@@ -28,7 +29,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("grep -c -i -e example.com ", "`exports/pages.rs`"),
     ("wc -l < slow-otlp.jsonl", "`exports/pages.rs`"),
     ("ls ", "`exports/`"),
-    ("strace-log-merge ", "`exports/documents.rs`"),
+    ("strace-log-merge ", "`exports/pages.rs`"),
     ("ssh mail ", "the words behind it are checked as all others"),
 ];
 

@@ -1,7 +1,7 @@
-//! Saved logs through reader, analysis and report: no root, no kernel, nothing that depends on the machine.
+//! Saved logs through reader, analysis and report, and the documents that show them: no root, no kernel. One test runs the program that was built.
 //!
 //! `replay/` holds golden logs that `cargo xtask record` makes, `replay-handmade/` logs that somebody wrote or that `made.rs` makes. Each must give
-//! the text of its `NAME.expect.txt`, JSON by the schema, and sums that close. `MTA_TRACE_BLESS=1` rewrites these texts and what `made.rs` makes.
+//! the text of its `NAME.expect.txt`, JSON by the schema, and sums that close. `BLESS=1` rewrites these texts and what `made.rs` makes.
 
 mod builder;
 mod commands;
@@ -94,7 +94,7 @@ const TESTS: &[(&str, Test)] =
     &[("text", has_expected_text), ("schema", obeys_schema), ("sums", sums_close), ("cut", can_be_cut), ("clean", names_no_machine)];
 
 fn is_blessing() -> bool {
-    std::env::var_os("MTA_TRACE_BLESS").is_some_and(|value| value == "1")
+    std::env::var_os("BLESS").is_some()
 }
 
 /// The log in the folder is what its maker makes.
@@ -103,7 +103,7 @@ fn is_made(name: &str, log: &[u8]) -> Result<()> {
     if is_blessing() {
         return std::fs::write(&path, log).with_context(|| format!("write {}", path.display()));
     }
-    ensure!(bytes(&path)? == log, "{} is not what `made.rs` makes; MTA_TRACE_BLESS=1 writes it", path.display());
+    ensure!(bytes(&path)? == log, "{} is not what `made.rs` makes; BLESS=1 writes it", path.display());
     Ok(())
 }
 
@@ -152,7 +152,7 @@ fn has_expected_text(log: &Path) -> Result<()> {
             (None, None) => break,
             (found, wanted) if found == wanted => {}
             (found, wanted) => bail!(
-                "line {number} differs\nexpected {:?}\nfound    {:?}\nMTA_TRACE_BLESS=1 accepts what was found; look at the difference first",
+                "line {number} differs\nexpected {:?}\nfound    {:?}\nBLESS=1 accepts what was found; look at the difference first",
                 wanted.unwrap_or("the end"),
                 found.unwrap_or("the end"),
             ),

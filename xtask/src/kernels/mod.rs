@@ -1,5 +1,5 @@
 //! The tests on the kernels that people run: `cargo xtask kernels`. Each in a virtual machine, with each back end, without installing
-//! anything. What each scenario left is in `target/kernels/results`; the verifier's figures and what passed go into `docs/kernels.md`.
+//! anything. What each scenario left is in `target/kernels/results`; the verifier's figures and what passed go into `docs/kernels-measured.md`.
 
 mod arm64;
 mod live;

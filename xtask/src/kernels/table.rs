@@ -1,5 +1,5 @@
-//! `docs/kernels.md`: which scenarios pass where, and the verifier's figures. Made of the results that are kept of the present object, so
-//! that kernels can be run one at a time.
+//! `docs/kernels-measured.md`: which scenarios pass where, and the verifier's figures. Made of the results that are kept of the present object, so
+//! that kernels can be run one at a time. Not here: what is to be said of them (`docs/kernels.md`).
 
 use super::live;
 use crate::{ebpf, shell::root};
@@ -12,19 +12,22 @@ use std::{
 
 /// Of a program's name, as the kernel has it.
 const NAME_BYTES: usize = 15;
-/// What stands above this line of the page is written by hand.
-const FROM_HERE: &str = "<!-- From here on made by `cargo xtask kernels`. -->\n";
+/// So many digits of the object's hash are told.
+const DIGITS: usize = 12;
 
 /// Columns by name, each with what stands in its rows.
 type Columns = Vec<(String, BTreeMap<String, String>)>;
 
 /// Writes it, and says which lines changed.
 pub fn write() -> anyhow::Result<()> {
-    let path = root().join("docs/kernels.md");
+    let path = root().join("docs/kernels-measured.md");
     let before = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let by_hand = before.split(FROM_HERE).next().unwrap_or_default();
     let (scenarios, figures) = columns()?;
-    let mut text = format!("{by_hand}{FROM_HERE}\n## Scenarios\n\n");
+    let object: String = ebpf::object_hash()?.chars().take(DIGITS).collect();
+    let mut text = format!(
+        "# Kernels, measured\n\nMade by `cargo xtask kernels`, of the eBPF object whose SHA-256 begins with `{object}`; \
+         `mta-trace/bpf/mta-trace.stamp.json` has that of the present one.\n[kernels.md](kernels.md) says how.\n\n## Scenarios\n\n"
+    );
     table(&mut text, "scenario", &with_sums(scenarios));
     text.push_str(
         "\n## The verifier's work\n\nInstructions that it walked through (its limit is 1,000,000) when it checked a program, states that it came to, and \
