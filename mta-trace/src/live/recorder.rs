@@ -13,9 +13,11 @@ use std::collections::{HashMap, HashSet};
 const MAX_OF_SESSION: usize = 20_000;
 /// Records of all sessions.
 const MAX_OF_ALL: usize = 200_000;
+/// Processes that accept by themselves: the ends of more were lost.
+const MAX_SERVERS: usize = 16_384;
 
 /// What is being kept.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recorder {
     slower_than_s: f64,
     /// Records of open sessions by serving process; `None`: they are written at once.
@@ -28,6 +30,8 @@ pub struct Recorder {
     helpers: HashSet<u32>,
     /// Processes that accept by themselves, one session after another.
     servers: HashSet<u32>,
+    /// Processes that serve many at a time: what they do is written.
+    loops: HashSet<u32>,
     /// What a daemon has accepted and not forked for yet.
     accepted: HashMap<u32, Vec<Record>>,
     backlog: Option<Record>,
@@ -38,26 +42,19 @@ pub struct Recorder {
 impl Recorder {
     /// Keeps sessions with a command of at least this time.
     pub fn new(slower_than_s: f64) -> Self {
-        let (sessions, replaced, owners, accepted) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
-        Self {
-            slower_than_s,
-            sessions,
-            replaced,
-            owners,
-            helpers: HashSet::new(),
-            servers: HashSet::new(),
-            accepted,
-            backlog: None,
-            clock: None,
-            held: 0,
-        }
+        Self { slower_than_s, ..Self::default() }
     }
 
     /// Takes a record; gives what is to be written now.
     pub fn take(&mut self, record: &Record) -> Vec<Record> {
+        if pid_of(record).is_some_and(|pid| self.loops.contains(&pid)) {
+            return vec![record.clone()];
+        }
         match record {
-            // What is known of a helper belongs to the session that waits for it.
-            Record::SeedFd(SeedFd { pid, .. }) | Record::SeedProc(SeedProc { pid, .. }) if self.owners.contains_key(pid) => {
+            // What is known of a helper belongs to the session that waits for it; what a server has had for long, to all of its sessions.
+            Record::SeedFd(SeedFd { pid, .. }) | Record::SeedProc(SeedProc { pid, .. })
+                if self.owners.contains_key(pid) && !self.servers.contains(pid) =>
+            {
                 return self.keep_of(*pid, record);
             }
             Record::Helper(helper) => {
@@ -66,11 +63,11 @@ impl Recorder {
                 self.helpers.insert(helper.pid);
                 return self.keep(owner, record);
             }
+            // Its session may have ended before, and be in the log.
             Record::Release(release) => {
-                let kept = self.keep_of(release.pid, record);
-                self.owners.remove(&release.pid);
                 self.helpers.remove(&release.pid);
-                return kept;
+                let owner = self.owners.remove(&release.pid);
+                return owner.map_or_else(|| vec![record.clone()], |owner| self.keep(owner, record));
             }
             Record::Header(_)
             | Record::SeedFd(_)
@@ -84,8 +81,13 @@ impl Recorder {
             }
             Record::SeedProc(seed) => {
                 match seed.role.as_deref() {
-                    Some("session") => self.open(seed.pid, Vec::new()),
-                    Some("server") => _ = self.servers.insert(seed.pid),
+                    // It may accept another one behind it.
+                    Some("session") => {
+                        self.accepts_by_itself(seed.pid);
+                        self.open(seed.pid, Vec::new());
+                    }
+                    Some("server") => self.accepts_by_itself(seed.pid),
+                    Some("loop") => _ = self.loops.insert(seed.pid),
                     _ => {}
                 }
                 return vec![record.clone()];
@@ -93,24 +95,38 @@ impl Recorder {
             // Of a session the one before its accept counts: that says when it began.
             Record::Clock(_) => self.clock = Some(record.clone()),
             Record::Backlog(_) => self.backlog = Some(record.clone()),
-            Record::Sys(sys) if is_accept(sys) && !self.owners.contains_key(&sys.pid) && !self.helpers.contains(&sys.pid) => {
-                let kept = self.clock.clone().into_iter().chain(self.backlog.take()).chain([record.clone()]).collect();
-                if !self.servers.contains(&sys.pid) {
-                    self.accepted.insert(sys.pid, kept);
-                } else if sys.matched == Some(true) {
+            Record::Sys(sys) if is_accept(sys) && self.servers.contains(&sys.pid) => {
+                let kept = self.begun(record);
+                if self.sessions.contains_key(&sys.pid) {
+                    return self.is_loop(sys.pid, kept);
+                }
+                if sys.matched == Some(true) {
                     self.open(sys.pid, kept);
                 }
+            }
+            Record::Sys(sys) if is_accept(sys) && !self.owners.contains_key(&sys.pid) && !self.helpers.contains(&sys.pid) => {
+                let kept = self.begun(record);
+                self.accepted.insert(sys.pid, kept);
+            }
+            // A client is passed on (`SCM_RIGHTS`): who passes it serves many, who is given it serves this one.
+            Record::Sys(sys) if sys.passed.is_some() => {
+                if sys.matched != Some(true) {
+                    return self.is_loop(sys.pid, vec![record.clone()]);
+                }
+                self.open(sys.pid, vec![record.clone()]);
             }
             // Nobody was accepted: the child will accept by itself, as Postfix's master makes them.
             Record::Fork(fork)
                 if fork.traced && fork.child != fork.pid && !self.accepted.contains_key(&fork.pid) && !self.owners.contains_key(&fork.pid) =>
             {
-                self.servers.insert(fork.child);
+                self.accepts_by_itself(fork.child);
                 return vec![record.clone()];
             }
+            // Of a server, or of a helper whose session has ended before.
             Record::Exec(exec) if self.servers.contains(&exec.pid) && !self.owners.contains_key(&exec.pid) => return vec![record.clone()],
-            Record::Exit(exit) if exit.tid == exit.pid && self.servers.remove(&exit.pid) && !self.owners.contains_key(&exit.pid) => {
-                return vec![record.clone()];
+            Record::Exit(exit) if exit.tid == exit.pid && !self.owners.contains_key(&exit.pid) => {
+                let (is_server, is_helper) = (self.servers.remove(&exit.pid), self.helpers.remove(&exit.pid));
+                return if is_server || is_helper { vec![record.clone()] } else { Vec::new() };
             }
             Record::Fork(fork) => {
                 if let Some(mut kept) = self.accepted.remove(&fork.pid) {
@@ -124,9 +140,36 @@ impl Recorder {
             Record::Sys(sys) => return self.keep_of(sys.pid, record),
             Record::Block(block) => return self.keep_of(block.pid, record),
             Record::Exec(exec) => return self.keep_of(exec.pid, record),
-            Record::Exit(exit) => return self.keep_of(exit.pid, record),
+            Record::Exit(exit) => {
+                self.servers.remove(&exit.pid);
+                return self.keep_of(exit.pid, record);
+            }
         }
         Vec::new()
+    }
+
+    /// What a session begins with.
+    fn begun(&mut self, accept: &Record) -> Vec<Record> {
+        self.clock.clone().into_iter().chain(self.backlog.take()).chain([accept.clone()]).collect()
+    }
+
+    fn accepts_by_itself(&mut self, pid: u32) {
+        if self.servers.len() < MAX_SERVERS {
+            self.servers.insert(pid);
+        }
+    }
+
+    /// A process has turned out to serve many at a time: what was kept of it is written, and from now on all that it does.
+    fn is_loop(&mut self, pid: u32, last: Vec<Record>) -> Vec<Record> {
+        if self.loops.len() < MAX_SERVERS {
+            self.loops.insert(pid);
+        }
+        self.servers.remove(&pid);
+        self.owners.retain(|_, owner| *owner != pid);
+        let mut kept = self.sessions.remove(&pid).flatten().unwrap_or_default();
+        self.held -= kept.len();
+        kept.extend(last);
+        kept
     }
 
     /// A session has ended; gives its records if it was slow.
@@ -177,6 +220,30 @@ impl Recorder {
         let kept = longest.and_then(Option::take).unwrap_or_default();
         self.held -= kept.len();
         kept
+    }
+}
+
+/// Whose event it is.
+fn pid_of(record: &Record) -> Option<u32> {
+    match record {
+        Record::Sys(sys) => Some(sys.pid),
+        Record::Block(block) => Some(block.pid),
+        Record::Fork(fork) => Some(fork.pid),
+        Record::Exec(exec) => Some(exec.pid),
+        Record::Exit(exit) => Some(exit.pid),
+        Record::Header(_)
+        | Record::SeedProc(_)
+        | Record::SeedFd(_)
+        | Record::SeedFile(_)
+        | Record::SeedSettings(_)
+        | Record::Backlog(_)
+        | Record::Daemon(_)
+        | Record::Helper(_)
+        | Record::Release(_)
+        | Record::Loss(_)
+        | Record::Clock(_)
+        | Record::Malformed(_)
+        | Record::End(_) => None,
     }
 }
 

@@ -27,11 +27,8 @@ fn kept(records: &[Record], slower_than_s: f64) -> Vec<Record> {
 }
 
 fn report(records: &[Record]) -> crate::report::Report {
-    let (mut analysis, mut updates) = (Analysis::new(), Vec::new());
-    for record in records {
-        analysis.feed(record, &mut updates);
-    }
-    analysis.finish(&mut updates)
+    let items = records.iter().map(|record| Ok(log::Item::Record(Box::new(record.clone()))));
+    crate::analysis::replay(items, Analysis::new(), |_| Ok::<_, log::Error>(())).expect("records")
 }
 
 #[test]
@@ -75,6 +72,34 @@ fn regress_sessions_of_servers_that_accept_by_themselves_are_kept() {
     assert!(report(&kept(&all, 1000.0)).sessions.is_empty());
     let (fast, slow) = (recorded("postfix-fast"), recorded("postfix-ptr-silent"));
     assert_eq!((report(&kept(&fast, 1.0)).sessions.len(), report(&kept(&slow, 1.0)).sessions.len()), (0, 1));
+}
+
+/// It accepts in one process and is served by another. What postscreen has opened before its first accept is not kept: files of it that nobody waits long for.
+#[test]
+fn regress_a_session_that_is_passed_on_is_written() {
+    for name in ["postfix-postscreen", "postfix-postscreen-again"] {
+        let all = recorded(name);
+        let (before, after) = (report(&all), report(&kept(&all, 1.0)));
+        assert!(!before.sessions.is_empty() && before.sessions.len() == after.sessions.len(), "{name}");
+        for (before, after) in before.sessions.iter().zip(&after.sessions) {
+            assert_eq!((&before.findings, before.end, before.commands.len()), (&after.findings, after.end, after.commands.len()), "{name}");
+        }
+    }
+}
+
+/// Descriptors that a server has had for long are told once, be its session fast; a helper is released behind its session.
+#[test]
+fn regress_what_is_no_session_s_own_is_written() {
+    let all = recorded("postfix-policy-slow");
+    let accept = all.iter().position(|record| matches!(record, Record::Sys(sys) if is_accept(sys))).expect("an accept");
+    let Record::Sys(sys) = &all[accept] else { unreachable!("an accept is a call") };
+    let descriptor = Record::SeedFd(SeedFd { pid: sys.pid, fd: 99, path: Some("/etc/hosts".into()), socket: None, client: false });
+    let release = Record::Release(crate::event::Release { t: u64::MAX, pid: 4_000_000 });
+    let mut with = all.clone();
+    with.insert(accept + 1, descriptor.clone());
+    with.insert(with.len() - 1, release.clone());
+    let kept = kept(&with, 1000.0);
+    assert!(kept.contains(&descriptor) && kept.contains(&release) && report(&kept).sessions.is_empty());
 }
 
 #[test]
