@@ -429,14 +429,19 @@ fn regress_what_was_taken_in_later_goes_into_the_next_log_until_it_is_over() {
     writer.write(&exec(5)).unwrap();
     writer.flush().unwrap();
     assert_eq!(records(&path), [header(), descriptor(1, 3), helper(2, 70), descriptor(70, 4), exec(5)]);
-    for pid in 100..100_000 {
+    // More descriptors than are kept, each time that somebody waits for it; and more helpers than that.
+    for pid in (100..4_000).chain([70]) {
         writer.write(&helper(6, pid)).unwrap();
-        writer.write(&descriptor(pid, 4)).unwrap();
+        (0..if pid == 70 { 2_000 } else { 1 }).for_each(|fd| writer.write(&descriptor(pid, fd)).unwrap());
     }
     writer.flush().unwrap();
     writer.write(&exec(7)).unwrap();
     drop(writer);
-    assert!(records(&path).len() < 1_000, "{} records", records(&path).len());
+    let records = records(&path);
+    assert!(records.len() < 2_000 && std::fs::metadata(&path).unwrap().len() < 200_000, "{} records", records.len());
+    let place = |wanted: &Record| records.iter().position(|record| record == wanted).expect("it is kept");
+    assert!(place(&helper(6, 70)) < place(&descriptor(70, 0)), "whose they are stands before descriptors");
+    assert_eq!(records.iter().filter(|record| matches!(record, Record::Helper(_))).count(), 256);
 }
 
 /// The log seemed to end there, and nothing was said to be missing.

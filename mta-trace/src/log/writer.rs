@@ -2,7 +2,7 @@
 
 use super::{Error, encode_into};
 use crate::event::{Helper, Loss, Record, Release, SeedFd, SeedProc};
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write, stdout};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -32,8 +32,9 @@ struct Rotation {
     /// It is too large: begun again with the next record, so that no log is left without one.
     is_due: bool,
     head: Vec<u8>,
-    /// What is known of processes that were taken into the trace later (helpers, and their descriptors), until they are released or have ended.
-    later: BTreeMap<u32, Vec<u8>>,
+    /// What is known of processes that were taken into the trace later (helpers, and descriptors that are older than a session), until they are released or
+    /// have ended; the one that was told of first stands first.
+    later: VecDeque<(u32, Vec<u8>)>,
     /// The trace has begun: what the head holds is whole.
     has_begun: bool,
     /// The last record of the daemon: what is told later is the difference.
@@ -52,7 +53,7 @@ impl Rotation {
             written: 0,
             is_due: false,
             head: Vec::new(),
-            later: BTreeMap::new(),
+            later: VecDeque::new(),
             has_begun: false,
             daemon: Vec::new(),
             clock: Vec::new(),
@@ -66,11 +67,14 @@ impl Rotation {
         match record {
             Record::Header(_) | Record::SeedFile(_) | Record::SeedSettings(_) => self.head.extend_from_slice(line),
             Record::SeedProc(_) | Record::SeedFd(_) if !self.has_begun => self.head.extend_from_slice(line),
-            Record::SeedProc(SeedProc { pid, .. }) | Record::SeedFd(SeedFd { pid, .. }) | Record::Helper(Helper { pid, .. }) => {
+            // All that is known of it is told behind this, each time anew.
+            Record::Helper(Helper { pid, .. }) => {
+                self.forget(*pid);
                 self.keep_later(*pid, line);
             }
-            Record::Release(Release { pid, .. }) => _ = self.later.remove(pid),
-            Record::Exit(exit) if exit.tid == exit.pid => _ = self.later.remove(&exit.pid),
+            Record::SeedProc(SeedProc { pid, .. }) | Record::SeedFd(SeedFd { pid, .. }) => self.keep_later(*pid, line),
+            Record::Release(Release { pid, .. }) => self.forget(*pid),
+            Record::Exit(exit) if exit.tid == exit.pid => self.forget(exit.pid),
             Record::Daemon(_) => line.clone_into(&mut self.daemon),
             Record::Clock(_) => line.clone_into(&mut self.clock),
             Record::Sys(_)
@@ -87,16 +91,22 @@ impl Rotation {
         self.has_begun |= matches!(record, Record::Sys(_) | Record::Block(_) | Record::Fork(_) | Record::Helper(_) | Record::Backlog(_));
     }
 
-    /// Of a process of which too much was told only what comes from now on is kept.
+    /// Of a process of which too much is told the rest is not kept.
     fn keep_later(&mut self, pid: u32, line: &[u8]) {
-        if self.later.len() >= MAX_LATER && !self.later.contains_key(&pid) {
-            self.later.pop_first();
+        if let Some((_, known)) = self.later.iter_mut().find(|(known, _)| *known == pid) {
+            if known.len() + line.len() <= MAX_LATER_BYTES {
+                known.extend_from_slice(line);
+            }
+            return;
         }
-        let known = self.later.entry(pid).or_default();
-        if known.len() > MAX_LATER_BYTES {
-            known.clear();
+        if self.later.len() >= MAX_LATER {
+            self.later.pop_front();
         }
-        known.extend_from_slice(line);
+        self.later.push_back((pid, line.to_vec()));
+    }
+
+    fn forget(&mut self, pid: u32) {
+        self.later.retain(|(known, _)| *known != pid);
     }
 
     /// The record as this log has it, if that is another one: counts of what was lost begin anew with each log.
@@ -168,7 +178,7 @@ impl Writer {
     fn rotate(&mut self) -> Result<(), Error> {
         let Some(rotation) = self.rotation.as_mut().filter(|rotation| rotation.is_due) else { return Ok(()) };
         (rotation.written, rotation.is_due, rotation.lost_before) = (0, false, rotation.lost);
-        let later: Vec<u8> = rotation.later.values().flatten().copied().collect();
+        let later: Vec<u8> = rotation.later.iter().flat_map(|(_, lines)| lines).copied().collect();
         let beginning = [&*rotation.head, &*rotation.daemon, &*later, &*rotation.clock].concat();
         let full = format!("{}.1", self.path);
         std::fs::rename(&self.path, &full).map_err(|source| Error::Write { path: full, source })?;
