@@ -8,7 +8,7 @@ use crate::event::Daemon;
 use crate::report::{DaemonReport, DaemonState};
 use crate::session::seconds;
 
-/// How many changes are kept; of a daemon that changes more often the time of later ones is added to the last that said the same.
+/// How many changes are kept; of a daemon that changes more often the time of later ones is added to the last that said the same, whatever numbers were in it.
 const MAX_STATES: usize = 1000;
 
 /// What has been seen of it.
@@ -46,7 +46,7 @@ impl Watch {
             return Some(at);
         }
         if self.states.len() >= MAX_STATES {
-            return self.states.iter().rposition(is_it);
+            return self.states.iter().rposition(|known| without_numbers(&known.state).eq(without_numbers(state)));
         }
         self.states.push(DaemonState { state: state.to_owned(), started: wall(t, context), elapsed_s: 0.0 });
         Some(self.states.len() - 1)
@@ -74,4 +74,8 @@ impl Watch {
         let is_told = report.listen_overflows > 0 || report.listen_drops > 0 || !report.findings.is_empty();
         is_told.then_some(report)
     }
+}
+
+fn without_numbers(state: &str) -> impl Iterator<Item = char> {
+    state.chars().filter(|c| !c.is_ascii_digit())
 }

@@ -235,6 +235,7 @@ impl Drawn<'_> {
             root.text("wait", &words::wait_text(wait));
             root.text_if("serves", peer.path.as_deref());
             root.text_if("unclear", peer.unclear.as_deref());
+            root.text_if("left_out", peer.left_out.map(|number| number.to_string()).as_deref());
             let mut slices = vec![root];
             slices.extend(wait.inner.iter().map(|inner| self.wait(inner)));
             self.far.push(FarEnd { pid: peer.pid, comm: peer.comm.clone(), slices });

@@ -176,4 +176,7 @@ pub struct Peer {
     /// Why what it waited for is not told, where that is not for lack of a wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unclear: Option<String>,
+    /// How many of its waits are not among `inner`, which has the longest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<usize>,
 }

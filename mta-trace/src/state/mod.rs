@@ -200,7 +200,8 @@ impl State {
         self.procs.insert(fork.child, child);
     }
 
-    /// Before one more is remembered: forgets the older half of those that are no daemons, if there are too many.
+    /// Before one more is remembered: forgets the older half of those that are no daemons, if there are too many, and of
+    /// so many daemons any.
     fn make_room(&mut self) {
         if self.procs.len() < MAX_PROCS {
             return;
@@ -209,6 +210,9 @@ impl State {
         born.sort_unstable();
         let middle = born.get(born.len() / 2).copied().unwrap_or(0);
         self.procs.retain(|_, process| process.role.serves_many() || process.born > middle);
+        if self.procs.len() >= MAX_PROCS {
+            self.procs.pop_first();
+        }
     }
 
     /// A process executed another program. Which of its descriptors were closed by that is not told (`O_CLOEXEC`); the first three are

@@ -238,6 +238,9 @@ fn wait_lines(wait: &Wait, level: usize) -> Vec<String> {
     let mut lines = row(&wait_row(wait, level));
     if level < 4 {
         lines.extend(wait.inner.iter().flat_map(|inner| wait_lines(inner, level + 1)));
+        if let Some(left_out) = wait.peer.as_ref().and_then(|peer| peer.left_out) {
+            lines.extend(row(&Row { text: format!("{}and {left_out} shorter ones", "  ".repeat(level + 1)), ..Row::default() }));
+        }
     }
     lines
 }

@@ -72,6 +72,7 @@ impl Chains {
     /// A process is a helper, or is one for another connection too.
     pub fn see(&mut self, found: &Found) {
         let new = || Helper { comm: found.comm.clone(), threads: BTreeMap::new(), has_accepted: false, resolver: None };
+        // So many there are only in a log that somebody has spoilt: whichever goes.
         if self.helpers.len() >= MAX_HELPERS && !self.helpers.contains_key(&found.pid) {
             self.helpers.pop_first();
         }
@@ -164,7 +165,7 @@ impl Chains {
     /// A child works for its parent alone, so all that it waits for explains a wait for it.
     fn of_child(&self, pid: u32, (from, to): (u64, u64), start: u64, depth: usize) -> Option<Explanation> {
         let helper = self.helpers.get(&pid)?;
-        let mut peer = Peer { pid, comm: helper.comm.clone(), path: None, unclear: None };
+        let mut peer = Peer { pid, comm: helper.comm.clone(), path: None, unclear: None, left_out: None };
         if depth >= DEPTH {
             return Some(Explanation { peer, inner: Vec::new() });
         }
@@ -180,7 +181,7 @@ impl Chains {
         let (link, is_only) = self.answering(waiter, inode)?;
         let helper = self.helpers.get(&link.helper)?;
         let path = link.endpoint.as_ref().map(Endpoint::to_string);
-        let mut peer = Peer { pid: link.helper, comm: helper.comm.clone(), path, unclear: None };
+        let mut peer = Peer { pid: link.helper, comm: helper.comm.clone(), path, unclear: None, left_out: None };
         if !is_only {
             peer.unclear = Some("several processes have the other end: which of them answers is not known".to_owned());
         }
@@ -203,9 +204,9 @@ impl Chains {
     fn inner(&self, mut told: Vec<Inner>, peer: &mut Peer, span: (u64, u64), start: u64, depth: usize) -> Vec<Wait> {
         if told.len() > MAX_INNER {
             told.sort_by_key(|it| Reverse(it.until.saturating_sub(it.from)));
+            peer.left_out = Some(told.len() - MAX_INNER);
             told.truncate(MAX_INNER);
             told.sort_by_key(|it| it.from);
-            peer.unclear.get_or_insert_with(|| format!("only the {MAX_INNER} longest of its waits are told"));
         }
         told.into_iter().map(|it| self.clipped(it, peer.pid, span, start, depth)).collect()
     }

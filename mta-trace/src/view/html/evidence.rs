@@ -82,6 +82,7 @@ fn of_peer(peer: &Peer) -> Vec<Fact> {
     let path = peer.path.as_deref().map(|path| format!(", serving at {path}")).unwrap_or_default();
     let mut facts = vec![fact("at the far end", format!("{}{path}", process(peer)))];
     facts.extend(peer.unclear.iter().map(|why| fact("its own waits", why)));
+    facts.extend(peer.left_out.map(|number| fact("its own waits", format!("the longest; {number} shorter ones are left out"))));
     facts
 }
 
