@@ -36,10 +36,10 @@ pub fn run(attach: Attach) -> Result<(), Failure> {
     let sessions = attach.sessions.and_then(|n| usize::try_from(n).ok());
     let mut limits = Limits { sessions, duration: attach.duration, slower_than: attach.slower_than, only: None };
     let options = attach.how.options(attach.selection, attach.client, attach.existing);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::system)?;
     let finished = runtime.block_on(async {
         let trace = source::attach(&options).inspect_err(|_| output::discard(attach.output.as_deref(), attach.force))?;
-        let signals = Signals::new().map_err(Failure::io)?;
+        let signals = Signals::new().map_err(Failure::system)?;
         let (ready, gone) = (ready_line(&trace.header()), gone_line(&trace.header()));
         let warning = stranger(&trace.header());
         let shared = shared_line(&trace.seeds(), limits.slower_than.is_some(), options.existing);

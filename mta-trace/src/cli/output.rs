@@ -48,6 +48,12 @@ impl Failure {
         }
     }
 
+    /// Of the machine: descriptors, threads, memory.
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub fn system(error: io::Error) -> Self {
+        Self::failed(format!("this machine gives no more descriptors or threads: {error}; see `ulimit -a`"))
+    }
+
     /// Says it and gives the exit code.
     pub fn tell(self) -> ExitCode {
         if !self.text.is_empty() {

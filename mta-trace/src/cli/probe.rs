@@ -167,7 +167,7 @@ fn traced(probe: Probe, plan: Plan, to: Destination) -> Result<(), Failure> {
     }
     let options = how.options(selection, own_addresses(&to)?, false);
     let log = path.as_deref().map(|path| log::Writer::create(path, force)).transpose()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::system)?;
     let progress = Arc::new(Progress::default());
     let limits = Limits { only: Some(Arc::clone(&progress)), ..Limits::default() };
     let (tell, told) = channel();
@@ -182,7 +182,7 @@ fn traced(probe: Probe, plan: Plan, to: Destination) -> Result<(), Failure> {
             let text = format!("pid {} serves another session and accepts none; give the daemon's, which `pgrep -o sendmail` prints", target.pid);
             return Err(Failure::failed(text));
         }
-        let signals = Signals::new().map_err(Failure::io)?;
+        let signals = Signals::new().map_err(Failure::system)?;
         let (ready, warning) = (ready_line(&trace.header()), stranger(&trace.header()));
         // Only now the server's side is seen from the first byte on. If nobody listens any more the program has ended.
         let began = || {
