@@ -227,7 +227,7 @@ pub struct Thread {
     pub role: u8,
     /// `STATE_*`.
     pub state: u8,
-    /// Daemon, until its next fork, and server, until it closes `client_fd`: 0 nothing accepted, else `ACCEPTED_*`.
+    /// Daemon, until its next fork, and daemon and server, until they close `client_fd`: 0 nothing accepted, else `ACCEPTED_*`.
     pub accepted: u8,
     /// 1: `selects` was saved in the call that began at `since`.
     pub selects_valid: u8,

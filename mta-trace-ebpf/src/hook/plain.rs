@@ -37,8 +37,8 @@ pub fn call(thread: &mut Thread, which: &Which) {
     }
 }
 
-/// A server has closed its client's descriptor: what it does until its next accept is nobody's. So has a daemon whose child serves the client, or one that
-/// has answered by itself and forked for nobody (Exim at `smtp_accept_max`).
+/// A server has closed its client's descriptor: what it does until its next accept is nobody's. So has a daemon that has answered by itself and forked for
+/// nobody (Exim at `smtp_accept_max`); where a child serves the client, the fork has taken the session from the daemon before.
 #[inline(always)]
 fn served(thread: &mut Thread) {
     if thread.accepted == ACCEPTED_MATCHED {

@@ -12,7 +12,7 @@ const SMALL: u64 = 12;
 const LARGE: u64 = 48;
 /// What the larger one may need more, KiB: a twentieth of what it has more. It was 0.8 MiB at most; what is held of a session is gone with it.
 const GROWTH_KIB: u64 = 2 * 1024;
-/// Of Parquet the rows of a group are held, 50,000 of each of its tables (`export/parquet.rs`), which these logs do not fill.
+/// Of Parquet the rows of a group are held, 10,000 of each of its tables (`export/parquet.rs`), which these logs do not fill.
 const GROUPS_KIB: u64 = 32 * 1024;
 
 pub fn golden(name: &str) -> Result<String> {

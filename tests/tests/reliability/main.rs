@@ -21,13 +21,14 @@ fn main() -> ExitCode {
     if counted::is_helper() {
         return counted::helper();
     }
-    let tests: [(&str, fn()); 13] = [
+    let tests: [(&str, fn()); 14] = [
         ("what is not received is counted: nothing lost", counted::nothing_is_lost_in_a_large_ring),
         ("what is not received is counted: one page", counted::a_ring_of_one_page),
         ("what is not received is counted: one page, reader stopped", counted::a_ring_of_one_page_and_a_stopped_reader),
         ("what is not received is counted: reader stopped for a while", counted::a_reader_that_is_stopped_for_a_while),
         ("a session with a gap says so", gap::a_session_with_a_gap_says_so),
         ("a thousand sessions at once", many::a_thousand_sessions_at_once),
+        ("clients that a daemon refuses leave nothing", many::regress_clients_that_a_daemon_refuses_leave_nothing),
         ("flight recorder: only the slow session is kept", recorder::only_the_slow_session_is_kept_and_memory_stays),
         ("flight recorder: a log that is begun again", recorder::a_log_that_is_begun_again_is_two_logs),
         ("flight recorder: a slow session is in one log", recorder::a_slow_session_is_in_one_log),

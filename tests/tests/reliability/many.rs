@@ -2,11 +2,15 @@
 
 use crate::{
     LIMIT,
-    world::{Client, Tracer, lab},
+    world::{Client, Tracer, folder, lab},
 };
-use lab::bpf::Objects;
+use lab::{Lab, bpf::Objects, scenario::Scenario};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    time::{Duration, Instant},
+};
 
 const SESSIONS: usize = 1_000;
 
@@ -54,4 +58,31 @@ pub fn a_thousand_sessions_at_once() {
         assert_eq!(["HELO", "MAIL", "QUIT"].map(line), expected, "{session}");
         assert!(session["complete"] == true && session["end"] == "quit", "{session}");
     }
+}
+
+/// Exim's daemon answers by itself and forks for nobody: those clients stayed in the table of sessions until it was full.
+pub fn regress_clients_that_a_daemon_refuses_leave_nothing() {
+    let mut scenario = Scenario::named("exim-fast").unwrap();
+    scenario.exim.main = vec!["smtp_accept_max = 1".to_owned()];
+    let lab = Lab::up_in(&scenario, &folder("refused").join("lab")).unwrap();
+    lab.install_faults().unwrap();
+    let tracer = Tracer::attach(lab.daemon_pid(), lab.dir(), &[]);
+    let tables = Objects::of(tracer.process.id()).unwrap();
+    let client = Client::connect(&lab);
+    let before = tables.entries("SESSIONS").unwrap();
+    for _ in 0..20 {
+        let mut said = String::new();
+        lab.connect().unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.starts_with("421"), "{said}");
+    }
+    // The connection ends before the call that ends it.
+    let end = Instant::now() + LIMIT;
+    while tables.entries("SESSIONS").unwrap() != before {
+        assert!(Instant::now() < end, "{before} entries before, {} behind the refusals", tables.entries("SESSIONS").unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(before >= 1, "the client that is served has an entry");
+    drop(client);
+    tracer.process.signal(Signal::INT).unwrap();
+    tracer.wait();
 }
