@@ -87,10 +87,15 @@ fn program(folder: &Path) -> anyhow::Result<PathBuf> {
     let build = ["rustc", "--quiet", "--release", "--package", NAME, "--bin", NAME, "--target-dir"];
     let mut cargo = crate::shell::cargo();
     cargo.args(build).arg(&target).args(["--", "-C", "target-feature=+crt-static"]);
-    // Encoded flags may have blanks in them (cargo's reference, "Environment variables"), those of the crate `cc` may not.
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", rust.join("\x1f"));
-    if c.iter().all(|flag| !flag.contains(char::is_whitespace)) {
-        cargo.env("CFLAGS", c.join(" "));
+    // Encoded flags may have blanks in them (cargo's reference, "Environment variables"), those of the crate `cc` may not. What the packager has set goes first.
+    let own = std::env::var("CARGO_ENCODED_RUSTFLAGS")
+        .ok()
+        .or_else(|| Some(std::env::var("RUSTFLAGS").ok()?.split_whitespace().collect::<Vec<_>>().join("\x1f")));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", own.into_iter().filter(|flags| !flags.is_empty()).chain(rust).collect::<Vec<_>>().join("\x1f"));
+    if c.iter().any(|flag| flag.contains(char::is_whitespace)) {
+        println!("the path of this folder, or of cargo's home, has a blank: it may stand in the program");
+    } else {
+        cargo.env("CFLAGS", std::env::var("CFLAGS").into_iter().chain(c).collect::<Vec<_>>().join(" "));
     }
     run(&mut cargo)?;
     let place = folder.join(WORK).join(NAME);

@@ -22,8 +22,8 @@ use std::sync::Arc;
 /// The line of the table.
 pub const FORMAT: Format = Format { name: PARQUET.0, about: PARQUET.1, form: Form::Folder, begin };
 
-/// Rows of a row group: some 10 MB of events.
-const ROWS: usize = 50_000;
+/// Rows of a row group: some 2 MB of events.
+const ROWS: usize = 10_000;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
