@@ -178,7 +178,7 @@ fn analyse(items: &[Item], mut see: impl FnMut(Told<'_>)) -> Report {
         see(told);
         Ok::<_, log::Error>(())
     };
-    replay(items.iter().cloned().map(Ok), Analysis::new(), told).expect("items")
+    replay(items.iter().cloned().map(Ok), Analysis::new(), told).expect("items in memory are always there to be read")
 }
 
 /// Nothing that a terminal obeys, but for the live view's own erasing of its last line.

@@ -29,7 +29,7 @@ fn items(text: Vec<u8>) -> Vec<Item> {
 
 fn analyse(items: &[Item]) -> Report {
     let records = items.iter().filter(|item| matches!(item, Item::Record(_)));
-    replay(records.cloned().map(Ok), Analysis::new(), |_| Ok::<_, log::Error>(())).expect("items")
+    replay(records.cloned().map(Ok), Analysis::new(), |_| Ok::<_, log::Error>(())).expect("items in memory are always there to be read")
 }
 
 fn anonymized(items: &[Item]) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! The flight recorder: the records of a session are kept in memory until it has ended, and written only if one of its commands was slow. So it
 //! can be left running for days.
 //!
-//! In: all records, and the sessions that ended. Out: what is to be written, session by session. Invariant: bounded memory; what is too
-//! much to keep is written. Not here: files.
+//! In: all records, and the sessions that ended. Out: what is to be written, session by session; of a process that serves many at a time all of
+//! it. Invariant: bounded memory; what is too much to keep is written. Not here: files.
 
 use crate::event::{Record, SeedFd, SeedProc, Sys};
 use crate::report::Session;

@@ -75,7 +75,7 @@ pub fn regress_clients_that_a_daemon_refuses_leave_nothing() {
         lab.connect().unwrap().read_to_string(&mut said).unwrap();
         assert!(said.starts_with("421"), "{said}");
     }
-    // The connection ends before the call that ends it.
+    // The connection ends before the call that ends it, and a table of the kernel has no event for an entry that goes.
     let end = Instant::now() + LIMIT;
     while tables.entries("SESSIONS").unwrap() != before {
         assert!(Instant::now() < end, "{before} entries before, {} behind the refusals", tables.entries("SESSIONS").unwrap());
