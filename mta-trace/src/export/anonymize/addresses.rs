@@ -196,17 +196,47 @@ mod tests {
         assert_eq!(it.stand_in(IpAddr::V4(Ipv4Addr::new(8, 0, 0, 1)), true), all[0]);
     }
 
+    /// Few networks with many addresses, and any address.
+    fn v4() -> impl Strategy<Value = Ipv4Addr> {
+        prop_oneof![
+            (any::<[u8; 2]>(), any::<u8>()).prop_map(|([c, d], few)| Ipv4Addr::new(10, few & 1, c & 3, d)),
+            any::<u32>().prop_map(Ipv4Addr::from_bits)
+        ]
+    }
+
+    /// See [`v4`].
+    fn v6() -> impl Strategy<Value = Ipv6Addr> {
+        prop_oneof![
+            (any::<[u16; 2]>(), any::<u16>()).prop_map(|([c, d], few)| Ipv6Addr::new(0xfd00, few & 1, 0, c & 3, 0, 0, 0, d)),
+            any::<u128>().prop_map(Ipv6Addr::from_bits)
+        ]
+    }
+
+    /// What stays together: a /24, a /64, all that is link-local.
+    fn network(address: IpAddr) -> (bool, u128) {
+        match address {
+            IpAddr::V4(v4) => (true, u128::from(v4.to_bits() >> 8)),
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => (false, 0xfe80 << 48),
+            IpAddr::V6(v6) => (false, v6.to_bits() >> 64),
+        }
+    }
+
     proptest! {
         #[test]
-        fn different_ones_stay_different(all in proptest::collection::btree_set(any::<u32>(), 0..400), six in proptest::collection::btree_set(any::<u128>(), 0..100)) {
+        fn different_ones_stay_different_and_networks_together(
+            four in proptest::collection::btree_set(v4(), 0..400),
+            six in proptest::collection::btree_set(v6(), 0..100),
+        ) {
+            // One address as both IPv4 and mapped has one stand-in in two forms: the sets stay distinct.
+            let originals: Vec<IpAddr> = four.into_iter().map(IpAddr::V4).chain(six.into_iter().map(IpAddr::V6)).collect();
             let mut it = Addresses::default();
-            let originals: Vec<IpAddr> = all.into_iter().map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits & 0x0fff_ffff)))
-                .chain(six.into_iter().map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits)))).collect();
-            let new: std::collections::BTreeSet<IpAddr> = originals.iter().map(|address| it.stand_in(*address, false)).collect();
-            prop_assert_eq!(new.len(), originals.len());
-            for address in &originals {
-                let again = it.stand_in(*address, true);
-                prop_assert!(new.contains(&again) && again.is_ipv4() == address.is_ipv4() && again.is_loopback() == address.is_loopback());
+            let new: Vec<IpAddr> = originals.iter().map(|address| it.stand_in(*address, false)).collect();
+            prop_assert_eq!(new.iter().collect::<std::collections::BTreeSet<_>>().len(), originals.len());
+            let mut networks = HashMap::new();
+            for (original, new) in originals.iter().zip(&new) {
+                prop_assert_eq!(it.stand_in(*original, true), *new);
+                prop_assert_eq!((new.is_ipv4(), new.is_loopback()), (original.is_ipv4(), original.is_loopback()));
+                prop_assert_eq!(*networks.entry(network(*original)).or_insert(network(*new)), network(*new));
             }
         }
     }
