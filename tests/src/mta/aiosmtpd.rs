@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::Mta;
-use super::etc::write;
+use super::etc::{make_certificate, write};
 use crate::packages::{Packages, Set};
 use crate::scenario::Scenario;
 
@@ -37,14 +37,21 @@ impl Mta for Aiosmtpd {
 
     fn configure(&self, etc: &Path, scenario: &Scenario, _packages: &Packages) -> Result<()> {
         let rcpt = scenario.aiosmtpd.rcpt.iter().fold(String::new(), |text, line| text + "        " + line + "\n");
-        write(&etc.join("aiosmtpd/lab_handler.py"), &format!("{HANDLER}{rcpt}{ACCEPTED}"))
+        write(&etc.join("aiosmtpd/lab_handler.py"), &format!("{HANDLER}{rcpt}{ACCEPTED}"))?;
+        if scenario.aiosmtpd.tls {
+            make_certificate(&etc.join("aiosmtpd"))?;
+        }
+        Ok(())
     }
 
-    fn command(&self, packages: &Packages) -> Command {
+    fn command(&self, scenario: &Scenario, packages: &Packages) -> Command {
         let mut command = packages.command(Path::new("/usr/bin/python3"));
         let modules = packages.file(SET.name, "usr/lib/python3/dist-packages");
         command.env("PYTHONPATH", format!("{}:/etc/aiosmtpd", modules.display())).env("PYTHONDONTWRITEBYTECODE", "1");
         command.args(["-m", "aiosmtpd", "-n", "-c", "lab_handler.Handler", "-l", "10.99.0.2:25"]);
+        if scenario.aiosmtpd.tls {
+            command.args(["--tlscert", "/etc/aiosmtpd/cert.pem", "--tlskey", "/etc/aiosmtpd/key.pem", "--no-requiretls"]);
+        }
         command
     }
 

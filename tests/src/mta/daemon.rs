@@ -46,7 +46,7 @@ impl Daemon {
         let mounts = mounts(dir, mta, disk)?;
         capture_syslog(dir, mta, stop)?;
         let stderr = File::create(err_file(dir, mta)).context("create a file for what it says")?;
-        let mut command = mta.command(packages);
+        let mut command = mta.command(scenario, packages);
         command.current_dir("/").stdout(stderr.try_clone()?).stderr(stderr);
         // Ctrl-C is for whoever watches, not for the daemon.
         command.stdin(Stdio::null()).process_group(0);

@@ -55,7 +55,7 @@ impl Mta for Exim {
         Ok(())
     }
 
-    fn command(&self, packages: &Packages) -> Command {
+    fn command(&self, _scenario: &Scenario, packages: &Packages) -> Command {
         let mut command = packages.command(&packages.file(SET.name, "usr/sbin/exim4"));
         command.arg("-bdf");
         command

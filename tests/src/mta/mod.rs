@@ -48,7 +48,7 @@ pub trait Mta: Sync {
     fn configure(&self, etc: &Path, scenario: &Scenario, packages: &Packages) -> Result<()>;
 
     /// The daemon in the foreground.
-    fn command(&self, packages: &Packages) -> Command;
+    fn command(&self, scenario: &Scenario, packages: &Packages) -> Command;
 
     /// The folder below `/var/spool` that is a slow disk or memory.
     fn queue(&self) -> &'static str;

@@ -48,7 +48,7 @@ impl Mta for OpenSmtpd {
     }
 
     /// The folder of its chroot is there only where the package is installed.
-    fn command(&self, packages: &Packages) -> Command {
+    fn command(&self, _scenario: &Scenario, packages: &Packages) -> Command {
         let mut command = packages.command(Path::new("/bin/sh"));
         command.arg("-c").arg(START).arg(packages.file(SET.name, "usr/sbin/smtpd"));
         command

@@ -93,7 +93,7 @@ impl Mta for Postfix {
     }
 
     /// The queue is new: its folders are made first, as `postfix check` would.
-    fn command(&self, packages: &Packages) -> Command {
+    fn command(&self, _scenario: &Scenario, packages: &Packages) -> Command {
         let mut command = packages.command(Path::new("/bin/sh"));
         command.arg("-c").arg(START).arg(file(packages, "usr/lib/postfix/sbin/master"));
         command

@@ -62,7 +62,7 @@ impl Mta for Sendmail {
         Ok(())
     }
 
-    fn command(&self, packages: &Packages) -> Command {
+    fn command(&self, _scenario: &Scenario, packages: &Packages) -> Command {
         let mut command = packages.command(&file(packages, "usr/libexec/sendmail/sendmail"));
         command.args(["-bD", "-C/etc/mail/sendmail.cf"]);
         command

@@ -97,4 +97,6 @@ pub struct OpenSmtpd {
 pub struct Aiosmtpd {
     /// Lines of Python that its handler runs for each recipient.
     pub rcpt: Vec<String>,
+    /// Whether a certificate is made and STARTTLS offered.
+    pub tls: bool,
 }
