@@ -262,6 +262,7 @@ impl Live {
             let to = self.advance(block.t, block.at);
             let from = self.begin_of(Some(block.since), block.at_start, to, &last);
             let step = Step::of_block(block, from, to, self.place(context));
+            self.note(&step);
             self.name(step, context);
         }
         self.release(updates);
@@ -281,6 +282,7 @@ impl Live {
             if let (Some(call), Some(since)) = (&exit.call, exit.since) {
                 let from = self.begin_of(Some(since), None, to, &last);
                 let step = Step::of_exit(call, exit.pid, from, to, self.place(context));
+                self.note(&step);
                 self.name(step, context);
             }
         }
@@ -311,6 +313,7 @@ impl Live {
         if let Some(block) = self.unfinished.take() {
             let step = self.unfinished_step(&block, context);
             self.advance(block.t, block.at);
+            self.note(&step);
             self.name(step, context);
         }
         self.flush(context);

@@ -15,7 +15,7 @@ fn is_peek(sys: &Sys) -> bool {
 impl Live {
     /// Brings a step to the dialogue, if it is one of the client's socket, and to the names.
     pub(super) fn take(&mut self, step: Step, sys: &Sys, context: &Context<'_>) {
-        self.note(&step, sys);
+        self.note(&step);
         let is_client = step.socket().is_some_and(|socket| socket.inode == self.inode);
         if is_client && step.is_send() {
             self.write(step, sys, context);
@@ -69,11 +69,13 @@ impl Live {
         self.name(step, context);
     }
 
-    fn note(&mut self, step: &Step, sys: &Sys) {
-        let is_query = is_query(step);
+    /// What is not absent any more. A call of which the end was not told has been made all the same, with whomever.
+    pub(super) fn note(&mut self, step: &Step) {
+        let is_to_anybody = step.ret.is_none() && step.is_send() && step.any_socket().is_none();
+        let is_query = is_query(step) || is_to_anybody;
         let is_datagram = step.socket().is_some_and(|socket| socket.proto == Proto::Udp);
         let is_connect = step.is_connect() && !is_datagram;
-        let is_sync = matches!(sys.call, Call::Fsync | Call::Fdatasync | Call::Sync);
+        let is_sync = matches!(step.call, Some(Call::Fsync | Call::Fdatasync | Call::Sync));
         self.dialogue.note(|seen| {
             seen.dns |= is_query;
             seen.connect |= is_connect;

@@ -139,3 +139,48 @@ fn regress_a_switch_that_was_not_seen_is_counted() {
     let (report, _) = trace.report();
     assert_eq!((report.log.switches, report.log.exits, report.log.lost, report.sessions[0].complete), (1, 2, 0, true));
 }
+
+/// Seen on 6.12 with fentry, while another tracer came: ident's connect of 5 s was told as a block alone, and the finding said that a connect was
+/// proven absent. So it was where the trace, or the process, ended inside of one.
+#[test]
+fn regress_a_call_of_which_the_end_was_not_told_is_not_absent() {
+    let absent = |call: &str, nr: i64, how: &str| {
+        let mut trace = Trace::greeted();
+        trace.line("MAIL FROM:<a@example.com>\r\n");
+        let (since, at_start) = (trace.t, trace.counters());
+        trace.short_wait(5 * SECOND);
+        let (t, at) = (trace.t, trace.counters());
+        if how == "process" {
+            let exit = trace.exit(Some(9));
+            (exit.call, exit.since) = (Some(call.to_owned()), Some(since));
+        } else {
+            trace.records.push(Record::Block(Box::new(Block {
+                t,
+                pid: CHILD,
+                tid: CHILD,
+                nr,
+                call: Some(call.to_owned()),
+                since,
+                cause: None,
+                unfinished: how == "trace",
+                args: Some(Args { fd: Some(9), ..Args::default() }),
+                at,
+                at_start: Some(at_start),
+                socket: None,
+                peer: None,
+            })));
+        }
+        if how == "call" {
+            trace.reply("250 ok\r\n");
+            trace.quit();
+        }
+        command(&trace.session(), "MAIL").absent.clone()
+    };
+    for how in ["call", "trace", "process"] {
+        assert_eq!(absent("connect", 42, how), ["dns", "fsync"], "{how}");
+        assert_eq!(absent("fsync", 74, how), ["dns", "connect"], "{how}");
+        // To whom it was sent is not known.
+        assert_eq!(absent("sendto", 44, how), ["connect", "fsync"], "{how}");
+        assert_eq!(absent("poll", 7, how), ["dns", "connect", "fsync"], "{how}");
+    }
+}

@@ -130,7 +130,7 @@ impl Trace {
         }
     }
 
-    fn counters(&self) -> Counters {
+    pub fn counters(&self) -> Counters {
         self.at.get(&self.pid).copied().unwrap_or_default()
     }
 
