@@ -4,7 +4,7 @@
 
 use crate::{
     decode,
-    event::{Clock, Daemon, End, Endpoint, Header, LOG_SCHEMA, Loss, Record, Target},
+    event::{Block, Clock, Daemon, End, Endpoint, Header, LOG_SCHEMA, Loss, Record, Target},
     kernel,
     options::AttachOptions,
 };
@@ -39,6 +39,7 @@ pub struct LiveTrace {
     looked_for_helpers: u64,
     /// Waits of helpers' threads that were told of before they ended: when each began.
     told: HashMap<u32, u64>,
+    looks: Looks,
     /// The ring may hold more than was taken.
     is_behind: bool,
     dump: Option<File>,
@@ -62,6 +63,7 @@ pub fn attach(options: &AttachOptions) -> Result<LiveTrace, kernel::Error> {
         looked: 0,
         looked_for_helpers: 0,
         told: HashMap::new(),
+        looks: Looks::default(),
         is_behind: false,
         dump,
         paths: HashMap::new(),
@@ -122,6 +124,7 @@ impl LiveTrace {
         let mut records: Vec<Record> = records.into_iter().flat_map(|record| self.with_older_connections(record)).collect();
         for record in &mut records {
             self.name_peer(record);
+            self.looks.complete(record);
         }
         let now = kernel::now_ns();
         let mut records = behind_loss(self.loss(now), records);
@@ -190,8 +193,10 @@ impl LiveTrace {
     }
 
     /// What the sessions' threads have been waiting for, for at least so long, as unfinished blocks.
-    pub fn waiting(&self, at_least_ns: u64) -> Vec<Record> {
-        blocks(&self.trace, &self.trace.blocked(at_least_ns))
+    pub fn waiting(&mut self, at_least_ns: u64) -> Vec<Record> {
+        let records = blocks(&self.trace, &self.trace.blocked(at_least_ns));
+        self.looks.see(&records);
+        records
     }
 
     /// The same of helpers, each once: a session may give them up before they go on.
@@ -217,6 +222,31 @@ impl LiveTrace {
         records.extend(self.loss(t).map(Record::Loss));
         records.push(Record::End(End { t, reason: reason.to_owned() }));
         records
+    }
+}
+
+/// Calls that had not returned at the last two looks, by thread. Of some the end is never told (`Loss::exits`): what is known of these was seen then.
+#[derive(Debug, Default)]
+struct Looks {
+    last: HashMap<u32, Block>,
+    before: HashMap<u32, Block>,
+}
+
+impl Looks {
+    fn see(&mut self, records: &[Record]) {
+        self.before = std::mem::take(&mut self.last);
+        let block = |record: &Record| if let Record::Block(block) = record { Some((block.tid, (**block).clone())) } else { None };
+        self.last = records.iter().filter_map(block).collect();
+    }
+
+    /// Puts what was behind the descriptors, and what was polled, into the record of such a call: the same call of the same thread.
+    fn complete(&self, record: &mut Record) {
+        let Record::Block(block) = record else { return };
+        let mut looks = [&self.last, &self.before].into_iter().filter_map(|looks| looks.get(&block.tid));
+        let Some(look) = looks.find(|look| (look.nr, look.since) == (block.nr, block.since)) else { return };
+        block.args.clone_from(&look.args);
+        block.socket.clone_from(&look.socket);
+        block.peer.clone_from(&look.peer);
     }
 }
 
@@ -251,6 +281,48 @@ fn behind_loss(loss: Option<Loss>, records: Vec<Record>) -> Vec<Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Args, Counters};
+
+    /// On 6.12 with fentry, while another tracer came, a connect of 5 s was told by its number alone.
+    #[test]
+    fn regress_a_call_of_which_the_end_was_not_told_has_what_was_seen_before() {
+        let block = |tid, since, socket: Option<&str>| {
+            let peer = socket.map(|peer| Endpoint::Inet(peer.parse().expect("an address")));
+            let args = Some(Args { fd: Some(7), ..Args::default() });
+            let at = Counters::default();
+            let unfinished = socket.is_some();
+            Block {
+                t: 9,
+                pid: 5,
+                tid,
+                nr: 42,
+                call: Some("connect".into()),
+                since,
+                cause: None,
+                unfinished,
+                args,
+                at,
+                at_start: None,
+                socket: None,
+                peer,
+            }
+        };
+        let completed = |looks: &Looks, tid, since| {
+            let mut record = Record::Block(Box::new(block(tid, since, None)));
+            looks.complete(&mut record);
+            if let Record::Block(block) = record { block.peer.map(|peer| peer.to_string()) } else { None }
+        };
+        let mut looks = Looks::default();
+        looks.see(&[Record::Block(Box::new(block(5, 1, Some("10.99.0.1:113"))))]);
+        assert_eq!(completed(&looks, 5, 1).as_deref(), Some("10.99.0.1:113"));
+        // It has ended, and its record is read behind the next look.
+        looks.see(&[Record::Block(Box::new(block(6, 3, Some("10.99.0.1:25"))))]);
+        assert_eq!((completed(&looks, 5, 1).as_deref(), completed(&looks, 6, 3).as_deref()), (Some("10.99.0.1:113"), Some("10.99.0.1:25")));
+        // Another call, another thread.
+        assert_eq!((completed(&looks, 5, 2), completed(&looks, 7, 1)), (None, None));
+        looks.see(&[]);
+        assert_eq!(completed(&looks, 5, 1), None);
+    }
 
     /// A session is judged at its last record: what was lost before must have been said by then.
     #[test]

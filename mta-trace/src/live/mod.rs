@@ -42,7 +42,7 @@ pub(crate) trait Source {
     /// Waits for records; none: nothing came within that time.
     async fn next(&mut self, timeout: Duration) -> Option<Vec<Record>>;
     /// What threads have been waiting for, for at least so long.
-    fn waiting(&self, at_least_ns: u64) -> Vec<Record>;
+    fn waiting(&mut self, at_least_ns: u64) -> Vec<Record>;
     /// Whether there is anything left to trace.
     fn is_target_alive(&self) -> bool;
     /// Whatever is left, loss, and the end.
@@ -62,7 +62,7 @@ impl Source for LiveTrace {
         self.next(timeout).await
     }
 
-    fn waiting(&self, at_least_ns: u64) -> Vec<Record> {
+    fn waiting(&mut self, at_least_ns: u64) -> Vec<Record> {
         self.waiting(at_least_ns)
     }
 

@@ -38,7 +38,7 @@ impl Source for Fake {
         None
     }
 
-    fn waiting(&self, _at_least_ns: u64) -> Vec<Record> {
+    fn waiting(&mut self, _at_least_ns: u64) -> Vec<Record> {
         Vec::new()
     }
 

@@ -2,7 +2,7 @@
 
 use super::trace::*;
 use crate::event::*;
-use crate::report::SessionEnd;
+use crate::report::{Cause, Outcome, SessionEnd};
 
 #[test]
 fn a_lost_event_makes_a_session_incomplete() {
@@ -144,7 +144,7 @@ fn regress_a_switch_that_was_not_seen_is_counted() {
 /// proven absent. So it was where the trace, or the process, ended inside of one.
 #[test]
 fn regress_a_call_of_which_the_end_was_not_told_is_not_absent() {
-    let absent = |call: &str, nr: i64, how: &str| {
+    let mail = |call: &str, nr: i64, how: &str, peer: Option<&str>| {
         let mut trace = Trace::greeted();
         trace.line("MAIL FROM:<a@example.com>\r\n");
         let (since, at_start) = (trace.t, trace.counters());
@@ -166,16 +166,17 @@ fn regress_a_call_of_which_the_end_was_not_told_is_not_absent() {
                 args: Some(Args { fd: Some(9), ..Args::default() }),
                 at,
                 at_start: Some(at_start),
-                socket: None,
-                peer: None,
+                socket: peer.map(|_| socket(77, Proto::Tcp)),
+                peer: peer.map(endpoint),
             })));
         }
         if how == "call" {
             trace.reply("250 ok\r\n");
             trace.quit();
         }
-        command(&trace.session(), "MAIL").absent.clone()
+        command(&trace.session(), "MAIL").clone()
     };
+    let absent = |call: &str, nr: i64, how: &str| mail(call, nr, how, None).absent;
     for how in ["call", "trace", "process"] {
         assert_eq!(absent("connect", 42, how), ["dns", "fsync"], "{how}");
         assert_eq!(absent("fsync", 74, how), ["dns", "connect"], "{how}");
@@ -183,4 +184,9 @@ fn regress_a_call_of_which_the_end_was_not_told_is_not_absent() {
         assert_eq!(absent("sendto", 44, how), ["connect", "fsync"], "{how}");
         assert_eq!(absent("poll", 7, how), ["dns", "connect", "fsync"], "{how}");
     }
+    // Where it was seen with whom, before it ended.
+    let wait = &mail("connect", 42, "call", Some("10.99.0.1:113")).waits[0];
+    assert_eq!((wait.cause, wait.target.as_deref(), wait.outcome), (Cause::Ident, Some("10.99.0.1:113"), Outcome::Unfinished));
+    let wait = &mail("connect", 42, "call", None).waits[0];
+    assert_eq!((wait.cause, wait.target.as_deref(), wait.outcome), (Cause::Unknown, None, Outcome::Unfinished));
 }
