@@ -225,28 +225,47 @@ impl LiveTrace {
     }
 }
 
-/// Calls that had not returned at the last two looks, by thread. Of some the end is never told (`Loss::exits`): what is known of these was seen then.
+/// Calls that had not returned when they were looked at, by thread. Of some the end is never told (`Loss::exits`): with whom they were is known from here.
 #[derive(Debug, Default)]
 struct Looks {
-    last: HashMap<u32, Block>,
-    before: HashMap<u32, Block>,
+    last: HashMap<u32, Look>,
+    before: HashMap<u32, Look>,
+}
+
+#[derive(Clone, Debug)]
+struct Look {
+    block: Block,
+    /// The next look found the thread in the same call: so what was behind the descriptor in between is that call's.
+    is_proven: bool,
 }
 
 impl Looks {
     fn see(&mut self, records: &[Record]) {
         self.before = std::mem::take(&mut self.last);
-        let block = |record: &Record| if let Record::Block(block) = record { Some((block.tid, (**block).clone())) } else { None };
-        self.last = records.iter().filter_map(block).collect();
+        for record in records {
+            let Record::Block(block) = record else { continue };
+            let look = match self.before.get(&block.tid).filter(|look| look.is_of(block)) {
+                Some(earlier) => Look { is_proven: true, ..earlier.clone() },
+                None => Look { block: (**block).clone(), is_proven: false },
+            };
+            self.last.insert(block.tid, look);
+        }
     }
 
-    /// Puts what was behind the descriptors, and what was polled, into the record of such a call: the same call of the same thread.
+    /// Puts what was behind the descriptor into the record of such a call, whose thread may not be blocked any more at the last look.
     fn complete(&self, record: &mut Record) {
         let Record::Block(block) = record else { return };
         let mut looks = [&self.last, &self.before].into_iter().filter_map(|looks| looks.get(&block.tid));
-        let Some(look) = looks.find(|look| (look.nr, look.since) == (block.nr, block.since)) else { return };
-        block.args.clone_from(&look.args);
-        block.socket.clone_from(&look.socket);
-        block.peer.clone_from(&look.peer);
+        let Some(look) = looks.find(|look| look.is_proven && look.is_of(block)) else { return };
+        block.socket.clone_from(&look.block.socket);
+        block.peer.clone_from(&look.block.peer);
+    }
+}
+
+impl Look {
+    fn is_of(&self, block: &Block) -> bool {
+        let descriptor = |block: &Block| block.args.as_ref().and_then(|args| args.fd);
+        (self.block.nr, self.block.since, descriptor(&self.block)) == (block.nr, block.since, descriptor(block))
     }
 }
 
@@ -313,10 +332,15 @@ mod tests {
             if let Record::Block(block) = record { block.peer.map(|peer| peer.to_string()) } else { None }
         };
         let mut looks = Looks::default();
-        looks.see(&[Record::Block(Box::new(block(5, 1, Some("10.99.0.1:113"))))]);
-        assert_eq!(completed(&looks, 5, 1).as_deref(), Some("10.99.0.1:113"));
+        let [ident, other] =
+            [(5, 1, "10.99.0.1:113"), (6, 3, "10.99.0.1:25")].map(|(tid, since, peer)| Record::Block(Box::new(block(tid, since, Some(peer)))));
+        // Looked at once: the call may have been over before the descriptor was looked at.
+        looks.see(std::slice::from_ref(&ident));
+        assert_eq!(completed(&looks, 5, 1), None);
+        looks.see(&[ident, other.clone()]);
+        assert_eq!((completed(&looks, 5, 1).as_deref(), completed(&looks, 6, 3)), (Some("10.99.0.1:113"), None));
         // It has ended, and its record is read behind the next look.
-        looks.see(&[Record::Block(Box::new(block(6, 3, Some("10.99.0.1:25"))))]);
+        looks.see(&[other]);
         assert_eq!((completed(&looks, 5, 1).as_deref(), completed(&looks, 6, 3).as_deref()), (Some("10.99.0.1:113"), Some("10.99.0.1:25")));
         // Another call, another thread.
         assert_eq!((completed(&looks, 5, 2), completed(&looks, 7, 1)), (None, None));

@@ -184,7 +184,7 @@ pub struct Block {
     /// The thread's counters at `since`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_start: Option<Counters>,
-    /// The socket behind the descriptor, of a call that has not returned.
+    /// The socket behind the descriptor, of a call that has not returned, or of which the end was not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketId>,
     /// Its peer.

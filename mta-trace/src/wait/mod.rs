@@ -139,6 +139,11 @@ pub struct Place<'a> {
     pub arch: &'a str,
 }
 
+/// Whether what is sent connects as well (send(2)).
+fn is_fast_open(args: &Args) -> bool {
+    args.flags.iter().any(|flag| flag == "MSG_FASTOPEN")
+}
+
 impl Step {
     /// From a completed call.
     pub fn of_call(sys: &Sys, from: Mark, to: Mark, place: Place<'_>) -> Self {
@@ -152,7 +157,7 @@ impl Step {
         step.data.clone_from(&sys.data);
         step.is_milter = sys.milter;
         step.is_policy = sys.policy;
-        step.is_fast_open = sys.args.flags.iter().any(|flag| flag == "MSG_FASTOPEN");
+        step.is_fast_open = is_fast_open(&sys.args);
         step.timer_ns = process.and_then(|process| timer_that_ended(sys, process));
         step.child = child_of(sys, place.state);
         step.parent = parent_of(sys, place.state);
@@ -178,8 +183,15 @@ impl Step {
         step.is_file_system = block.cause.as_deref() == Some("page-fault") || other.is_some_and(|(_, is_file_system)| is_file_system);
         // Of a hooked call that has ended without telling so nobody knows what it returned.
         step.ret = (!block.unfinished && step.call.is_none()).then_some(0);
-        let socket = block.socket.as_ref().map(|id| Object::Socket(Socket::new(id, block.peer.as_ref())));
-        step.object = socket.or_else(|| step.fd.and_then(|fd| process?.fds.object(fd).cloned()));
+        step.is_fast_open = block.args.as_ref().is_some_and(is_fast_open);
+        let known = step.fd.and_then(|fd| process?.fds.object(fd));
+        step.object = match &block.socket {
+            // A look has no path of a unix peer, and the table may.
+            Some(id) if block.peer.is_some() || known.and_then(Object::socket).is_none_or(|socket| socket.inode != id.inode) => {
+                Some(Object::Socket(Socket::new(id, block.peer.as_ref())))
+            }
+            _ => known.cloned(),
+        };
         step.locate(block.pid, place);
         step
     }

@@ -69,12 +69,15 @@ impl Live {
         self.name(step, context);
     }
 
-    /// What is not absent any more. A call of which the end was not told has been made all the same, with whomever.
+    /// What is not absent any more.
     pub(super) fn note(&mut self, step: &Step) {
-        let is_to_anybody = step.ret.is_none() && step.is_send() && step.any_socket().is_none();
-        let is_query = is_query(step) || is_to_anybody;
+        // Of a call whose end was not told: not even on what; on a socket, to nobody knows whom.
+        let is_untold_send = step.ret.is_none() && step.is_send();
+        let is_on_anything = is_untold_send && step.object.is_none();
+        let is_to_anybody = is_untold_send && step.socket().is_some_and(|socket| socket.proto != Proto::Unix && socket.peer.is_none());
+        let is_query = is_query(step) || is_on_anything || is_to_anybody;
         let is_datagram = step.socket().is_some_and(|socket| socket.proto == Proto::Udp);
-        let is_connect = step.is_connect() && !is_datagram;
+        let is_connect = step.is_connect() && !is_datagram || is_on_anything;
         let is_sync = matches!(step.call, Some(Call::Fsync | Call::Fdatasync | Call::Sync));
         self.dialogue.note(|seen| {
             seen.dns |= is_query;

@@ -227,7 +227,6 @@ mod tests {
             four in proptest::collection::btree_set(v4(), 0..400),
             six in proptest::collection::btree_set(v6(), 0..100),
         ) {
-            // One address as both IPv4 and mapped has one stand-in in two forms: the sets stay distinct.
             let originals: Vec<IpAddr> = four.into_iter().map(IpAddr::V4).chain(six.into_iter().map(IpAddr::V6)).collect();
             let mut it = Addresses::default();
             let new: Vec<IpAddr> = originals.iter().map(|address| it.stand_in(*address, false)).collect();
@@ -235,6 +234,10 @@ mod tests {
             let mut networks = HashMap::new();
             for (original, new) in originals.iter().zip(&new) {
                 prop_assert_eq!(it.stand_in(*original, true), *new);
+                // Loopback, "any" and broadcast leave their networks alone.
+                if original == new {
+                    continue;
+                }
                 prop_assert_eq!((new.is_ipv4(), new.is_loopback()), (original.is_ipv4(), original.is_loopback()));
                 prop_assert_eq!(*networks.entry(network(*original)).or_insert(network(*new)), network(*new));
             }
