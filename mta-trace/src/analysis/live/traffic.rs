@@ -71,7 +71,7 @@ impl Live {
 
     /// What is not absent any more.
     pub(super) fn note(&mut self, step: &Step) {
-        // Of a call whose end was not told: not even on what; on a socket, to nobody knows whom.
+        // A send whose end was not told may have been anything on an unknown descriptor, and to anybody on a socket without a known peer.
         let is_untold_send = step.ret.is_none() && step.is_send();
         let is_on_anything = is_untold_send && step.object.is_none();
         let is_to_anybody = is_untold_send && step.socket().is_some_and(|socket| socket.proto != Proto::Unix && socket.peer.is_none());

@@ -4,6 +4,7 @@ use super::trace::*;
 use crate::event::*;
 use crate::report::{Cause, Outcome, SessionEnd};
 use crate::update::Update;
+use mta_trace_common::syscalls::Call;
 
 #[test]
 fn a_client_that_leaves_in_a_wait_still_gets_its_reply() {
@@ -62,26 +63,9 @@ fn a_trace_that_ends_first_leaves_the_session_unfinished() {
     trace.line("MAIL FROM:<a@example.com>\r\n");
     trace.udp(4, 7, "192.0.2.53:53");
     trace.ask(4, 7, "192.0.2.53:53", 1, "example.com", 28);
-    let since = trace.t;
-    trace.short_wait(2 * SECOND);
-    let exit = trace.exit(None);
-    let (at, t) = (exit.at, exit.t);
-    trace.records.pop();
-    trace.records.push(Record::Block(Box::new(Block {
-        t,
-        pid: CHILD,
-        tid: CHILD,
-        nr: 7,
-        call: Some("poll".into()),
-        since,
-        cause: None,
-        unfinished: true,
-        args: Some(Args { fds: vec![PollFd { fd: 4, events: vec!["POLLIN".into()], revents: vec![] }], ..Args::default() }),
-        at,
-        at_start: None,
-        socket: None,
-        peer: None,
-    })));
+    let block = trace.untold(Call::Poll, 2 * SECOND);
+    block.unfinished = true;
+    block.args = Some(Args { fds: vec![PollFd { fd: 4, events: vec!["POLLIN".into()], revents: vec![] }], ..Args::default() });
     trace.end();
     let (report, updates) = trace.report();
     let session = &report.sessions[0];

@@ -145,31 +145,18 @@ fn regress_a_switch_that_was_not_seen_is_counted() {
 /// proven absent. So it was where the trace, or the process, ended inside of one.
 #[test]
 fn regress_a_call_of_which_the_end_was_not_told_is_not_absent() {
-    let mail = |call: &str, nr: i64, how: &str, peer: Option<&str>| {
+    let mail = |call: Call, how: &str, peer: Option<&str>| {
         let mut trace = Trace::greeted();
         trace.line("MAIL FROM:<a@example.com>\r\n");
-        let (since, at_start) = (trace.t, trace.counters());
-        trace.short_wait(5 * SECOND);
-        let (t, at) = (trace.t, trace.counters());
+        let since = trace.t;
         if how == "process" {
+            trace.short_wait(5 * SECOND);
             let exit = trace.exit(Some(9));
-            (exit.call, exit.since) = (Some(call.to_owned()), Some(since));
+            (exit.call, exit.since) = (Some(call.name().to_owned()), Some(since));
         } else {
-            trace.records.push(Record::Block(Box::new(Block {
-                t,
-                pid: CHILD,
-                tid: CHILD,
-                nr,
-                call: Some(call.to_owned()),
-                since,
-                cause: None,
-                unfinished: how == "trace",
-                args: Some(Args { fd: Some(9), ..Args::default() }),
-                at,
-                at_start: Some(at_start),
-                socket: peer.map(|_| socket(77, Proto::Tcp)),
-                peer: peer.map(endpoint),
-            })));
+            let block = trace.untold(call, 5 * SECOND);
+            (block.unfinished, block.args) = (how == "trace", Some(Args { fd: Some(9), ..Args::default() }));
+            (block.socket, block.peer) = (peer.map(|_| socket(77, Proto::Tcp)), peer.map(endpoint));
         }
         if how == "call" {
             trace.reply("250 ok\r\n");
@@ -177,18 +164,18 @@ fn regress_a_call_of_which_the_end_was_not_told_is_not_absent() {
         }
         command(&trace.session(), "MAIL").clone()
     };
-    let absent = |call: &str, nr: i64, how: &str| mail(call, nr, how, None).absent;
+    let absent = |call: Call, how: &str| mail(call, how, None).absent;
     for how in ["call", "trace", "process"] {
-        assert_eq!(absent("connect", 42, how), ["dns", "fsync"], "{how}");
-        assert_eq!(absent("fsync", 74, how), ["dns", "connect"], "{how}");
+        assert_eq!(absent(Call::Connect, how), ["dns", "fsync"], "{how}");
+        assert_eq!(absent(Call::Fsync, how), ["dns", "connect"], "{how}");
         // To whom it was sent is not known, nor whether that connected (MSG_FASTOPEN).
-        assert_eq!(absent("sendto", 44, how), ["fsync"], "{how}");
-        assert_eq!(absent("poll", 7, how), ["dns", "connect", "fsync"], "{how}");
+        assert_eq!(absent(Call::Sendto, how), ["fsync"], "{how}");
+        assert_eq!(absent(Call::Poll, how), ["dns", "connect", "fsync"], "{how}");
     }
     // Where it was seen with whom, before it ended.
-    let wait = &mail("connect", 42, "call", Some("10.99.0.1:113")).waits[0];
+    let wait = &mail(Call::Connect, "call", Some("10.99.0.1:113")).waits[0];
     assert_eq!((wait.cause, wait.target.as_deref(), wait.outcome), (Cause::Ident, Some("10.99.0.1:113"), Outcome::Unfinished));
-    let wait = &mail("connect", 42, "call", None).waits[0];
+    let wait = &mail(Call::Connect, "call", None).waits[0];
     assert_eq!((wait.cause, wait.target.as_deref(), wait.outcome), (Cause::Unknown, None, Outcome::Unfinished));
 }
 
@@ -201,24 +188,8 @@ fn a_read_of_which_the_end_was_not_told_keeps_its_unix_peer() {
     let path = Endpoint::Unix("/run/saslauthd/mux".into());
     (connect.args.fd, connect.args.addr, connect.peer) = (Some(9), Some(path.clone()), Some(path));
     connect.socket = Some(socket(77, Proto::Unix));
-    let (since, at_start) = (trace.t, trace.counters());
-    trace.short_wait(5 * SECOND);
-    let (t, at) = (trace.t, trace.counters());
-    trace.records.push(Record::Block(Box::new(Block {
-        t,
-        pid: CHILD,
-        tid: CHILD,
-        nr: 0,
-        call: Some("read".into()),
-        since,
-        cause: None,
-        unfinished: false,
-        args: Some(Args { fd: Some(9), ..Args::default() }),
-        at,
-        at_start: Some(at_start),
-        socket: Some(socket(77, Proto::Unix)),
-        peer: None,
-    })));
+    let block = trace.untold(Call::Read, 5 * SECOND);
+    (block.args, block.socket) = (Some(Args { fd: Some(9), ..Args::default() }), Some(socket(77, Proto::Unix)));
     trace.reply("250 ok\r\n");
     trace.quit();
     let session = trace.session();

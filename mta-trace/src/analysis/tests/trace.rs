@@ -130,7 +130,7 @@ impl Trace {
         }
     }
 
-    pub fn counters(&self) -> Counters {
+    fn counters(&self) -> Counters {
         self.at.get(&self.pid).copied().unwrap_or_default()
     }
 
@@ -171,6 +171,32 @@ impl Trace {
         sys.start = Some(start);
         sys.at_start = Some(at_start);
         sys
+    }
+
+    /// The same, of which only the scheduler told: the end was not seen, or with `unfinished` has not come.
+    pub fn untold(&mut self, call: Call, ns: u64) -> &mut Block {
+        let (since, at_start) = (self.t, self.counters());
+        self.short_wait(ns);
+        let (t, pid, at) = (self.t, self.pid, self.counters());
+        self.records.push(Record::Block(Box::new(Block {
+            t,
+            pid,
+            tid: pid,
+            nr: i64::from(call.row().x86_64),
+            call: Some(call.name().to_owned()),
+            since,
+            cause: None,
+            unfinished: false,
+            args: None,
+            at,
+            at_start: Some(at_start),
+            socket: None,
+            peer: None,
+        })));
+        match self.records.last_mut() {
+            Some(Record::Block(block)) => block,
+            _ => unreachable!("just pushed"),
+        }
     }
 
     pub fn close(&mut self, fd: i32) {
