@@ -4,12 +4,12 @@
 //! none if all is well. Every time is compared with a clock of the lab, never with another number of the report.
 
 use crate::client::Played;
-use crate::compare_wait::{IGNORE_S, Pairing, pair, wait_problems};
+use crate::compare_wait::{Pairing, pair, wait_problems};
 use crate::emulated::latency_s;
 use crate::journal::{Event, What, seconds};
 use crate::measure::{measure, slack_s};
 use crate::report::{Command, Finding, Report, Session};
-use crate::scenario::{Expect, ExpectCommand, ExpectWait, Scenario};
+use crate::scenario::{Expect, ExpectCommand, ExpectWait, IGNORE_S, Scenario};
 use crate::span::{Span, assign, spans};
 
 /// Between the client's clock and the server's, for the commands of a session (the median of them).

@@ -2,10 +2,7 @@
 
 use crate::measure::{Measured, slack_s};
 use crate::report::{Command, Dns, Wait};
-use crate::scenario::{ExpectCommand, ExpectWait};
-
-/// Waits that no expectation mentions may be this long.
-pub const IGNORE_S: f64 = 0.02;
+use crate::scenario::{ExpectCommand, ExpectWait, IGNORE_S};
 
 /// Which wait of a command is which expected one.
 pub struct Pairing<'a> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::compare_wait::{IGNORE_S, Pairing, is_target, pair};
+use crate::compare_wait::{Pairing, is_target, pair};
 use crate::measure::slack_s;
 use crate::report::{Command, Report, Session, Wait};
 use crate::scenario::{ExpectCommand, ExpectWait, MtaKind, Scenario, Step};
@@ -79,7 +79,7 @@ impl Score {
             self.loose.extend(looseness(next, source).map(|what| place.says(&format!("{}: {what}", next.cause))));
         }
         let is_false =
-            |wait: &&Wait| wait.elapsed_s >= FALSE_S.max(expected.ignore_s.unwrap_or(IGNORE_S)) && !is_clients(scenario, &expected.verb, wait);
+            |wait: &&Wait| wait.elapsed_s >= FALSE_S.max(expected.ignore_s.unwrap_or_default()) && !is_clients(scenario, &expected.verb, wait);
         let told = |wait: &Wait| place.says(&format!("{} {} for {:.3} s", wait.cause, wait.target.as_deref().unwrap_or("-"), wait.elapsed_s));
         self.false_ones.extend(others.into_iter().filter(is_false).map(told));
         if expected.ignore_s.is_some_and(|ignore_s| ignore_s > FALSE_S) {

@@ -15,6 +15,7 @@ mod soak;
 mod test;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(about = "Tasks of the mta-trace repository")]
@@ -70,7 +71,7 @@ enum Task {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().task {
         Task::Bench(options) => bench::measure(&options),
         Task::Setup => setup::run_task(),
@@ -87,6 +88,8 @@ fn main() -> anyhow::Result<()> {
         Task::Record { names } => record::run(&names),
         Task::Share => share::make(),
         Task::Soak(options) => soak::run_long(&options),
-        Task::Test { only } => test::run(only.as_deref()),
-    }
+        // Tests that failed have been told.
+        Task::Test { only } => return test::run(only.as_deref()),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

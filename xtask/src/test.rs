@@ -7,17 +7,24 @@ use crate::{bench, dist, ebpf, fuzz, kernels, setup, shell::root};
 use anyhow::{Context as _, bail};
 use std::{
     io::{BufRead as _, BufReader},
-    process::Stdio,
+    process::{ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 /// What a part's runner counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Count {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// What the runner said of those that failed.
+    failures: Vec<String>,
 }
+
+/// The line behind which a runner tells of the tests that failed, up to its closing line.
+const FAILURES: &str = "failures:";
+/// So many lines of that are repeated.
+const MOST_LINES: usize = 200;
 
 struct Part {
     name: &'static str,
@@ -34,18 +41,18 @@ const fn needed(name: &'static str, run: fn() -> anyhow::Result<Count>) -> Part 
     Part { name, run, is_needed: true }
 }
 
-const ONE: Count = Count { passed: 1, failed: 0, skipped: 0 };
-
-const ONE_SKIPPED: Count = Count { passed: 0, failed: 0, skipped: 1 };
+fn counted(passed: u64, failed: u64, skipped: u64) -> Count {
+    Count { passed, failed, skipped, failures: Vec::new() }
+}
 
 const PARTS: &[Part] = &[
     needed("setup", || setup::lab().map(|()| Count::default())),
     part("format", || cargo(&["fmt", "--all", "--check"]).and_then(|_| cargo(&["fmt", "--manifest-path", FUZZ, "--check"]))),
-    part("object", || ebpf::verify().map(|()| ONE)),
+    part("object", || ebpf::verify().map(|()| counted(1, 0, 0))),
     part("clippy", clippy),
     needed("build", || cargo(&["build", "--quiet", "--release", "--package", "mta-trace"])),
     part("unit", || cargo(&["test", "--package", "mta-trace", "--package", "mta-trace-common", "--package", "xtask"])),
-    part("fuzz", || fuzz::bounded().map(|(passed, failed)| Count { passed, failed, skipped: 0 })),
+    part("fuzz", || fuzz::bounded().map(|(passed, failed)| counted(passed, failed, 0))),
     part("lab", || cargo(&["test", "--package", "mta-trace-tests", "--lib", "--bins"])),
     part("replay", || of_lab("replay")),
     part("browser", || of_lab("browser")),
@@ -57,9 +64,9 @@ const PARTS: &[Part] = &[
     part("reliability", || of_lab("reliability")),
     part("demo", || of_lab("demo")),
     part("dist", || dist::make().and_then(|()| of_lab("dist"))),
-    part("bench", || bench::assert_short().map(|()| ONE)),
+    part("bench", || bench::assert_short().map(|()| counted(1, 0, 0))),
     part("secrets", || of_lab("secrets")),
-    part("kernels", || kernels::short().map(|result| result.map_or(ONE_SKIPPED, |(passed, failed)| Count { passed, failed, skipped: 0 }))),
+    part("kernels", || kernels::short().map(|result| result.map_or(counted(0, 0, 1), |(passed, failed)| counted(passed, failed, 0)))),
 ];
 
 /// A workspace of its own.
@@ -77,7 +84,7 @@ fn of_lab(test: &str) -> anyhow::Result<Count> {
 }
 
 /// Runs all parts, or those whose name contains `only` and what they need.
-pub fn run(only: Option<&str>) -> anyhow::Result<()> {
+pub fn run(only: Option<&str>) -> anyhow::Result<ExitCode> {
     let is_asked = |part: &&Part| part.is_needed || only.is_none_or(|only| part.name.contains(only));
     if PARTS.iter().filter(is_asked).all(|part| part.is_needed) {
         bail!("no part is named like that; there are {}", PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join(", "));
@@ -93,11 +100,13 @@ pub fn run(only: Option<&str>) -> anyhow::Result<()> {
                 total.passed += count.passed;
                 total.failed += count.failed;
                 total.skipped += count.skipped;
+                total.failures.extend(count.failures);
                 count.failed == 0
             }
             Err(error) => {
                 println!("{}: {error:#}", part.name);
                 total.failed += 1;
+                total.failures.push(format!("{}: {error:#}", part.name));
                 false
             }
         };
@@ -111,12 +120,14 @@ pub fn run(only: Option<&str>) -> anyhow::Result<()> {
     for (name, time, is_good) in &times {
         println!("{name:<11} {:>8.1}{}", time.as_secs_f64(), if *is_good { "" } else { "  FAILED" });
     }
+    // Whoever sees the end of the output only wants to know which.
+    for line in total.failures.iter().take(MOST_LINES) {
+        println!("{line}");
+    }
     let skipped = if total.skipped > 0 { format!(", {} skipped", total.skipped) } else { String::new() };
     println!("{} passed, {} failed{skipped}", total.passed, total.failed);
-    if total.failed > 0 {
-        bail!("{} of the tests failed", total.failed);
-    }
-    Ok(())
+    // Not an error, which would hide them behind its backtrace.
+    Ok(if total.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Makes failures of what was skipped and may not be.
@@ -128,8 +139,9 @@ fn with_skips(part: &str, count: Count) -> anyhow::Result<Count> {
     if !is_strict || count.skipped <= listed {
         return Ok(count);
     }
-    println!("{part}: {} tests were skipped, tests/skips.toml lists {listed}", count.skipped);
-    Ok(Count { failed: count.failed + count.skipped - listed, skipped: listed, ..count })
+    let why = format!("{part}: {} tests were skipped, tests/skips.toml lists {listed}", count.skipped);
+    println!("{why}");
+    Ok(Count { failed: count.failed + count.skipped - listed, skipped: listed, failures: [count.failures, vec![why]].concat(), ..count })
 }
 
 /// How many tests of a part may be skipped.
@@ -149,14 +161,20 @@ fn cargo(args: &[&str]) -> anyhow::Result<Count> {
         .spawn()
         .with_context(|| format!("cannot run cargo {}", args.join(" ")))?;
     let mut count = Count::default();
+    let mut is_of_failures = false;
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
             let line = line?;
             println!("{line}");
+            is_of_failures |= line == FAILURES;
             if let Some(closing) = line.strip_prefix("test result: ") {
                 count.passed += number(closing, " passed");
                 count.failed += number(closing, " failed");
                 count.skipped += number(closing, " ignored");
+                is_of_failures = false;
+            }
+            if is_of_failures {
+                count.failures.push(line);
             }
         }
     }

@@ -30,6 +30,9 @@ pub struct Expect {
     pub findings_maybe: Vec<String>,
 }
 
+/// Waits that no expectation mentions may be this long, s.
+pub const IGNORE_S: f64 = 0.02;
+
 /// One expected command.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -40,7 +43,7 @@ pub struct ExpectCommand {
     pub code: Option<u16>,
     /// Its waits, in order; shorter ones than `ignore_s` may stand between them.
     pub waits: Vec<ExpectWait>,
-    /// Waits not mentioned above may be this long; 50 ms unless given.
+    /// Waits not mentioned above may be this long; unless given, what [`MtaKind::ignore_s`](super::MtaKind::ignore_s) says.
     pub ignore_s: Option<f64>,
     /// What must stand in `absent`.
     pub absent: Vec<String>,

@@ -95,6 +95,9 @@ impl Scenario {
         let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         let mut scenario: Self = toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
         scenario.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        for command in &mut scenario.expect.commands {
+            command.ignore_s.get_or_insert(scenario.mta.ignore_s());
+        }
         Ok(scenario)
     }
 
