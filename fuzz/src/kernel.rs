@@ -310,6 +310,7 @@ pub fn header() -> Header {
         client: vec![],
         min_wait_ns: MS,
         existing: false,
+        no_chains: false,
     }
 }
 
@@ -320,6 +321,7 @@ fn daemon() -> SeedProc {
         exe: "/usr/sbin/sendmail".into(),
         comm: "sendmail".into(),
         cwd: Some("/var/spool/mqueue".into()),
+        root: None,
         role: Some("daemon".into()),
         service: None,
         verb: None,

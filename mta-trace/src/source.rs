@@ -84,6 +84,7 @@ fn header(options: &AttachOptions, trace: &kernel::Trace) -> Header {
         client: options.clients.iter().map(ToString::to_string).collect(),
         min_wait_ns: options.min_wait_ns,
         existing: options.existing,
+        no_chains: !options.chains,
     }
 }
 

@@ -54,6 +54,7 @@ fn header() -> Record {
         client: vec!["192.0.2.7".to_owned()],
         min_wait_ns: 1_000_000,
         existing: false,
+        no_chains: false,
     }))
 }
 

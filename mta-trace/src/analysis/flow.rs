@@ -19,6 +19,9 @@ const MAX_KNOWN: usize = 16_384;
 /// A session, by its number.
 pub type Number = usize;
 
+/// Whose a message is, and its id, as long as it is not certain that this is the session's.
+pub type Bearer = (Number, Option<u64>);
+
 /// A message that is a session's own: one that its process sends or receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
@@ -172,7 +175,7 @@ impl Flow {
     pub fn messages(&mut self, sys: &Sys, state: &State) -> Vec<Work> {
         let Some(socket) = sys.socket.as_ref() else { return Vec::new() };
         let service = socket.peer_inode.and_then(|inode| state.service_at(inode)).map(str::to_owned);
-        let works: Vec<(Number, Option<u64>)> = if is_send(sys.call) {
+        let works: Vec<Bearer> = if is_send(sys.call) {
             let cause = self.cause_of(sys.pid, socket.inode).filter(|_| !sys.cut && service.as_deref() != Some("control"));
             sys.messages.iter().filter_map(|message| self.sent(sys.pid, message, cause)).collect()
         } else {
@@ -185,6 +188,13 @@ impl Flow {
         works.into_iter().map(|(session, guess)| Work { session, guess, service: service.clone() }).collect()
     }
 
+    /// The one session whose all of these messages are.
+    pub fn bearer(&self, sys: &Sys) -> Option<Bearer> {
+        let mut bearers = sys.messages.iter().map(|message| self.bearer_of(message));
+        let first = bearers.next()?.filter(|_| !sys.cut)?;
+        bearers.all(|bearer| bearer == Some(first)).then_some(first)
+    }
+
     /// The one session that has caused what a process sends now.
     fn cause_of(&mut self, pid: u32, inode: u64) -> Option<Number> {
         let clock = self.clock;
@@ -195,7 +205,7 @@ impl Flow {
         only(process.touches.iter().filter(is_cause).map(|touch| touch.whom)).filter(|_| is_known)
     }
 
-    fn sent(&mut self, pid: u32, message: &Message, cause: Option<Number>) -> Option<(Number, Option<u64>)> {
+    fn sent(&mut self, pid: u32, message: &Message, cause: Option<Number>) -> Option<Bearer> {
         if let Some((session, guess)) = self.bearer_of(message) {
             if self.is_home(pid, session) {
                 return Some((session, guess));
@@ -218,7 +228,7 @@ impl Flow {
         Some((session, Some(message.id)))
     }
 
-    fn received(&mut self, sys: &Sys, message: &Message) -> Option<(Number, Option<u64>)> {
+    fn received(&mut self, sys: &Sys, message: &Message) -> Option<Bearer> {
         let bearer = self.bearer_of(message);
         // What follows from a guess would be as uncertain.
         self.touch(sys.pid, sys.t, bearer.filter(|(_, guess)| guess.is_none()).map(|(session, _)| session));
@@ -230,7 +240,7 @@ impl Flow {
     }
 
     /// Whose message this is, and the id if that is only likely.
-    fn bearer_of(&self, message: &Message) -> Option<(Number, Option<u64>)> {
+    fn bearer_of(&self, message: &Message) -> Option<Bearer> {
         if message.peer != 0 {
             return self.requests.get(&message.peer).map(|session| (*session, None));
         }

@@ -4,7 +4,7 @@
 //! to that one (`flow`). What belongs to nobody for certain is dropped. Not here: how a session names it (`live/looped.rs`).
 
 use super::flow::reverse_name;
-use super::{Analysis, Live};
+use super::{Analysis, Known, Live};
 use crate::event::{Exit, SeedFd, Sys};
 use crate::mta;
 use crate::proto::dns;
@@ -104,11 +104,22 @@ impl Analysis {
         if is_duplicate(sys.call, &sys.args) {
             return self.flow.duplicated(sys.pid, sys.args.fd, sys.ret);
         }
-        if !sys.messages.is_empty() || sys.cut && sys.data.is_none() && is_receive(sys.call) {
+        let is_message = !sys.messages.is_empty() || sys.cut && sys.data.is_none() && is_receive(sys.call);
+        let is_poll_of_all = matches!(sys.call, Call::EpollWait | Call::EpollPwait);
+        if !is_message && !is_poll_of_all {
+            let Known { chains, state, header, .. } = &mut self.known;
+            chains.worked(sys, state, header.as_deref());
+        }
+        if is_message {
             for work in self.flow.messages(sys, &self.known.state) {
                 self.hold(work.session, sys, work.service, work.guess);
             }
-        } else if matches!(sys.call, Call::EpollWait | Call::EpollPwait) {
+            if is_receive(sys.call) {
+                let Known { chains, state, header, .. } = &mut self.known;
+                chains.asked(sys, self.flow.bearer(sys), state, header.as_deref());
+            }
+        } else if is_poll_of_all {
+            self.known.chains.has_done(sys.pid);
             let asking = self.flow.idle(sys.pid, sys.start);
             let here: Vec<usize> = self.live.iter().filter(|live| live.is_looped() && live.serves(sys.pid)).map(Live::number).collect();
             for session in asking.iter().filter(|session| !here.contains(session)).chain(&here) {

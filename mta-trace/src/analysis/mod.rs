@@ -347,7 +347,8 @@ impl Analysis {
             return chains.block(block, state, header.as_deref());
         }
         if self.is_loop(block.pid) {
-            return;
+            let Known { chains, state, header, .. } = &mut self.known;
+            return chains.worked_blocked(block, state, header.as_deref());
         }
         let context = self.known.context();
         if let Some(at) = position(&self.live, block.pid, None)

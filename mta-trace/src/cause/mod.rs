@@ -244,7 +244,10 @@ impl Namer {
         }
         self.end = to;
         let wait = report(row, steps, &from, &to, &self.start);
-        let socket = steps.iter().rev().filter(|step| step.is_blocked).find_map(|step| step.any_socket()).map(|socket| socket.inode);
+        // An event loop does not say on what it waits; what it has sent does.
+        let is_loop = steps.iter().any(|step| step.is_shared_poll);
+        let mut waits = steps.iter().rev().filter(|step| step.is_blocked || is_loop);
+        let socket = waits.find_map(Step::any_socket).map(|socket| socket.inode);
         Some(Named { from, to, wait, socket, more: Passed::default() })
     }
 

@@ -14,30 +14,47 @@ const PART: f64 = 0.5;
 pub fn explain(case: &Case<'_>, said: Text) -> Text {
     let Some(longest) = case.waits.iter().max_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s)) else { return said };
     let links = links(longest);
-    let Some(last) = links.last() else { return unclear(longest, said) };
-    let holders = std::iter::once(*longest).chain(links.iter().copied());
-    let part = |(of, link): (&Wait, &&Wait)| {
-        let who = of.peer.as_ref().map_or("it", |peer| peer.comm.as_str());
-        format!("{who} {} for {}", text::seconds(link.elapsed_s), name(link))
+    let Some(last) = links.last().map(|link| link.longest) else { return unclear(longest, said) };
+    let holders = std::iter::once(*longest).chain(links.iter().map(|link| link.longest));
+    let part = |(of, link): (&Wait, &Link<'_>)| {
+        let more = if link.count > 1 { format!(" and {} more of its kind", link.count - 1) } else { String::new() };
+        format!("{} {} for {}{more}", who(of).unwrap_or("it"), text::seconds(link.elapsed_s), name(link.longest))
     };
     let chain: Vec<String> = holders.zip(&links).map(part).collect();
-    let holder = links.len().checked_sub(2).and_then(|at| links.get(at)).unwrap_or(longest).peer.as_ref();
-    let own = of_last(case, last, holder.map(|peer| peer.comm.as_str()));
+    let holder = who(links.len().checked_sub(2).and_then(|at| links.get(at)).map_or(*longest, |link| link.longest));
+    let own = of_last(case, last, holder);
     Text {
         summary: format!("{}; of that, {}", said.summary, chain.join(", and ")),
         evidence: said.evidence,
         remedy: match holder {
-            Some(peer) => said.remedy.behind(&format!("what {} waits for: ", peer.comm), own.remedy),
+            Some(who) => said.remedy.behind(&format!("what {who} waits for: "), own.remedy),
             None => said.remedy,
         },
         check: own.check.or(said.check),
     }
 }
 
-/// The waits inside a wait that explain it, one inside another.
-fn links(wait: &Wait) -> Vec<&Wait> {
-    let longest = wait.inner.iter().max_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s)).filter(|inner| inner.elapsed_s >= wait.elapsed_s * PART);
-    longest.map_or_else(Vec::new, |inner| std::iter::once(inner).chain(links(inner)).collect())
+/// Waits inside of a wait that have one cause.
+struct Link<'a> {
+    longest: &'a Wait,
+    elapsed_s: f64,
+    count: usize,
+}
+
+/// What explains a wait, one inside another: of each the cause that takes most of it.
+fn links(wait: &Wait) -> Vec<Link<'_>> {
+    let of_cause = |cause| wait.inner.iter().filter(move |inner| inner.cause == cause).map(|inner| inner.elapsed_s);
+    let sum = |longest: &Wait| of_cause(longest.cause).sum::<f64>();
+    let by_sum = |a: &&Wait, b: &&Wait| sum(a).total_cmp(&sum(b)).then(a.elapsed_s.total_cmp(&b.elapsed_s));
+    let Some(longest) = wait.inner.iter().max_by(by_sum).filter(|longest| sum(longest) >= wait.elapsed_s * PART) else { return Vec::new() };
+    let link = Link { longest, elapsed_s: sum(longest), count: of_cause(longest.cause).count() };
+    std::iter::once(link).chain(links(longest)).collect()
+}
+
+/// Who is at the far end: of the mail server's own processes what it is, of others what it is called.
+fn who(wait: &Wait) -> Option<&str> {
+    let peer = wait.peer.as_ref()?;
+    Some(wait.target.as_deref().filter(|_| wait.cause == Cause::Mta).unwrap_or(&peer.comm))
 }
 
 /// Why nothing is said about the far end, where that is known.

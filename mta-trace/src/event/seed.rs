@@ -17,6 +17,9 @@ pub struct SeedProc {
     /// Working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
+    /// Its root directory (chroot(2)), if that is not the machine's: paths that its calls name begin there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
     /// What the process is: `daemon` (accepts), `server` (accepts and serves), `session` (serves one), `helper` (is waited for), `loop` (serves many at a
     /// time, or is asked by one that does), `other`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -33,6 +33,9 @@ pub struct Header {
     /// Sessions that ran when tracing began were asked for too.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub existing: bool,
+    /// What those waited for themselves for whom sessions wait was not asked for.
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    pub no_chains: bool,
 }
 
 /// The process that was named or found.

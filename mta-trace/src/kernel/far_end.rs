@@ -58,11 +58,10 @@ impl Views {
     }
 }
 
-/// Where the descriptors lead on which a thread waits; `ends` are those at which helpers are asked.
-pub(super) fn ends_of(object: &Object, thread: &Thread, ends: &HashSet<u64>, views: &mut Views) -> Found {
+/// Where the descriptors lead on which a thread waits; at some, `is_asked` there, others wait for it.
+pub(super) fn ends_of(object: &Object, thread: &Thread, is_asked: impl Fn(u64) -> bool, views: &mut Views) -> Found {
     let behind = |fd: i32| Some((fd, proc::inode_behind(thread.tgid, fd)?));
-    let fds: Vec<(i32, u64)> =
-        waited_for(object, thread).into_iter().filter_map(behind).filter(|(_, inode)| *inode != thread.session && !ends.contains(inode)).collect();
+    let fds: Vec<(i32, u64)> = waited_for(object, thread).into_iter().filter_map(behind).filter(|(_, inode)| !is_asked(*inode)).collect();
     let children = children_waited_for(object, thread);
     if fds.is_empty() {
         return Found { seeds: Vec::new(), links: Vec::new(), children, is_final: true };

@@ -12,7 +12,10 @@ use super::{
     proc, seed, target,
 };
 use crate::event::{Helper, Record, Release};
-use mta_trace_common::config::{ROLE_DAEMON, ROLE_HELPER, Request, STATE_BLOCKED, Thread};
+use mta_trace_common::{
+    config::{ROLE_DAEMON, ROLE_HELPER, ROLE_LOOP, Request, STATE_BLOCKED, Thread},
+    syscalls::Call,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Who is waited for so long is looked for.
@@ -134,11 +137,12 @@ impl Helpers {
             if waiting.len() >= AT_ONCE {
                 break;
             }
-            let Some((depth, sessions)) = self.on_behalf_of(thread).filter(|(depth, _)| *depth < DEPTH) else { continue };
+            let Some((depth, sessions)) = self.on_behalf_of(object, thread).filter(|(depth, _)| *depth < DEPTH) else { continue };
             if !self.is_due(*tid, thread, now) {
                 continue;
             }
-            let Found { seeds, links, children, is_final } = ends_of(object, thread, &self.ends, &mut views);
+            let is_asked = |inode| sessions.contains(&inode) || inode == thread.session || self.ends.contains(&inode);
+            let Found { seeds, links, children, is_final } = ends_of(object, thread, is_asked, &mut views);
             records.extend(seeds);
             if is_final && let Some(look) = self.looks.get_mut(tid) {
                 look.tries = TRIES;
@@ -151,9 +155,15 @@ impl Helpers {
     }
 
     /// For which sessions a thread works, and how far away from them.
-    fn on_behalf_of(&self, thread: &Thread) -> Option<(u8, BTreeSet<u64>)> {
+    fn on_behalf_of(&self, object: &Object, thread: &Thread) -> Option<(u8, BTreeSet<u64>)> {
         if thread.is_serving() {
             return Some((0, BTreeSet::from([thread.session])));
+        }
+        if thread.role == ROLE_LOOP {
+            // While it waits for one thing alone, whoever is served by it, or asks it, waits too; for all of them it waits in its poll.
+            let is_idle = matches!(Call::by_number(thread.nr), Some(Call::EpollWait | Call::EpollPwait));
+            let sessions: BTreeSet<u64> = if is_idle { BTreeSet::new() } else { object.sessions().into_iter().collect() };
+            return Some((0, sessions)).filter(|(_, sessions)| !sessions.is_empty());
         }
         let wanted = self.wanted.get(&thread.tgid).filter(|_| thread.role == ROLE_HELPER)?;
         Some((wanted.depth, wanted.sessions.clone()))
@@ -305,6 +315,6 @@ fn help(object: &mut Object, pid: u32) -> Result<(), Error> {
 /// Whoever serves sessions, or accepts them, is told of as that, or is somebody else's. The first process starts everybody.
 fn may_be_followed(object: &Object, pid: u32) -> bool {
     let role = object.thread(pid).map(|thread| (thread.role, thread.is_serving()));
-    let is_own = role.is_some_and(|(role, is_serving)| role == ROLE_DAEMON || is_serving);
+    let is_own = role.is_some_and(|(role, is_serving)| role == ROLE_DAEMON || role == ROLE_LOOP || is_serving);
     pid != 1 && pid != std::process::id() && !is_own && !target::is_mail_listener(pid) && proc::threads(pid).len() <= MAX_THREADS
 }

@@ -283,6 +283,12 @@ impl Object {
         map.is_some_and(|map| map.get(&inode, 0).is_ok())
     }
 
+    /// All known sessions, by the inodes of their clients' sockets.
+    pub fn sessions(&self) -> Vec<u64> {
+        let map = self.ebpf.map("SESSIONS").and_then(|map| HashMap::<_, u64, Plain<Scanner>>::try_from(map).ok());
+        map.map(|map| map.keys().filter_map(Result::ok).collect()).unwrap_or_default()
+    }
+
     /// The present state of the traced threads.
     pub fn threads(&self) -> Vec<(u32, Thread)> {
         let Some(map) = self.ebpf.map("THREADS") else { return Vec::new() };

@@ -61,6 +61,11 @@ pub fn cwd(pid: u32) -> Option<String> {
     link(pid, "cwd")
 }
 
+/// Root directory, if it has one of its own (chroot(2)).
+pub fn root(pid: u32) -> Option<String> {
+    link(pid, "root").filter(|root| root != "/")
+}
+
 /// Name of the task.
 pub fn comm(pid: u32) -> Option<String> {
     fs::read(path(pid, "comm")).ok().map(|comm| String::from_utf8_lossy(&comm).trim_end().to_owned())

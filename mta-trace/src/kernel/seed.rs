@@ -20,6 +20,7 @@ pub fn process(pid: u32, role: &str) -> Record {
         ppid: proc::status(pid, "PPid").unwrap_or_default(),
         comm: proc::comm(pid).unwrap_or_default(),
         cwd: proc::cwd(pid),
+        root: proc::root(pid),
         role: Some(role.to_owned()),
         service: if role == "loop" { service(pid, &exe) } else { None },
         verb: if role == "session" { verb(pid, &exe) } else { None },

@@ -23,6 +23,7 @@ impl Source for Fake {
             client: vec!["10.0.0.1".to_owned()],
             min_wait_ns: 1_000_000,
             existing: false,
+            no_chains: false,
         }
     }
 

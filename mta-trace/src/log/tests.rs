@@ -283,7 +283,7 @@ fn record() -> impl Strategy<Value = Record> {
         1 => any::<[u64; 7]>().prop_map(|[t, ring, truncated, fault, tables, switches, exits]| Record::Loss(Loss { t, ring, truncated, fault, tables, switches, exits })),
         1 => (text(), bytes()).prop_map(|(reason, malformed)| Record::Malformed(Malformed { reason, malformed })),
         1 => (any::<(u32, u32)>(), text(), proptest::option::of(text())).prop_map(|((pid, ppid), comm, verb)| Record::SeedProc(SeedProc {
-            pid, ppid, exe: comm.clone(), comm, cwd: verb.clone(), role: None, service: verb.clone(), verb, call: None, fd: Some(3)
+            pid, ppid, exe: comm.clone(), comm, cwd: verb.clone(), root: None, role: None, service: verb.clone(), verb, call: None, fd: Some(3)
         })),
         1 => (any::<(u32, i32, bool)>(), proptest::option::of(text()), proptest::option::of(socket())).prop_map(
             |((pid, fd, client), path, socket)| Record::SeedFd(SeedFd { pid, fd, path, socket, client })

@@ -58,8 +58,10 @@ pub struct Proc {
     pub ppid: u32,
     /// Name of the task.
     pub comm: String,
-    /// Working directory.
+    /// Working directory, from the machine's root.
     pub cwd: Option<String>,
+    /// Its own root directory, if it has one.
+    pub root: Option<String>,
     /// What it is for us.
     pub role: Role,
     /// What it calls itself among the processes of its server.
@@ -153,6 +155,7 @@ impl State {
         process.ppid = seed.ppid;
         process.comm.clone_from(&seed.comm);
         process.cwd.clone_from(&seed.cwd);
+        process.root.clone_from(&seed.root);
         process.role = role;
         process.service.clone_from(&seed.service);
         process.may_have_children = true;
@@ -183,6 +186,7 @@ impl State {
             ppid: fork.pid,
             comm: fork.comm.clone(),
             cwd: parent.cwd.clone(),
+            root: parent.root.clone(),
             role: match (fork.traced, parent.role) {
                 (true, Role::Loop) => Role::Loop,
                 (true, Role::Daemon | Role::Traced | Role::Known) => Role::Traced,
@@ -277,6 +281,7 @@ impl State {
             ppid: 0,
             comm: String::new(),
             cwd: None,
+            root: None,
             role: Role::Known,
             service: None,
             fds: Fds::default(),
@@ -309,10 +314,10 @@ impl Proc {
         }
     }
 
-    /// A unix path may be relative, as Postfix has them.
+    /// A unix path may be relative, as Postfix has them. One from the process's own root stays: by it is told whose it is.
     fn absolute_peer(&self, peer: &Endpoint) -> Endpoint {
         match peer {
-            Endpoint::Unix(path) if !path.starts_with('@') => Endpoint::Unix(self.absolute(path).unwrap_or_else(|| path.clone())),
+            Endpoint::Unix(path) if !path.starts_with(['@', '/']) => Endpoint::Unix(self.absolute(path).unwrap_or_else(|| path.clone())),
             _ => peer.clone(),
         }
     }
@@ -387,12 +392,13 @@ impl Proc {
         }
     }
 
-    /// The path as the process's root sees it; none: the working directory is not known.
-    pub fn absolute(&self, path: &str) -> Option<String> {
-        if path.starts_with('/') {
-            return Some(path.to_owned());
+    /// The path from the machine's root; none: the working directory is not known.
+    fn absolute(&self, path: &str) -> Option<String> {
+        match (path.strip_prefix('/'), &self.root) {
+            (Some(rest), Some(root)) => Some(join(root, rest)),
+            (Some(_), None) => Some(path.to_owned()),
+            (None, _) => self.cwd.as_deref().map(|cwd| join(cwd, path)),
         }
-        self.cwd.as_deref().map(|cwd| join(cwd, path))
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::analysis::tests::trace::seed_process;
 use crate::event::{Proto, SocketId};
 
 fn sys(call: Call, ret: i64, args: Args) -> Sys {
@@ -75,4 +76,22 @@ fn regress_what_another_program_has_of_its_descriptors_is_not_known() {
     state.exec(&Exec { t: 2, pid: 1, comm: "smtpd".into() });
     let fds = &state.process(1).expect("a process").fds;
     assert_eq!((fds.object(9), fds.object(2)), (None, Some(&Object::File("/dev/null".into()))));
+}
+
+/// `queue` of OpenSMTPD names its files from the spool on.
+#[test]
+fn paths_of_a_process_with_its_own_root_begin_there() {
+    let mut state = State::default();
+    let spool = || Some("/var/spool/smtpd".to_owned());
+    state.seed_process(&SeedProc { root: spool(), cwd: spool(), ..seed_process(10, 1, "loop") });
+    state.fork(&Fork { t: 1, pid: 10, tid: 10, child: 11, child_tid: 11, comm: "smtpd".into(), traced: true, at: crate::event::Counters::default() });
+    let args = |path: &str| Args { path: Some(path.into()), ..Args::default() };
+    for pid in [10, 11] {
+        let process = state.process(pid).expect("a process");
+        assert_eq!(process.path_of(&args("/incoming/1")).as_deref(), Some("/var/spool/smtpd/incoming/1"));
+        assert_eq!(process.path_of(&args("queue/2")).as_deref(), Some("/var/spool/smtpd/queue/2"));
+        // By this it is told whose it is.
+        let socket = Endpoint::Unix("/run/nscd/socket".into());
+        assert_eq!(process.absolute_peer(&socket), socket);
+    }
 }

@@ -73,6 +73,7 @@ impl Builder {
             client: Vec::new(),
             min_wait_ns: MS,
             existing: false,
+            no_chains: false,
         };
         let daemon = SeedProc {
             pid: DAEMON,
@@ -80,6 +81,7 @@ impl Builder {
             exe: "/usr/sbin/sendmail".into(),
             comm: "sendmail".into(),
             cwd: Some("/var/spool/mqueue".into()),
+            root: None,
             role: Some("daemon".into()),
             service: None,
             verb: None,

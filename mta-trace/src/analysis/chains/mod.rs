@@ -5,8 +5,10 @@
 //! said and nothing is claimed. Not here: how helpers are found (`kernel/helpers.rs`).
 
 mod resolver;
+mod service;
 mod thread;
 
+use super::flow::Bearer;
 use crate::event::{Block, Endpoint, Exit, Header, Helper as Found, Sys};
 use crate::proto::dns;
 use crate::report::{Cause, Dns, Outcome, Peer, Wait};
@@ -14,8 +16,9 @@ use crate::session::{Named, seconds};
 use crate::state::State;
 use mta_trace_common::syscalls::Call;
 use resolver::Resolver;
+use service::Service;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use thread::{Ends, Inner, Thread, Whom};
 
 /// Connections that are remembered.
@@ -26,6 +29,8 @@ const MAX_THREADS: usize = 256;
 const TAKING_IN_NS: u64 = 2_000_000;
 /// A resolver's question that was answered sooner explains nothing.
 const MIN_WAIT_NS: u64 = 1_000_000;
+/// Where the log does not say what is a wait.
+const DEFAULT_MIN_WAIT_NS: u64 = 1_000_000;
 /// How far a chain is told.
 const DEPTH: usize = 3;
 /// How many waits of a far end are told in one that it explains.
@@ -60,6 +65,10 @@ struct Helper {
 pub(in crate::analysis) struct Chains {
     helpers: BTreeMap<u32, Helper>,
     links: Vec<Link>,
+    /// Processes of an event loop's own server.
+    services: BTreeMap<u32, Service>,
+    /// Who of these is at the other end of a socket.
+    asked_at: HashMap<u64, u32>,
 }
 
 /// What the far end of a wait did meanwhile.
@@ -92,6 +101,7 @@ impl Chains {
     /// It is traced no longer.
     pub fn release(&mut self, pid: u32) {
         self.helpers.remove(&pid);
+        self.services.remove(&pid);
         self.links.retain(|link| link.helper != pid && link.waiter != pid);
     }
 
@@ -129,12 +139,48 @@ impl Chains {
         }
     }
 
+    /// A process of an event loop's own server has read messages; `bearer`: whose all of them are.
+    pub fn asked(&mut self, sys: &Sys, bearer: Option<Bearer>, state: &State, header: Option<&Header>) {
+        let min_wait_ns = header.map_or(DEFAULT_MIN_WAIT_NS, |header| header.min_wait_ns);
+        if self.services.len() >= MAX_HELPERS && !self.services.contains_key(&sys.pid) {
+            return;
+        }
+        let service = self.services.entry(sys.pid).or_insert_with(|| Service::new(state.process(sys.pid), min_wait_ns));
+        service.works_for(bearer);
+        if let Some(waiter) = sys.socket.as_ref().and_then(|socket| socket.peer_inode)
+            && (self.asked_at.len() < MAX_LINKS || self.asked_at.contains_key(&waiter))
+        {
+            self.asked_at.insert(waiter, sys.pid);
+        }
+    }
+
+    /// Such a process is back at its poll.
+    pub fn has_done(&mut self, pid: u32) {
+        if let Some(service) = self.services.get_mut(&pid) {
+            service.works_for(None);
+        }
+    }
+
+    /// Such a process has done something that is no message.
+    pub fn worked(&mut self, sys: &Sys, state: &State, header: Option<&Header>) {
+        if let Some(service) = self.services.get_mut(&sys.pid) {
+            service.sys(sys, state, header);
+        }
+    }
+
+    /// Such a process was blocked outside hooked calls.
+    pub fn worked_blocked(&mut self, block: &Block, state: &State, header: Option<&Header>) {
+        if let Some(service) = self.services.get_mut(&block.pid).filter(|_| !block.unfinished) {
+            service.block(block, state, header);
+        }
+    }
+
     fn thread(&mut self, pid: u32, tid: u32, header: Option<&Header>) -> Option<&mut Thread> {
         let threads = &mut self.helpers.get_mut(&pid)?.threads;
         if threads.len() >= MAX_THREADS && !threads.contains_key(&tid) {
             threads.pop_first();
         }
-        let min_wait_ns = header.map_or(1_000_000, |header| header.min_wait_ns);
+        let min_wait_ns = header.map_or(DEFAULT_MIN_WAIT_NS, |header| header.min_wait_ns);
         Some(threads.entry(tid).or_insert_with(|| Thread::new(min_wait_ns)))
     }
 
@@ -151,6 +197,27 @@ impl Chains {
             named.wait.peer = Some(peer);
             named.wait.inner = inner;
         }
+    }
+
+    /// Puts into a session's wait for a process of its own server what that one did meanwhile, and others to which it has passed the question on.
+    pub fn explain_asked(&self, named: &mut Named, waiter: u32, bearer: Bearer, start: u64) {
+        let Some((pid, asked)) = named.socket.and_then(|inode| self.asked_at.get(&inode)).and_then(|pid| Some((*pid, self.services.get(pid)?)))
+        else {
+            return;
+        };
+        let span = (named.from.t, named.to.t);
+        let mut peer = asked.peer(pid);
+        let (mut told, unclear) = asked.waits_for(bearer, span, |inode| self.links(pid, inode).next().is_some());
+        for (pid, service) in self.services.iter().filter(|(other, _)| ![pid, waiter].contains(other)) {
+            let (waits, _) = service.waits_for(bearer, span, |inode| self.links(*pid, inode).next().is_some());
+            let mut peer = service.peer(*pid);
+            let inner = self.inner(waits.clone(), &mut peer, span, start, 1);
+            told.extend(service.passage(peer, &waits, inner));
+        }
+        told.sort_by_key(|inner| inner.from);
+        peer.unclear = unclear.filter(|_| told.is_empty()).map(str::to_owned);
+        named.wait.inner = self.inner(told, &mut peer, span, start, 0);
+        named.wait.peer = Some(peer);
     }
 
     /// The child that was waited for, or who answers at the socket.

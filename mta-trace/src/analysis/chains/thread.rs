@@ -2,6 +2,7 @@
 //!
 //! It works for the connection from which it has read and that it has not answered; with several such nobody knows for which. Invariant: what it waits for while it waits to be asked is no wait.
 
+use crate::analysis::flow::Bearer;
 use crate::cause::Namer;
 use crate::event::{Args, Block, Endpoint, Header, Proto, Sys};
 use crate::report::{Cause, Wait};
@@ -42,6 +43,8 @@ pub(super) enum Whom {
     One(u64),
     /// It has read from several, and answered none of them yet.
     Several,
+    /// A session that has sent it a message.
+    Session(Bearer),
 }
 
 /// A thread of a helper.
@@ -105,6 +108,13 @@ impl Thread {
             (Some(only), None) => Whom::One(*only),
             (Some(_), Some(_)) => Whom::Several,
         };
+    }
+
+    /// From now on it works for somebody else.
+    pub fn turn_to(&mut self, whom: Whom) {
+        self.unfinished = None;
+        self.finish();
+        self.for_whom = whom;
     }
 
     /// It has ended: what it was at is over. `is_killed`: not by itself.
@@ -190,7 +200,7 @@ fn is_idle(inner: &Inner, is_known: impl Fn(u64) -> bool) -> bool {
 }
 
 /// Where a helper is asked.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Ends {
     /// Its ends of connections for which it was taken in.
     pub inodes: HashSet<u64>,

@@ -26,6 +26,8 @@ const NEAR_NS: u64 = 10_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Looped {
     held: Vec<(Step, Option<u64>)>,
+    /// What its messages bear, once that is certain.
+    pub id: Option<u64>,
     /// The name of the call in which the loop waits.
     poll: Option<Cow<'static, str>>,
     /// The process passes on to others who is to be served: before the greeting it waits for nothing but its own timer.
@@ -177,7 +179,9 @@ impl Live {
 
     /// Names what was held and is the session's.
     pub(super) fn settle_held(&mut self, id: Option<u64>, context: &Context<'_>) {
-        let held = self.looped.as_mut().map(|looped| std::mem::take(&mut looped.held)).unwrap_or_default();
+        let Some(looped) = &mut self.looped else { return };
+        looped.id = id.or(looped.id);
+        let held = std::mem::take(&mut looped.held);
         let mut asked: Option<Step> = None;
         let mut held = held.into_iter().filter(|(_, guess)| guess.is_none() || *guess == id).map(|(step, _)| step).peekable();
         while let Some(mut step) = held.next() {

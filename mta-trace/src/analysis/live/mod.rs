@@ -454,6 +454,10 @@ impl Live {
             self.recipient_over = named.socket;
         }
         context.chains.explain(&mut named, self.pid, self.start.t);
+        let is_asked = named.wait.cause == Cause::Mta && named.wait.peer.is_none() && !context.header.is_some_and(|header| header.no_chains);
+        if let Some(looped) = self.looped.as_ref().filter(|_| is_asked) {
+            context.chains.explain_asked(&mut named, self.pid, (self.number, looped.id), self.start.t);
+        }
         self.dialogue.name(&mut named.wait);
         let wait = Box::new(named.wait.clone());
         let is_client = wait.cause == Cause::Client;

@@ -5,18 +5,18 @@ use crate::event::*;
 use crate::report::{Cause, Command, Session, SessionEnd};
 use mta_trace_common::syscalls::Call;
 
-const PONY: u32 = 300;
-const LOOKUP: u32 = 301;
-const QUEUE: u32 = 302;
+pub(super) const PONY: u32 = 300;
+pub(super) const LOOKUP: u32 = 301;
+pub(super) const QUEUE: u32 = 302;
 /// Sockets between them: the end in `pony express`, the other end.
-const TO_LOOKUP: (u64, u64) = (71, 17);
-const TO_QUEUE: (u64, u64) = (81, 18);
+pub(super) const TO_LOOKUP: (u64, u64) = (71, 17);
+pub(super) const TO_QUEUE: (u64, u64) = (81, 18);
 
-const MAIL: u64 = 0x1111_2222_3333_4444;
-const OTHER: u64 = 0x5555_6666_7777_8888;
+pub(super) const MAIL: u64 = 0x1111_2222_3333_4444;
+pub(super) const OTHER: u64 = 0x5555_6666_7777_8888;
 
 /// OpenSMTPD's processes, none of which has anything to do.
-fn trace() -> Trace {
+pub(super) fn trace() -> Trace {
     let mut trace = Trace::empty();
     trace.records.clear();
     let mut header = header();
@@ -41,13 +41,13 @@ fn trace() -> Trace {
     trace
 }
 
-fn sleep(trace: &mut Trace, ns: u64) {
+pub(super) fn sleep(trace: &mut Trace, ns: u64) {
     let sys = trace.blocked(Call::EpollWait, 1, ns);
     sys.args.fd = Some(10);
 }
 
 /// Messages that pony express sends or receives.
-fn messages(trace: &mut Trace, call: Call, (inode, other): (u64, u64), heads: &[(u32, u64)]) {
+pub(super) fn messages(trace: &mut Trace, call: Call, (inode, other): (u64, u64), heads: &[(u32, u64)]) {
     trace.cpu(10_000);
     let sys = trace.call(call, 100);
     sys.args.fd = Some(if inode == TO_LOOKUP.0 { 7 } else { 8 });
@@ -55,23 +55,23 @@ fn messages(trace: &mut Trace, call: Call, (inode, other): (u64, u64), heads: &[
     sys.messages = heads.iter().map(|&(peer, id)| Message { kind: 108, len: 24, peer, pid: PONY, id }).collect();
 }
 
-fn send(trace: &mut Trace, to: (u64, u64), heads: &[(u32, u64)]) {
+pub(super) fn send(trace: &mut Trace, to: (u64, u64), heads: &[(u32, u64)]) {
     messages(trace, Call::Sendmsg, to, heads);
 }
 
-fn receive(trace: &mut Trace, from: (u64, u64), heads: &[(u32, u64)]) {
+pub(super) fn receive(trace: &mut Trace, from: (u64, u64), heads: &[(u32, u64)]) {
     messages(trace, Call::Recvmsg, from, heads);
 }
 
 /// A client's line, of whichever session.
-fn line(trace: &mut Trace, fd: i32, inode: u64, text: &str) {
+pub(super) fn line(trace: &mut Trace, fd: i32, inode: u64, text: &str) {
     trace.cpu(10_000);
     let sys = trace.line(&format!("{text}\r\n"));
     sys.args.fd = Some(fd);
     sys.socket = Some(socket(inode, Proto::Tcp));
 }
 
-fn reply(trace: &mut Trace, fd: i32, inode: u64, text: &str) {
+pub(super) fn reply(trace: &mut Trace, fd: i32, inode: u64, text: &str) {
     trace.cpu(10_000);
     let sys = trace.reply(&format!("{text}\r\n"));
     sys.args.fd = Some(fd);
@@ -99,21 +99,21 @@ fn stranger_speaks(trace: &mut Trace, fd: i32, inode: u64) {
     (sys.args.fd, sys.socket, sys.peer) = (Some(fd), Some(socket(inode, Proto::Tcp)), Some(endpoint("10.99.0.4:40000")));
 }
 
-const OURS: (i32, u64) = (13, 5000);
+pub(super) const OURS: (i32, u64) = (13, 5000);
 
-fn greeted(trace: &mut Trace, fd: i32, inode: u64, peer: &str) {
+pub(super) fn greeted(trace: &mut Trace, fd: i32, inode: u64, peer: &str) {
     accept(trace, fd.into(), inode, peer);
     reply(trace, fd, inode, "220 mx ESMTP OpenSMTPD");
 }
 
-fn quit(trace: &mut Trace, (fd, inode): (i32, u64)) {
+pub(super) fn quit(trace: &mut Trace, (fd, inode): (i32, u64)) {
     sleep(trace, 2 * MS);
     line(trace, fd, inode, "QUIT");
     reply(trace, fd, inode, "221 2.0.0 Bye");
     trace.close(fd);
 }
 
-fn only_wait(command: &Command) -> (Cause, Option<&str>, f64) {
+pub(super) fn only_wait(command: &Command) -> (Cause, Option<&str>, f64) {
     let [wait] = command.waits.as_slice() else { panic!("one wait: {command:#?}") };
     (wait.cause, wait.target.as_deref(), wait.elapsed_s)
 }

@@ -1,6 +1,7 @@
 //! The analysis, from hand-made events.
 
 mod account;
+mod asked;
 mod between;
 mod bounds;
 mod callouts;

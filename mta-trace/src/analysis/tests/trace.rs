@@ -51,6 +51,7 @@ pub fn header() -> Header {
         client: vec![],
         min_wait_ns: MS,
         existing: false,
+        no_chains: false,
     }
 }
 
@@ -74,6 +75,7 @@ pub fn seed_process(pid: u32, parent: u32, role: &str) -> SeedProc {
         exe: "/usr/sbin/sendmail".into(),
         comm: "sendmail".into(),
         cwd: Some("/var/spool/mqueue".into()),
+        root: None,
         role: Some(role.into()),
         service: None,
         verb: None,

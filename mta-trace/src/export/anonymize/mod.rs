@@ -97,7 +97,7 @@ impl Anonymizer {
     }
 
     fn header(&mut self, it: &Header) -> Header {
-        let Header { schema, tool, kernel, arch, hooks, boot_to_wall_ns, attach_ns, target, client, min_wait_ns, existing } = it;
+        let Header { schema, tool, kernel, arch, hooks, boot_to_wall_ns, attach_ns, target, client, min_wait_ns, existing, no_chains } = it;
         let Target { pid, exe, mta, mta_version, listening } = target;
         self.ports = listening.iter().filter_map(Endpoint::port).take(MAX_PORTS).collect();
         Header {
@@ -119,6 +119,7 @@ impl Anonymizer {
             client: client.iter().map(|network| self.network(network)).collect(),
             min_wait_ns: *min_wait_ns,
             existing: *existing,
+            no_chains: *no_chains,
         }
     }
 
@@ -133,13 +134,14 @@ impl Anonymizer {
     }
 
     fn seed_proc(&mut self, it: &SeedProc) -> SeedProc {
-        let SeedProc { pid, ppid, exe, comm, cwd, role, service, verb, call, fd } = it;
+        let SeedProc { pid, ppid, exe, comm, cwd, root, role, service, verb, call, fd } = it;
         SeedProc {
             pid: *pid,
             ppid: *ppid,
             exe: paths::path(&mut self.names, exe),
             comm: self.component(comm),
             cwd: self.path(cwd.as_deref()),
+            root: self.path(root.as_deref()),
             role: self.words(role.as_deref()),
             service: service.as_deref().map(|service| text::text(&mut self.names, service, None)),
             verb: self.words(verb.as_deref()),

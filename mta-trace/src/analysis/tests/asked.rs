@@ -1,0 +1,171 @@
+//! What the processes that an event loop asks were waiting for, and that it is told of whose message they worked off, and of nobody else.
+
+use super::loops::*;
+use super::trace::*;
+use crate::event::*;
+use crate::report::{Cause, Peer, Wait};
+use mta_trace_common::syscalls::Call;
+
+/// What another process of the server does, while `pony express` waits.
+fn meanwhile(trace: &mut Trace, pid: u32, does: impl FnOnce(&mut Trace)) {
+    let pony = std::mem::replace(&mut trace.pid, pid);
+    does(trace);
+    trace.pid = pony;
+}
+
+/// `pony express` comes back from the poll in which it has been since `start`.
+fn wake(trace: &mut Trace, start: u64) {
+    let sys = trace.call(Call::EpollWait, 1);
+    (sys.args.fd, sys.start) = (Some(10), Some(start));
+    sys.at_start = Some(sys.at());
+}
+
+fn renames(trace: &mut Trace, ns: u64) {
+    trace.blocked(Call::Rename, 0, ns).args.path = Some("/incoming/1".into());
+}
+
+const OF_QUEUE: (u64, u64) = (TO_QUEUE.1, TO_QUEUE.0);
+const OF_LOOKUP: (u64, u64) = (TO_LOOKUP.1, TO_LOOKUP.0);
+
+/// The wait of a MAIL for which `queue` does this.
+fn asked_of_queue(does: impl FnOnce(&mut Trace)) -> Wait {
+    let mut trace = trace();
+    greeted(&mut trace, OURS.0, OURS.1, "10.99.0.1:54712");
+    sleep(&mut trace, 50 * MS);
+    line(&mut trace, OURS.0, OURS.1, "MAIL FROM:<a@example.com>");
+    send(&mut trace, TO_QUEUE, &[(0, MAIL)]);
+    let start = trace.t;
+    meanwhile(&mut trace, QUEUE, does);
+    wake(&mut trace, start);
+    receive(&mut trace, TO_QUEUE, &[(0, MAIL)]);
+    reply(&mut trace, OURS.0, OURS.1, "250 2.0.0 Ok");
+    quit(&mut trace, OURS);
+    trace.end();
+    let session = trace.session();
+    let [wait] = command(&session, "MAIL").waits.as_slice() else { panic!("one wait: {session:#?}") };
+    assert_eq!((wait.cause, wait.target.as_deref()), (Cause::Mta, Some("queue")));
+    wait.clone()
+}
+
+fn told(wait: &Wait) -> Vec<(Cause, Option<&str>, f64)> {
+    wait.inner.iter().map(|inner| (inner.cause, inner.target.as_deref(), (inner.elapsed_s * 1000.0).round() / 1000.0)).collect()
+}
+
+fn unclear(wait: &Wait) -> Option<&str> {
+    wait.peer.as_ref().and_then(|peer| peer.unclear.as_deref())
+}
+
+#[test]
+fn what_it_waits_for_while_it_works_for_a_session_is_told() {
+    let wait = asked_of_queue(|trace| {
+        receive(trace, OF_QUEUE, &[(0, MAIL)]);
+        renames(trace, 600 * MS);
+        send(trace, OF_QUEUE, &[(0, MAIL)]);
+        sleep(trace, 10 * MS);
+    });
+    assert_eq!(told(&wait), [(Cause::FileIo, Some("/incoming/1"), 0.6)]);
+    assert_eq!(wait.peer, Some(Peer { pid: QUEUE, comm: "smtpd".into(), path: None, unclear: None, left_out: None }));
+}
+
+#[test]
+fn what_it_does_for_another_is_not_told() {
+    let wait = asked_of_queue(|trace| {
+        receive(trace, OF_QUEUE, &[(0, OTHER)]);
+        renames(trace, 600 * MS);
+        receive(trace, OF_QUEUE, &[(0, MAIL)]);
+        send(trace, OF_QUEUE, &[(0, MAIL)]);
+    });
+    assert_eq!((told(&wait), unclear(&wait)), (Vec::new(), Some("it serves others too: for which of them it waited is not known")));
+}
+
+#[test]
+fn messages_of_two_that_came_together_are_nobodys() {
+    let wait = asked_of_queue(|trace| {
+        receive(trace, OF_QUEUE, &[(0, MAIL), (0, OTHER)]);
+        renames(trace, 600 * MS);
+        send(trace, OF_QUEUE, &[(0, MAIL)]);
+    });
+    assert_eq!(told(&wait), []);
+}
+
+#[test]
+fn without_chains_nothing_of_it_is_told() {
+    let wait = asked_of_queue(|trace| {
+        if let Some(Record::Header(header)) = trace.records.first_mut() {
+            header.no_chains = true;
+        }
+        receive(trace, OF_QUEUE, &[(0, MAIL)]);
+        renames(trace, 600 * MS);
+        send(trace, OF_QUEUE, &[(0, MAIL)]);
+    });
+    assert_eq!((told(&wait), &wait.peer), (Vec::new(), &None));
+}
+
+/// Its loop may have had another event in the same go: something of its own that had come before.
+#[test]
+fn what_follows_another_event_is_nobodys() {
+    let of = |is_its_own: bool| {
+        asked_of_queue(|trace| {
+            receive(trace, OF_QUEUE, &[(0, MAIL)]);
+            let resolver = socket(99, Proto::Unix);
+            if is_its_own {
+                let sys = trace.call(Call::Connect, 0);
+                (sys.args.fd, sys.socket) = (Some(20), Some(resolver.clone()));
+            }
+            let sys = trace.call(Call::Read, 8);
+            (sys.args.fd, sys.socket) = (Some(20), Some(resolver));
+            renames(trace, 600 * MS);
+            send(trace, OF_QUEUE, &[(0, MAIL)]);
+        })
+    };
+    assert_eq!(told(&of(false)), []);
+    assert_eq!(told(&of(true)), [(Cause::FileIo, Some("/incoming/1"), 0.6)]);
+}
+
+/// In its poll it waits for everybody, and behind it for whoever comes.
+#[test]
+fn what_it_waits_for_in_its_loop_is_not_told() {
+    let wait = asked_of_queue(|trace| {
+        receive(trace, OF_QUEUE, &[(0, MAIL)]);
+        sleep(trace, 300 * MS);
+        renames(trace, 300 * MS);
+        send(trace, OF_QUEUE, &[(0, MAIL)]);
+    });
+    assert_eq!(told(&wait), []);
+}
+
+/// `lookup` is asked, and `queue` answers: what that one waited for stands in it.
+#[test]
+fn a_question_that_is_passed_on_is_followed() {
+    let mut trace = trace();
+    greeted(&mut trace, OURS.0, OURS.1, "10.99.0.1:54712");
+    sleep(&mut trace, 50 * MS);
+    line(&mut trace, OURS.0, OURS.1, "MAIL FROM:<a@example.com>");
+    send(&mut trace, TO_QUEUE, &[(0, MAIL)]);
+    receive(&mut trace, TO_QUEUE, &[(0, MAIL)]);
+    reply(&mut trace, OURS.0, OURS.1, "250 2.0.0 Ok");
+    sleep(&mut trace, 50 * MS);
+    line(&mut trace, OURS.0, OURS.1, "RCPT TO:<b@example.net>");
+    send(&mut trace, TO_LOOKUP, &[(0, MAIL)]);
+    let start = trace.t;
+    meanwhile(&mut trace, LOOKUP, |trace| {
+        receive(trace, OF_LOOKUP, &[(0, MAIL)]);
+        trace.blocked(Call::Openat, 5, 20 * MS).args.path = Some("/etc/aliases".into());
+    });
+    meanwhile(&mut trace, QUEUE, |trace| {
+        receive(trace, (28, 82), &[(0, MAIL)]);
+        renames(trace, 600 * MS);
+        send(trace, OF_QUEUE, &[(0, MAIL)]);
+    });
+    wake(&mut trace, start);
+    receive(&mut trace, TO_QUEUE, &[(0, MAIL)]);
+    reply(&mut trace, OURS.0, OURS.1, "250 2.1.5 Ok");
+    quit(&mut trace, OURS);
+    trace.end();
+    let session = trace.session();
+    let [wait] = command(&session, "RCPT").waits.as_slice() else { panic!("one wait: {session:#?}") };
+    assert_eq!(told(wait), [(Cause::FileIo, Some("/etc/aliases"), 0.02), (Cause::Mta, Some("queue"), 0.6)]);
+    let [_, passed_on] = wait.inner.as_slice() else { panic!("two") };
+    assert_eq!(told(passed_on), [(Cause::FileIo, Some("/incoming/1"), 0.6)]);
+    assert_eq!(passed_on.peer.as_ref().map(|peer| peer.pid), Some(QUEUE));
+}
