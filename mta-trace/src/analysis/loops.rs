@@ -105,21 +105,12 @@ impl Analysis {
             return self.flow.duplicated(sys.pid, sys.args.fd, sys.ret);
         }
         let is_message = !sys.messages.is_empty() || sys.cut && sys.data.is_none() && is_receive(sys.call);
-        let is_poll_of_all = matches!(sys.call, Call::EpollWait | Call::EpollPwait);
-        if !is_message && !is_poll_of_all {
-            let Known { chains, state, header, .. } = &mut self.known;
-            chains.worked(sys, state, header.as_deref());
-        }
+        self.service(sys, is_message);
         if is_message {
             for work in self.flow.messages(sys, &self.known.state) {
                 self.hold(work.session, sys, work.service, work.guess);
             }
-            if is_receive(sys.call) {
-                let Known { chains, state, header, .. } = &mut self.known;
-                chains.asked(sys, self.flow.bearer(sys), state, header.as_deref());
-            }
-        } else if is_poll_of_all {
-            self.known.chains.has_done(sys.pid);
+        } else if is_poll_of_all(sys.call) {
             let asking = self.flow.idle(sys.pid, sys.start);
             let here: Vec<usize> = self.live.iter().filter(|live| live.is_looped() && live.serves(sys.pid)).map(Live::number).collect();
             for session in asking.iter().filter(|session| !here.contains(session)).chain(&here) {
@@ -130,6 +121,18 @@ impl Analysis {
         } else if is_receive(sys.call) && sys.ret >= 0 {
             // Another client, a host that mail is sent to, a filter: what is done for those is nobody's.
             self.flow.somebody(sys.pid, sys.t);
+        }
+    }
+
+    /// What such a process does explains the waits of those that ask it. It never blocks where it is asked: what it receives so is an answer.
+    fn service(&mut self, sys: &Sys, is_message: bool) {
+        let Known { chains, state, header, .. } = &mut self.known;
+        if is_poll_of_all(sys.call) {
+            chains.has_done(sys.pid);
+        } else if is_message && is_receive(sys.call) && sys.start.is_none() {
+            chains.asked(sys, self.flow.bearer(sys), state, header.as_deref());
+        } else if !is_message || is_receive(sys.call) {
+            chains.worked(sys, state, header.as_deref());
         }
     }
 
@@ -208,6 +211,11 @@ impl Analysis {
             self.collect(live, updates);
         }
     }
+}
+
+/// Whether a loop waits for all of its descriptors by it.
+fn is_poll_of_all(call: Call) -> bool {
+    matches!(call, Call::EpollWait | Call::EpollPwait)
 }
 
 /// The session that is to be greeted and whose client's address has this name.

@@ -91,8 +91,8 @@ fn name(wait: &Wait) -> String {
         return format!("dns {} {}{what} of {target}{answered}", dns.qtype, dns.qname);
     }
     let outcome = if wait.outcome == Outcome::Ok { String::new() } else { format!(" ({})", text::ended(wait.outcome)) };
-    match (wait.cause, &wait.target) {
+    match (wait.cause, wait.for_whom()) {
         (Cause::Sleep | Cause::Unknown, _) | (_, None) => format!("{}{outcome}", wait.cause.name()),
-        _ => format!("{} {target}{outcome}", wait.cause.name()),
+        (_, Some(whom)) => format!("{} {whom}{outcome}", wait.cause.name()),
     }
 }

@@ -107,6 +107,13 @@ pub struct Wait {
     pub inner: Vec<Wait>,
 }
 
+impl Wait {
+    /// What it was for, in words: its target, or without one (an unnamed socket) the name of the process at the far end.
+    pub fn for_whom(&self) -> Option<&str> {
+        self.target.as_deref().or_else(|| self.peer.as_ref().map(|peer| peer.comm.as_str()))
+    }
+}
+
 /// A DNS question and who was asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dns {

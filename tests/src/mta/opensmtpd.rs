@@ -1,4 +1,4 @@
-//! OpenSMTPD (Debian's `opensmtpd`): its one configuration file, made from the scenario's table `opensmtpd`, and how it is started.
+//! OpenSMTPD (Debian's `opensmtpd` and, for its tables, `opensmtpd-extras`): its one configuration file, made from the scenario's table `opensmtpd`, and how it is started.
 //!
 //! In come the scenario and the unpacked packages, out come `smtpd.conf` of its `/etc` and a filter for it to start. What is
 //! accepted is handed to a next hop that nobody looks up while the session lasts. Not here: deliveries.
@@ -17,6 +17,9 @@ use crate::scenario::{OpenSmtpd as Settings, Scenario};
 pub struct OpenSmtpd;
 
 const SET: Set = Set { name: "opensmtpd", packages: &["opensmtpd"], programs: &["usr/sbin/smtpd"] };
+const TABLES: Set = Set { name: "opensmtpd-tables", packages: &["opensmtpd-extras"], programs: &[TABLE] };
+/// The program behind a table `ldap:...`; where it is looked for is compiled in.
+const TABLE: &str = "usr/libexec/opensmtpd/table-ldap";
 
 const OWNER: Account = Account { name: "opensmtpd", id: 104 };
 const QUEUE: Account = Account { name: "opensmtpq", id: 105 };
@@ -30,7 +33,7 @@ impl Mta for OpenSmtpd {
     }
 
     fn sets(&self) -> &'static [Set] {
-        &[SET]
+        &[SET, TABLES]
     }
 
     fn libraries(&self) -> &'static str {
@@ -44,13 +47,14 @@ impl Mta for OpenSmtpd {
     fn configure(&self, etc: &Path, scenario: &Scenario, _packages: &Packages) -> Result<()> {
         write(&etc.join("mailname"), &format!("{HOSTNAME}\n"))?;
         write(&etc.join("smtpd.conf"), &text(scenario))?;
+        write(&etc.join("smtpd-ldap.conf"), &scenario.opensmtpd.ldap.join("\n"))?;
         write(&etc.join("smtpd-filter"), &filter(&scenario.opensmtpd))
     }
 
     /// The folder of its chroot is there only where the package is installed.
     fn command(&self, _scenario: &Scenario, packages: &Packages) -> Command {
         let mut command = packages.command(Path::new("/bin/sh"));
-        command.arg("-c").arg(START).arg(packages.file(SET.name, "usr/sbin/smtpd"));
+        command.arg("-c").arg(START).arg(packages.file(SET.name, "usr/sbin/smtpd")).arg(packages.file(TABLES.name, TABLE));
         command
     }
 
@@ -70,9 +74,10 @@ impl Mta for OpenSmtpd {
     }
 }
 
-/// `$0` is `smtpd`. The chroot of those that serve is a folder that is compiled in.
+/// `$0` is `smtpd`, `$1` a table's program. The chroot of those that serve is a folder that is compiled in.
 const START: &str = "\
 mount -t tmpfs -o mode=0755 lab /var/lib && mkdir -p /var/lib/opensmtpd/empty &&
+mount -t tmpfs -o mode=0755 lab /usr/libexec && mkdir /usr/libexec/opensmtpd && cp \"$1\" /usr/libexec/opensmtpd &&
 chmod 711 /var/spool/smtpd && chown 0:0 /var/spool/smtpd && exec \"$0\" -d -f /etc/smtpd.conf";
 
 fn text(scenario: &Scenario) -> String {

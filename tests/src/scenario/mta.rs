@@ -103,6 +103,8 @@ pub struct OpenSmtpd {
     pub filter_s: Option<f64>,
     /// In which phase it is asked (`mail-from`, `rcpt-to`).
     pub filter_phase: String,
+    /// Lines of `/etc/smtpd-ldap.conf`, for a table `ldap:/etc/smtpd-ldap.conf` (table-ldap(5)).
+    pub ldap: Vec<String>,
 }
 
 /// Settings of aiosmtpd.

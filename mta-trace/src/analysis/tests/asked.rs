@@ -122,6 +122,20 @@ fn what_follows_another_event_is_nobodys() {
     assert_eq!(told(&of(true)), [(Cause::FileIo, Some("/incoming/1"), 0.6)]);
 }
 
+/// OpenSMTPD's tables (table-ldap) speak its own protocol: `lookup` blocks until such a program has answered, and goes on for the same session.
+#[test]
+fn an_answer_that_it_blocks_for_is_no_question() {
+    let wait = asked_of_queue(|trace| {
+        receive(trace, OF_QUEUE, &[(0, MAIL)]);
+        let answer = trace.blocked(Call::Recvmsg, 20, 200 * MS);
+        (answer.args.fd, answer.socket) = (Some(12), Some(SocketId { peer_inode: Some(98), ..socket(99, Proto::Unix) }));
+        answer.messages = vec![Message { kind: 0, len: 20, peer: 0, pid: QUEUE, id: 0 }];
+        renames(trace, 400 * MS);
+        send(trace, OF_QUEUE, &[(0, MAIL)]);
+    });
+    assert_eq!(told(&wait), [(Cause::FileIo, Some("/incoming/1"), 0.4)]);
+}
+
 /// In its poll it waits for everybody, and behind it for whoever comes.
 #[test]
 fn what_it_waits_for_in_its_loop_is_not_told() {
