@@ -104,6 +104,7 @@ fn compare(scenario: &Scenario, traced: &Traced) -> Result<()> {
     Truth::of(scenario, &traced.played, &traced.events).save(&traced.dir.join(TRUTH))?;
     let json: serde_json::Value = serde_json::from_str(&report_of(&traced.dir, "json")?).context("parse the report")?;
     let mut problems = schema_problems(&json)?;
+    problems.extend(helpers_problem(scenario, &std::fs::read_to_string(traced.dir.join(LOG)).context("read the log")?));
     problems.extend(summary_problem(&traced.summary, &report_of(&traced.dir, "text")?));
     match serde_json::from_value::<Report>(json) {
         Ok(report) => problems.extend(compare::problems(scenario, &traced.played, &traced.events, &report)),
@@ -113,6 +114,17 @@ fn compare(scenario: &Scenario, traced: &Traced) -> Result<()> {
         bail!("{}\nlog, report and journal are in {}", problems.join("\n"), traced.dir.display());
     }
     Ok(())
+}
+
+/// Who was taken into the trace because a session waits for it, by name, each once.
+fn helpers_problem(scenario: &Scenario, log: &str) -> Option<String> {
+    let wanted = scenario.expect.helpers.as_ref()?;
+    let records = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut found: Vec<String> =
+        records.filter(|record| record["k"] == "helper").filter_map(|record| Some(record["comm"].as_str()?.to_owned())).collect();
+    found.sort_unstable();
+    found.dedup();
+    (found != *wanted).then(|| format!("expected {wanted:?} to be taken into the trace, found {found:?}"))
 }
 
 /// The live summary is the end of what the tracer printed, and the report of its log is the same text.

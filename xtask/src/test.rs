@@ -23,7 +23,7 @@ struct Count {
 
 /// The line behind which a runner tells of the tests that failed, up to its closing line.
 const FAILURES: &str = "failures:";
-/// So many lines of that are repeated.
+/// So many lines of that are repeated of a part.
 const MOST_LINES: usize = 200;
 
 struct Part {
@@ -121,7 +121,7 @@ pub fn run(only: Option<&str>) -> anyhow::Result<ExitCode> {
         println!("{name:<11} {:>8.1}{}", time.as_secs_f64(), if *is_good { "" } else { "  FAILED" });
     }
     // Whoever sees the end of the output only wants to know which.
-    for line in total.failures.iter().take(MOST_LINES) {
+    for line in &total.failures {
         println!("{line}");
     }
     let skipped = if total.skipped > 0 { format!(", {} skipped", total.skipped) } else { String::new() };
@@ -178,6 +178,8 @@ fn cargo(args: &[&str]) -> anyhow::Result<Count> {
             }
         }
     }
+    // Their names stand at the end.
+    count.failures.drain(..count.failures.len().saturating_sub(MOST_LINES));
     let status = child.wait()?;
     if !status.success() && count.failed == 0 {
         bail!("cargo {}: {status}", args.join(" "));

@@ -124,15 +124,18 @@ impl Analysis {
         }
     }
 
-    /// What such a process does explains the waits of those that ask it. It never blocks where it is asked: what it receives so is an answer.
+    /// What such a process does explains the waits of those that ask it. It reads and writes its messages in its loop; with others it may have to wait.
     fn service(&mut self, sys: &Sys, is_message: bool) {
         let Known { chains, state, header, .. } = &mut self.known;
+        let is_own = || sys.socket.as_ref().and_then(|socket| socket.peer_inode).is_some_and(|inode| state.is_loops(inode));
         if is_poll_of_all(sys.call) {
             chains.has_done(sys.pid);
-        } else if is_message && is_receive(sys.call) && sys.start.is_none() {
-            chains.asked(sys, self.flow.bearer(sys), state, header.as_deref());
-        } else if !is_message || is_receive(sys.call) {
+        } else if !is_message || !is_own() {
             chains.worked(sys, state, header.as_deref());
+        } else if is_receive(sys.call) {
+            chains.asked(sys, self.flow.bearer(sys), state, header.as_deref());
+        } else {
+            chains.has_done(sys.pid);
         }
     }
 

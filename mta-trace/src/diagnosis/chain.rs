@@ -43,12 +43,24 @@ struct Link<'a> {
 
 /// What explains a wait, one inside another: of each the cause that takes most of it.
 fn links(wait: &Wait) -> Vec<Link<'_>> {
-    let of_cause = |cause| wait.inner.iter().filter(move |inner| inner.cause == cause).map(|inner| inner.elapsed_s);
-    let sum = |longest: &Wait| of_cause(longest.cause).sum::<f64>();
+    let of_cause = |cause| wait.inner.iter().filter(move |inner| inner.cause == cause);
+    let sum = |longest: &Wait| together(of_cause(longest.cause));
     let by_sum = |a: &&Wait, b: &&Wait| sum(a).total_cmp(&sum(b)).then(a.elapsed_s.total_cmp(&b.elapsed_s));
     let Some(longest) = wait.inner.iter().max_by(by_sum).filter(|longest| sum(longest) >= wait.elapsed_s * PART) else { return Vec::new() };
     let link = Link { longest, elapsed_s: sum(longest), count: of_cause(longest.cause).count() };
     std::iter::once(link).chain(links(longest)).collect()
+}
+
+/// How long at least one of several waits lasted, s: some may be side by side.
+fn together<'a>(waits: impl Iterator<Item = &'a Wait>) -> f64 {
+    let mut spans: Vec<(f64, f64)> = waits.map(|wait| (wait.start_s, wait.start_s + wait.elapsed_s)).collect();
+    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut sum, mut end) = (0.0, f64::MIN);
+    for (from, to) in spans {
+        sum += (to - from.max(end)).max(0.0);
+        end = end.max(to);
+    }
+    sum
 }
 
 /// Who is at the far end: of the mail server's own processes what it is, of others what it is called.
@@ -91,8 +103,25 @@ fn name(wait: &Wait) -> String {
         return format!("dns {} {}{what} of {target}{answered}", dns.qtype, dns.qname);
     }
     let outcome = if wait.outcome == Outcome::Ok { String::new() } else { format!(" ({})", text::ended(wait.outcome)) };
-    match (wait.cause, wait.for_whom()) {
+    match (wait.cause, wait.waited_for()) {
         (Cause::Sleep | Cause::Unknown, _) | (_, None) => format!("{}{outcome}", wait.cause.name()),
         (_, Some(whom)) => format!("{} {whom}{outcome}", wait.cause.name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_side_by_side_is_counted_once() {
+        let wait = |start_s: f64, elapsed_s: f64| Wait {
+            start_s,
+            ..crate::diagnosis::tests::wait(Cause::Dns, "192.0.2.53:53", elapsed_s, Outcome::Timeout)
+        };
+        let sum = |waits: &[Wait]| together(waits.iter());
+        assert!((sum(&[wait(0.0, 5.0), wait(1.5, 3.5)]) - 5.0).abs() < 1e-9);
+        assert!((sum(&[wait(3.0, 1.0), wait(0.0, 1.0), wait(0.5, 1.0)]) - 2.5).abs() < 1e-9);
+        assert!(sum(&[]).abs() < 1e-9);
     }
 }

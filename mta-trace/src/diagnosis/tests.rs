@@ -3,7 +3,7 @@
 use super::*;
 use crate::report::{Began, Dns, DnsServer, Milter, Outcome, SessionEnd, Verb};
 
-fn wait(cause: Cause, target: &str, elapsed_s: f64, outcome: Outcome) -> Wait {
+pub(super) fn wait(cause: Cause, target: &str, elapsed_s: f64, outcome: Outcome) -> Wait {
     Wait {
         cause,
         target: (!target.is_empty()).then(|| target.to_owned()),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::event::{Endpoint, Proto, Record, SeedFd, SocketId};
 use mta_trace_common::{
-    config::{ROLE_SERVER, Thread},
+    config::{ROLE_LOOP, ROLE_SERVER, Thread},
     syscalls::Call,
 };
 use std::{
@@ -58,8 +58,8 @@ impl Views {
     }
 }
 
-/// Where the descriptors lead on which a thread waits; at some, `is_asked` there, others wait for it.
-pub(super) fn ends_of(object: &Object, thread: &Thread, is_asked: impl Fn(u64) -> bool, views: &mut Views) -> Found {
+/// Where the descriptors lead on which a thread waits; at some, `is_asked` there, others wait for it, as clients do at `ports`.
+pub(super) fn ends_of(object: &Object, thread: &Thread, is_asked: impl Fn(u64) -> bool, ports: &[u16], views: &mut Views) -> Found {
     let behind = |fd: i32| Some((fd, proc::inode_behind(thread.tgid, fd)?));
     let fds: Vec<(i32, u64)> = waited_for(object, thread).into_iter().filter_map(behind).filter(|(_, inode)| !is_asked(*inode)).collect();
     let children = children_waited_for(object, thread);
@@ -67,7 +67,11 @@ pub(super) fn ends_of(object: &Object, thread: &Thread, is_asked: impl Fn(u64) -
         return Found { seeds: Vec::new(), links: Vec::new(), children, is_final: true };
     }
     let sockets = views.of(thread.tgid);
-    let known: Vec<(i32, &SocketId)> = fds.iter().filter_map(|(fd, inode)| sockets.get(*inode).map(|(id, _)| (*fd, id))).collect();
+    let known: Vec<(i32, &SocketId)> = fds
+        .iter()
+        .filter_map(|(fd, inode)| sockets.get(*inode).map(|(id, _)| (*fd, id)))
+        .filter(|(_, id)| thread.role != ROLE_LOOP || !is_accepted(id, ports))
+        .collect();
     let is_server = thread.role == ROLE_SERVER;
     let seeds = known.iter().filter(|_| is_server).filter_map(|(fd, id)| seed_of(sockets, thread.tgid, *fd, id)).collect();
     let links: Vec<Link> = known.iter().filter_map(|(_, id)| link(sockets, thread.tgid, id)).collect();
@@ -76,6 +80,15 @@ pub(super) fn ends_of(object: &Object, thread: &Thread, is_asked: impl Fn(u64) -
     let may_come = |(_, id): &(i32, &SocketId)| id.proto == Proto::Unix || id.proto == Proto::Tcp && is_local(id);
     let is_final = links.is_empty() && !known.iter().any(may_come);
     Found { seeds, links, children, is_final }
+}
+
+/// Whether somebody has connected there to an event loop: a client, whichever, or whoever asks it.
+fn is_accepted(id: &SocketId, ports: &[u16]) -> bool {
+    match id.proto {
+        Proto::Tcp => id.local.as_ref().and_then(Endpoint::port).is_some_and(|port| ports.contains(&port)),
+        Proto::Unix => id.local.is_some(),
+        Proto::Udp | Proto::Other => false,
+    }
 }
 
 /// Sockets of servers that have been looked at, by process: they live as long as it does.

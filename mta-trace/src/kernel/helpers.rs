@@ -83,24 +83,33 @@ pub struct Helpers {
     known: HashMap<(u64, u64), Known>,
     /// Helpers' ends of connections: who waits there waits for whoever it helps.
     ends: HashSet<u64>,
+    /// Sessions of event loops, by the inode of the client's socket: when each may have begun, at the earliest.
+    looped: HashMap<u64, u64>,
+    looked: u64,
     released: u64,
     /// All processes are not gone through before.
     next_scan: u64,
 }
 
 impl Helpers {
+    /// None yet; `now`: the trace is ready.
+    pub fn new(now: u64) -> Self {
+        Self { looked: now, ..Self::default() }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.wanted.is_empty()
     }
 
-    /// Looks at what is being waited for, and tells what has to be told.
-    pub fn look(&mut self, object: &mut Object, now: u64) -> Vec<Record> {
+    /// Looks at what is being waited for, and tells what has to be told. `ports`: those at which the mail server has clients.
+    pub fn look(&mut self, object: &mut Object, ports: &[u16], now: u64) -> Vec<Record> {
         let threads = object.threads();
         let since: HashMap<u32, u64> = threads.iter().map(|(tid, thread)| (*tid, thread.since)).collect();
         self.looks.retain(|tid, look| since.get(tid) == Some(&look.since));
+        self.meet(object, &threads, now);
         let mut records = Vec::new();
-        let waiting = self.waiting(object, &threads, now, &mut records);
+        let waiting = self.waiting(object, &threads, ports, now, &mut records);
         let holders = self.holders(&waiting, now);
         for Waiting { tid, pid, depth, sessions, links, children } in waiting {
             for child in children {
@@ -130,19 +139,31 @@ impl Helpers {
         records
     }
 
+    /// Notes which sessions event loops have.
+    fn meet(&mut self, object: &Object, threads: &[(u32, Thread)], now: u64) {
+        if threads.iter().any(|(_, thread)| thread.role == ROLE_LOOP) {
+            let known: HashSet<u64> = object.sessions().into_iter().collect();
+            self.looped.retain(|inode, _| known.contains(inode));
+            for inode in known {
+                self.looped.entry(inode).or_insert(self.looked);
+            }
+        }
+        self.looked = now;
+    }
+
     /// The threads that have waited for long enough, and the other ends of that.
-    fn waiting(&mut self, object: &Object, threads: &[(u32, Thread)], now: u64, records: &mut Vec<Record>) -> Vec<Waiting> {
+    fn waiting(&mut self, object: &Object, threads: &[(u32, Thread)], ports: &[u16], now: u64, records: &mut Vec<Record>) -> Vec<Waiting> {
         let (mut waiting, mut views) = (Vec::new(), Views::default());
         for (tid, thread) in threads.iter().filter(|(_, thread)| is_patient(thread, now)) {
             if waiting.len() >= AT_ONCE {
                 break;
             }
-            let Some((depth, sessions)) = self.on_behalf_of(object, thread).filter(|(depth, _)| *depth < DEPTH) else { continue };
+            let Some((depth, sessions)) = self.on_behalf_of(*tid, thread).filter(|(depth, _)| *depth < DEPTH) else { continue };
             if !self.is_due(*tid, thread, now) {
                 continue;
             }
             let is_asked = |inode| sessions.contains(&inode) || inode == thread.session || self.ends.contains(&inode);
-            let Found { seeds, links, children, is_final } = ends_of(object, thread, is_asked, &mut views);
+            let Found { seeds, links, children, is_final } = ends_of(object, thread, is_asked, ports, &mut views);
             records.extend(seeds);
             if is_final && let Some(look) = self.looks.get_mut(tid) {
                 look.tries = TRIES;
@@ -155,14 +176,17 @@ impl Helpers {
     }
 
     /// For which sessions a thread works, and how far away from them.
-    fn on_behalf_of(&self, object: &Object, thread: &Thread) -> Option<(u8, BTreeSet<u64>)> {
+    fn on_behalf_of(&self, tid: u32, thread: &Thread) -> Option<(u8, BTreeSet<u64>)> {
         if thread.is_serving() {
             return Some((0, BTreeSet::from([thread.session])));
         }
         if thread.role == ROLE_LOOP {
-            // While it waits for one thing alone, whoever is served by it, or asks it, waits too; for all of them it waits in its poll.
+            // While it waits for one thing alone, whoever is served by it, or asks it, waits too; for all of them it waits in its poll. What other
+            // threads of it wait for, or what it did before there was a session, is nobody's.
             let is_idle = matches!(Call::by_number(thread.nr), Some(Call::EpollWait | Call::EpollPwait));
-            let sessions: BTreeSet<u64> = if is_idle { BTreeSet::new() } else { object.sessions().into_iter().collect() };
+            let is_asked = tid == thread.tgid && !is_idle;
+            let sessions: BTreeSet<u64> =
+                self.looped.iter().filter(|(_, began)| is_asked && thread.since >= **began).map(|(inode, _)| *inode).collect();
             return Some((0, sessions)).filter(|(_, sessions)| !sessions.is_empty());
         }
         let wanted = self.wanted.get(&thread.tgid).filter(|_| thread.role == ROLE_HELPER)?;

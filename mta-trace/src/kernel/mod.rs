@@ -124,7 +124,7 @@ pub fn attach(options: &AttachOptions) -> Result<Trace, Error> {
     if proc::exe(target.pid).is_none() {
         return Err(Error::Vanished(target.pid));
     }
-    let helpers = options.chains.then(Helpers::default);
+    let helpers = options.chains.then(|| Helpers::new(now_ns()));
     Ok(Trace { object, diagnostics, ring, ring_bytes, helpers, older: far_end::Older::default(), target, hooks, seeds, attach_ns: [began, now_ns()] })
 }
 
@@ -339,8 +339,10 @@ impl Trace {
 
     /// Whom sessions have begun to wait for, and who is not waited for any more.
     pub fn look_for_helpers(&mut self) -> Vec<Record> {
-        let Self { object, helpers, .. } = self;
-        helpers.as_mut().map(|helpers| helpers.look(object, now_ns())).unwrap_or_default()
+        let Self { object, helpers, target, .. } = self;
+        let Some(helpers) = helpers else { return Vec::new() };
+        let ports: Vec<u16> = target.listening.iter().filter_map(Endpoint::port).collect();
+        helpers.look(object, &ports, now_ns())
     }
 
     /// The entries of a `poll` in which a thread is blocked (`struct pollfd`); none where it has gone on meanwhile, since then its memory is anything.

@@ -109,7 +109,7 @@ pub struct Wait {
 
 impl Wait {
     /// What it was for, in words: its target, or without one (an unnamed socket) the name of the process at the far end.
-    pub fn for_whom(&self) -> Option<&str> {
+    pub fn waited_for(&self) -> Option<&str> {
         self.target.as_deref().or_else(|| self.peer.as_ref().map(|peer| peer.comm.as_str()))
     }
 }

@@ -122,6 +122,11 @@ impl State {
         self.procs.values().filter(|process| process.service.is_some()).find(|process| process.fds.holds(inode))?.service.as_deref()
     }
 
+    /// Whether an event loop, or a process of its server, has a descriptor of this socket.
+    pub fn is_loops(&self, inode: u64) -> bool {
+        self.procs.values().any(|process| process.role == Role::Loop && process.fds.holds(inode))
+    }
+
     /// Whether the process has a descriptor of this socket.
     pub fn holds(&self, pid: u32, inode: u64) -> bool {
         self.process(pid).is_some_and(|process| process.fds.holds(inode))
@@ -387,6 +392,8 @@ impl Proc {
         let path = args.path.as_deref()?;
         let directory = args.fd.filter(|&fd| fd >= 0).and_then(|fd| self.fds.object(fd));
         match directory {
+            // Of an open file the kernel tells the whole path.
+            Some(Object::File(file)) if file == path => Some(path.to_owned()),
             Some(Object::File(directory)) if !path.starts_with('/') => Some(join(directory, path)),
             _ => self.absolute(path).or_else(|| Some(path.to_owned())),
         }

@@ -90,6 +90,11 @@ fn paths_of_a_process_with_its_own_root_begin_there() {
         let process = state.process(pid).expect("a process");
         assert_eq!(process.path_of(&args("/incoming/1")).as_deref(), Some("/var/spool/smtpd/incoming/1"));
         assert_eq!(process.path_of(&args("queue/2")).as_deref(), Some("/var/spool/smtpd/queue/2"));
+        // Of an open file the kernel tells the whole path.
+        let fsync = Sys { pid, tid: pid, args: Args { fd: Some(9), ..args("/var/spool/smtpd/incoming/1") }, ..Sys::bare(Call::Fsync, 0) };
+        state.apply(&fsync);
+        let process = state.process(pid).expect("a process");
+        assert_eq!(process.path_of(&fsync.args).as_deref(), Some("/var/spool/smtpd/incoming/1"));
         // By this it is told whose it is.
         let socket = Endpoint::Unix("/run/nscd/socket".into());
         assert_eq!(process.absolute_peer(&socket), socket);

@@ -38,7 +38,7 @@ pub fn wait_text(wait: &Wait) -> String {
     }
     let stage = wait.milter.as_ref().map(|milter| milter.stage.as_str()).filter(|&stage| stage != "unknown");
     let stage = stage.map(|stage| format!(" {}", escape(stage))).unwrap_or_default();
-    let target = wait.for_whom().map(|whom| format!(" {}", escape(whom))).unwrap_or_default();
+    let target = wait.waited_for().map(|whom| format!(" {}", escape(whom))).unwrap_or_default();
     let calls = match wait.cause {
         Cause::Sleep | Cause::Unknown if !wait.syscalls.is_empty() => format!(" in {}", escape(&wait.syscalls.join(", "))),
         _ => String::new(),

@@ -22,6 +22,8 @@ pub struct Expect {
     pub open_ended: bool,
     /// Rules of findings about the whole session, whatever command they name.
     pub findings_anywhere: Vec<String>,
+    /// Processes outside of the mail server that are taken into the trace, by name, in order; checked if given.
+    pub helpers: Option<Vec<String>>,
     /// Rules of the findings that belong to no session, the only ones.
     pub daemon_findings: Vec<String>,
     /// So much of each command may be unexplained: of an event loop the time on a processor is.

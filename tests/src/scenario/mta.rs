@@ -24,8 +24,8 @@ pub enum MtaKind {
 }
 
 impl MtaKind {
-    /// Waits that no expectation mentions may be this long, unless the command says otherwise, s. Each of Postfix's services is a process of
-    /// its own, which is forked when it is first needed: 4 ms on an idle machine, 25 ms beside six others, and true. Below what is told as
+    /// Waits that no expectation mentions may be this long, unless the command says otherwise, s. Postfix's services are processes of
+    /// their own, which are forked when they are first needed and wait for a processor: 4 ms on an idle machine, 25 ms beside six others, and true. Below what is told as
     /// a finding, as everything else.
     pub const fn ignore_s(self) -> f64 {
         match self {

@@ -35,6 +35,8 @@ const DEFAULT_MIN_WAIT_NS: u64 = 1_000_000;
 const DEPTH: usize = 3;
 /// How many waits of a far end are told in one that it explains.
 const MAX_INNER: usize = 32;
+/// Processes of one server that ask each other.
+const MAX_SERVICES: usize = 64;
 /// Helpers that are known at a time: those that are released are forgotten.
 const MAX_HELPERS: usize = 1024;
 
@@ -102,6 +104,7 @@ impl Chains {
     pub fn release(&mut self, pid: u32) {
         self.helpers.remove(&pid);
         self.services.remove(&pid);
+        self.asked_at.retain(|_, service| *service != pid);
         self.links.retain(|link| link.helper != pid && link.waiter != pid);
     }
 
@@ -142,7 +145,7 @@ impl Chains {
     /// A process of an event loop's own server has read messages; `bearer`: whose all of them are.
     pub fn asked(&mut self, sys: &Sys, bearer: Option<Bearer>, state: &State, header: Option<&Header>) {
         let min_wait_ns = header.map_or(DEFAULT_MIN_WAIT_NS, |header| header.min_wait_ns);
-        if self.services.len() >= MAX_HELPERS && !self.services.contains_key(&sys.pid) {
+        if self.services.len() >= MAX_SERVICES && !self.services.contains_key(&sys.pid) {
             return;
         }
         let service = self.services.entry(sys.pid).or_insert_with(|| Service::new(state.process(sys.pid), min_wait_ns));
@@ -170,7 +173,10 @@ impl Chains {
 
     /// Such a process was blocked outside hooked calls.
     pub fn worked_blocked(&mut self, block: &Block, state: &State, header: Option<&Header>) {
-        if let Some(service) = self.services.get_mut(&block.pid).filter(|_| !block.unfinished) {
+        // The end of its poll was not told.
+        if matches!(block.call.as_deref(), Some("epoll_wait" | "epoll_pwait")) {
+            self.has_done(block.pid);
+        } else if let Some(service) = self.services.get_mut(&block.pid).filter(|_| !block.unfinished) {
             service.block(block, state, header);
         }
     }
@@ -210,9 +216,7 @@ impl Chains {
         let (mut told, unclear) = asked.waits_for(bearer, span, |inode| self.links(pid, inode).next().is_some());
         for (pid, service) in self.services.iter().filter(|(other, _)| ![pid, waiter].contains(other)) {
             let (waits, _) = service.waits_for(bearer, span, |inode| self.links(*pid, inode).next().is_some());
-            let mut peer = service.peer(*pid);
-            let inner = self.inner(waits.clone(), &mut peer, span, start, 1);
-            told.extend(service.passage(peer, &waits, inner));
+            told.extend(waits.into_iter().map(|inner| service.passage(*pid, &inner, self.clipped(inner.clone(), *pid, span, start, 1))));
         }
         told.sort_by_key(|inner| inner.from);
         peer.unclear = unclear.filter(|_| told.is_empty()).map(str::to_owned);

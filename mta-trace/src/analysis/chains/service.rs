@@ -1,8 +1,9 @@
 //! A process of an event loop's own server that is asked by messages (OpenSMTPD's `lookup`, `queue`): what it waited for, and for which session.
 //!
 //! In: whose messages it reads (`flow`), and its other calls. Out: its waits. Invariant: it works for a session from the receipt of messages that are all of
-//! that session until it receives others or is back at its poll, and for nobody who is known as soon as something else may have made it work. It is one
-//! thread, so whatever it blocks in meanwhile, that session waits for. Not here: what comes to it later by its loop (a filter's answer).
+//! that session until it receives others, sends any, or is back at its poll, and for nobody who is known once something else has come to it. It is one
+//! thread, so whatever it blocks in meanwhile, that session waits for. A short poll is not told: what a timer of its own makes it do right behind one
+//! would be taken for the session's. Not here: what comes to it later by its loop (a filter's answer).
 
 use super::thread::{Inner, Thread, Whom};
 use crate::analysis::flow::Bearer;
@@ -64,7 +65,7 @@ impl Service {
         let is_its = |whom| matches!(whom, Whom::Session((number, guess)) if number == session && (guess.is_none() || guess == id));
         let (own, others): (Vec<Inner>, Vec<Inner>) = self.thread.waits_in(from, to, is_known).into_iter().partition(|inner| is_its(inner.for_whom));
         let unclear = match others.first().filter(|_| own.is_empty()).map(|inner| inner.for_whom) {
-            Some(Whom::Session(_)) => Some("it was at work for another session"),
+            Some(Whom::Session((number, _))) if number != session => Some("it was at work for another session"),
             Some(_) => Some("it serves others too: for which of them it waited is not known"),
             None => None,
         };
@@ -76,9 +77,8 @@ impl Service {
         Peer { pid, comm: self.comm.clone(), path: None, unclear: None, left_out: None }
     }
 
-    /// The time that a session spent with it, where another one was asked and has passed that on.
-    pub fn passage(&self, peer: Peer, waits: &[Inner], inner: Vec<Wait>) -> Option<Inner> {
-        let (first, last) = (waits.first()?, waits.last()?);
+    /// A wait of it as a part of a session's wait for another one, which has passed the question on.
+    pub fn passage(&self, pid: u32, inner: &Inner, wait: Wait) -> Inner {
         let wait = Wait {
             cause: Cause::Mta,
             target: Some(self.name.clone()),
@@ -92,9 +92,9 @@ impl Service {
             connected: None,
             syscalls: Vec::new(),
             descriptor: None,
-            peer: Some(peer),
-            inner,
+            peer: Some(self.peer(pid)),
+            inner: vec![wait],
         };
-        Some(Inner { from: first.from, to: last.to, until: last.until, socket: None, for_whom: first.for_whom, wait })
+        Inner { socket: None, wait, ..inner.clone() }
     }
 }

@@ -454,8 +454,9 @@ impl Live {
             self.recipient_over = named.socket;
         }
         context.chains.explain(&mut named, self.pid, self.start.t);
-        let is_asked = named.wait.cause == Cause::Mta && named.wait.peer.is_none() && !context.header.is_some_and(|header| header.no_chains);
-        if let Some(looped) = self.looped.as_ref().filter(|_| is_asked) {
+        // Where something is missing, a message may be, and with it for whom that one works.
+        let may_be_told = !context.header.is_some_and(|header| header.no_chains) && !self.has_gap(context);
+        if let Some(looped) = self.looped.as_ref().filter(|_| may_be_told && named.wait.cause == Cause::Mta && named.wait.peer.is_none()) {
             context.chains.explain_asked(&mut named, self.pid, (self.number, looped.id), self.start.t);
         }
         self.dialogue.name(&mut named.wait);

@@ -78,6 +78,83 @@ fn what_it_does_for_another_is_not_told() {
     assert_eq!((told(&wait), unclear(&wait)), (Vec::new(), Some("it serves others too: for which of them it waited is not known")));
 }
 
+/// Two sessions, both of them traced: each one's waits stand in its own.
+#[test]
+fn what_it_does_for_another_session_stands_there() {
+    let mut trace = trace();
+    let theirs = (14, 5001);
+    greeted(&mut trace, OURS.0, OURS.1, "10.99.0.1:54712");
+    greeted(&mut trace, theirs.0, theirs.1, "10.99.0.1:54713");
+    for ((fd, inode), id) in [(OURS, MAIL), (theirs, OTHER)] {
+        sleep(&mut trace, 50 * MS);
+        line(&mut trace, fd, inode, "MAIL FROM:<a@example.com>");
+        send(&mut trace, TO_QUEUE, &[(0, id)]);
+        receive(&mut trace, TO_QUEUE, &[(0, id)]);
+        reply(&mut trace, fd, inode, "250 2.0.0 Ok");
+    }
+    for ((fd, inode), id) in [(OURS, MAIL), (theirs, OTHER)] {
+        sleep(&mut trace, 50 * MS);
+        line(&mut trace, fd, inode, "RCPT TO:<b@example.net>");
+        send(&mut trace, TO_QUEUE, &[(0, id)]);
+    }
+    let start = trace.t;
+    meanwhile(&mut trace, QUEUE, |trace| {
+        receive(trace, OF_QUEUE, &[(0, MAIL)]);
+        send(trace, OF_QUEUE, &[(0, MAIL)]);
+        receive(trace, OF_QUEUE, &[(0, OTHER)]);
+        renames(trace, 600 * MS);
+        send(trace, OF_QUEUE, &[(0, OTHER)]);
+    });
+    wake(&mut trace, start);
+    for ((fd, inode), id) in [(OURS, MAIL), (theirs, OTHER)] {
+        receive(&mut trace, TO_QUEUE, &[(0, id)]);
+        reply(&mut trace, fd, inode, "250 2.1.5 Ok");
+    }
+    quit(&mut trace, OURS);
+    trace.end();
+    let (report, _) = trace.report();
+    let wait_of = |client: &str| {
+        let session = report.sessions.iter().find(|session| session.client == client).expect("a session");
+        command(session, "RCPT").waits.iter().max_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s)).expect("a wait").clone()
+    };
+    let (ours, theirs) = (wait_of("10.99.0.1:54712"), wait_of("10.99.0.1:54713"));
+    assert_eq!((told(&ours), unclear(&ours)), (Vec::new(), Some("it was at work for another session")));
+    assert_eq!((told(&theirs), unclear(&theirs)), (vec![(Cause::FileIo, Some("/incoming/1"), 0.6)], None));
+}
+
+/// A message may be among what was lost, and with it for whom it works.
+#[test]
+fn nothing_is_told_where_something_is_missing() {
+    let wait = asked_of_queue(|trace| {
+        receive(trace, OF_QUEUE, &[(0, MAIL)]);
+        trace.records.push(Record::Loss(Loss { t: trace.t, ring: 1, ..Loss::default() }));
+        renames(trace, 600 * MS);
+        send(trace, OF_QUEUE, &[(0, MAIL)]);
+    });
+    assert_eq!((told(&wait), &wait.peer), (Vec::new(), &None));
+}
+
+#[test]
+fn what_it_does_behind_its_answer_is_nobodys() {
+    let wait = asked_of_queue(|trace| {
+        receive(trace, OF_QUEUE, &[(0, MAIL)]);
+        send(trace, OF_QUEUE, &[(0, MAIL)]);
+        renames(trace, 600 * MS);
+    });
+    assert_eq!(told(&wait), []);
+}
+
+/// With `fentry` the end of a poll may be untold.
+#[test]
+fn a_poll_that_was_not_told_ends_its_work() {
+    let wait = asked_of_queue(|trace| {
+        receive(trace, OF_QUEUE, &[(0, MAIL)]);
+        trace.untold(Call::EpollWait, 10 * MS);
+        renames(trace, 600 * MS);
+    });
+    assert_eq!(told(&wait), []);
+}
+
 #[test]
 fn messages_of_two_that_came_together_are_nobodys() {
     let wait = asked_of_queue(|trace| {
@@ -167,7 +244,7 @@ fn a_question_that_is_passed_on_is_followed() {
         trace.blocked(Call::Openat, 5, 20 * MS).args.path = Some("/etc/aliases".into());
     });
     meanwhile(&mut trace, QUEUE, |trace| {
-        receive(trace, (28, 82), &[(0, MAIL)]);
+        receive(trace, OF_QUEUE, &[(0, MAIL)]);
         renames(trace, 600 * MS);
         send(trace, OF_QUEUE, &[(0, MAIL)]);
     });
