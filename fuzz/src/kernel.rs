@@ -26,6 +26,8 @@ pub struct Kernel {
     at: Counters,
     pid: u32,
     has_resolver: bool,
+    /// The client's stream has ended.
+    has_left: bool,
 }
 
 impl Kernel {
@@ -36,7 +38,7 @@ impl Kernel {
         // Nothing is outstanding, the first reply is the greeting.
         let mut scanner = Scanner::new(MODE_PENDING);
         scanner.replied = 0;
-        let mut kernel = Self { records, scanner, t: 1000 * MS, at, pid: DAEMON, has_resolver: false };
+        let mut kernel = Self { records, scanner, t: 1000 * MS, at, pid: DAEMON, has_resolver: false, has_left: false };
         let accept = kernel.call(Call::Accept, 5);
         accept.args.fd = Some(3);
         accept.socket = Some(SocketId { local: Some(endpoint("10.99.0.2:25")), ..socket(CLIENT, Proto::Tcp) });
@@ -100,8 +102,11 @@ impl Kernel {
         sys
     }
 
-    /// The server waits for the client, ms.
+    /// The server waits for the client, ms. Behind its end a socket can be read at once, for ever: nobody waits for it, and nothing comes (tcp(7), poll(2)).
     pub fn wait_for_client(&mut self, ms: u64) {
+        if self.has_left {
+            return;
+        }
         let sys = self.blocked(Call::Pselect6, 1, ms * 1000);
         sys.args.read = vec![5];
         sys.args.timeout_ns = Some(3600 * 1000 * MS);
@@ -116,6 +121,10 @@ impl Kernel {
 
     /// The server reads what the client sent.
     pub fn hear(&mut self, bytes: &[u8]) {
+        if self.has_left && !bytes.is_empty() {
+            return;
+        }
+        self.has_left = bytes.is_empty();
         let mode = self.scanner.mode;
         let mut smtp = Smtp { mode: mode_name(mode), dot: false, carry: None };
         let mut data = None;

@@ -79,40 +79,28 @@ pub fn run(bytes: &[u8]) {
 fn dialogue(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let mut kernel = Kernel::greeted();
-    let (mut may_tell, mut has_left) = (false, false);
+    let mut may_tell = false;
     while !input.is_empty() {
         match input.byte() % 8 {
             HEAR => {
                 let bytes = input.chunk();
                 may_tell |= bytes.windows(SECRET_TEXT.len()).any(|part| part == SECRET_TEXT.as_bytes());
-                if !has_left {
-                    kernel.hear(bytes);
-                }
+                kernel.hear(bytes);
             }
             SAY => {
                 let bytes = input.chunk();
                 may_tell |= bytes.windows(SECRET_TEXT.len()).any(|part| part == SECRET_TEXT.as_bytes());
                 kernel.say(bytes);
             }
-            WAIT => {
-                let ms = u64::from(input.byte());
-                // Behind its end a socket can be read at once, for ever: nobody waits for it, and nothing comes (tcp(7), poll(2)).
-                if !has_left {
-                    kernel.wait_for_client(ms);
-                }
-            }
+            WAIT => kernel.wait_for_client(u64::from(input.byte())),
             WORK => kernel.work(u64::from(input.byte())),
             BLOCK => {
                 kernel.block(u64::from(input.byte()));
                 kernel.queue(u64::from(input.byte()));
             }
             SLEEP => kernel.sleep(u64::from(input.byte())),
-            SECRET if !has_left => kernel.hear(SECRET_LINE),
-            SECRET => {}
-            LEAVE => {
-                has_left = true;
-                kernel.hear_end();
-            }
+            SECRET => kernel.hear(SECRET_LINE),
+            LEAVE => kernel.hear_end(),
             _ => unreachable!("there are eight"),
         }
     }

@@ -8,7 +8,7 @@ use crate::compare_wait::{Pairing, pair, wait_problems};
 use crate::emulated::latency_s;
 use crate::journal::{Event, What, seconds};
 use crate::measure::{measure, slack_s};
-use crate::report::{Command, Finding, Report, Session};
+use crate::report::{Command, Finding, Report, Session, Wait};
 use crate::scenario::{Expect, ExpectCommand, ExpectWait, IGNORE_S, Scenario};
 use crate::span::{Span, assign, spans};
 
@@ -135,7 +135,7 @@ fn command_problems(expect: &Expect, expected: &ExpectCommand, span: Option<&Spa
         problems.push(format!("expected {name} to be absent, found absent {:?}", command.absent));
     }
     problems.extend(identity_problems(command, expect));
-    problems.extend(waits_problems(expected, span, events, command));
+    problems.extend(waits_problems(expect, expected, span, events, command));
     problems
 }
 
@@ -154,13 +154,14 @@ fn identity_problems(command: &Command, expect: &Expect) -> Vec<String> {
 }
 
 /// Expected waits in order; shorter ones and the client's own may stand between them.
-fn waits_problems(expected: &ExpectCommand, span: Option<&Span>, events: &[Event], command: &Command) -> Vec<String> {
+fn waits_problems(expect: &Expect, expected: &ExpectCommand, span: Option<&Span>, events: &[Event], command: &Command) -> Vec<String> {
     let measured_of =
         |next: &ExpectWait| span.map_or_else(|| Err("the client's dialogue has no such command".to_owned()), |span| measure(events, span, next));
     let Pairing { pairs, missing, others } = pair(expected, command, |next| measured_of(next).ok().map(|measured| measured.elapsed_s));
-    let ignore_s = expected.ignore_s.unwrap_or(IGNORE_S) + latency_s();
+    let usual_s = |wait: &Wait| if wait.cause == "mta" { expect.own_s.max(IGNORE_S) } else { IGNORE_S };
+    let is_long = |wait: &&Wait| wait.elapsed_s >= expected.ignore_s.unwrap_or_else(|| usual_s(wait)) + latency_s();
     let mut problems: Vec<String> = pairs.into_iter().flat_map(|(next, wait)| wait_problems(next, measured_of(next), wait)).collect();
-    let unexpected = others.into_iter().filter(|wait| wait.elapsed_s >= ignore_s && wait.cause != "client");
+    let unexpected = others.into_iter().filter(|wait| is_long(wait) && wait.cause != "client");
     problems.extend(unexpected.map(|wait| format!("a wait that was not expected: {wait:?}")));
     problems.extend(missing.into_iter().map(|missing| format!("a wait is missing: {missing:?}")));
     problems

@@ -100,6 +100,9 @@ pub fn run(only: Option<&str>) -> anyhow::Result<ExitCode> {
                 total.passed += count.passed;
                 total.failed += count.failed;
                 total.skipped += count.skipped;
+                if count.failed > 0 && count.failures.is_empty() {
+                    total.failures.push(format!("{}: {} failed", part.name, count.failed));
+                }
                 total.failures.extend(count.failures);
                 count.failed == 0
             }

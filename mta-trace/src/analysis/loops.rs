@@ -10,7 +10,7 @@ use crate::mta;
 use crate::proto::dns;
 use crate::state::{Object, Role, is_duplicate};
 use crate::update::Update;
-use crate::wait::{is_poll, is_receive, is_send};
+use crate::wait::{is_poll, is_poll_of_all, is_receive, is_send};
 use mta_trace_common::syscalls::Call;
 
 /// tlsproxy(8) of Postfix.
@@ -214,11 +214,6 @@ impl Analysis {
             self.collect(live, updates);
         }
     }
-}
-
-/// Whether a loop waits for all of its descriptors by it.
-fn is_poll_of_all(call: Call) -> bool {
-    matches!(call, Call::EpollWait | Call::EpollPwait)
 }
 
 /// The session that is to be greeted and whose client's address has this name.

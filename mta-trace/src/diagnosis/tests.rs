@@ -4,22 +4,7 @@ use super::*;
 use crate::report::{Began, Dns, DnsServer, Milter, Outcome, SessionEnd, Verb};
 
 pub(super) fn wait(cause: Cause, target: &str, elapsed_s: f64, outcome: Outcome) -> Wait {
-    Wait {
-        cause,
-        target: (!target.is_empty()).then(|| target.to_owned()),
-        start_s: 0.0,
-        elapsed_s,
-        outcome,
-        attempts: None,
-        dns: None,
-        milter: None,
-        timer_s: None,
-        connected: None,
-        syscalls: Vec::new(),
-        descriptor: None,
-        peer: None,
-        inner: Vec::new(),
-    }
+    Wait { elapsed_s, ..Wait::bare(cause, (!target.is_empty()).then(|| target.to_owned()), outcome) }
 }
 
 fn look_up(qtype: &str, qname: &str, elapsed_s: f64, rcode: Option<&str>, servers: &[(&str, u32, bool)]) -> Wait {

@@ -38,6 +38,13 @@ pub struct Header {
     pub no_chains: bool,
 }
 
+impl Header {
+    /// Threshold of waits, ns; 1 ms in a log without a header.
+    pub fn min_wait_ns_of(header: Option<&Self>) -> u64 {
+        header.map_or(1_000_000, |header| header.min_wait_ns)
+    }
+}
+
 /// The process that was named or found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {

@@ -108,6 +108,26 @@ pub struct Wait {
 }
 
 impl Wait {
+    /// Of which nothing else is known. Both times are 0 until somebody sets them.
+    pub const fn bare(cause: Cause, target: Option<String>, outcome: Outcome) -> Self {
+        Self {
+            cause,
+            target,
+            start_s: 0.0,
+            elapsed_s: 0.0,
+            outcome,
+            attempts: None,
+            dns: None,
+            milter: None,
+            timer_s: None,
+            connected: None,
+            syscalls: Vec::new(),
+            descriptor: None,
+            peer: None,
+            inner: Vec::new(),
+        }
+    }
+
     /// What it was for, in words: its target, or without one (an unnamed socket) the name of the process at the far end.
     pub fn waited_for(&self) -> Option<&str> {
         self.target.as_deref().or_else(|| self.peer.as_ref().map(|peer| peer.comm.as_str()))

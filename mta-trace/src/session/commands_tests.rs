@@ -40,22 +40,8 @@ impl Talk {
     fn wait(&mut self, cause: Cause, ns: u64) {
         let (from, to) = self.blocked(ns);
         let start_s = seconds(from.since(&self.began).elapsed);
-        let wait = Wait {
-            cause,
-            target: (cause == Cause::FileLock).then(|| "/etc/mail/access.db".to_owned()),
-            start_s,
-            elapsed_s: seconds(ns.cast_signed()),
-            outcome: Outcome::Ok,
-            attempts: None,
-            dns: None,
-            milter: None,
-            timer_s: None,
-            connected: None,
-            syscalls: Vec::new(),
-            descriptor: None,
-            peer: None,
-            inner: Vec::new(),
-        };
+        let target = (cause == Cause::FileLock).then(|| "/etc/mail/access.db".to_owned());
+        let wait = Wait { start_s, elapsed_s: seconds(ns.cast_signed()), ..Wait::bare(cause, target, Outcome::Ok) };
         self.dialogue.attach(Named { from, to, wait, socket: None, more: super::super::Passed::default() }, cause == Cause::Client);
     }
 

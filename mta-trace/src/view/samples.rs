@@ -26,22 +26,7 @@ pub fn report(sessions: Vec<Session>) -> Report {
 }
 
 pub fn wait(cause: Cause, target: &str, start_s: f64, elapsed_s: f64, outcome: Outcome) -> Wait {
-    Wait {
-        cause,
-        target: Some(target.to_owned()),
-        start_s,
-        elapsed_s,
-        outcome,
-        attempts: None,
-        dns: None,
-        milter: None,
-        timer_s: None,
-        connected: None,
-        syscalls: vec!["poll".to_owned()],
-        descriptor: None,
-        peer: None,
-        inner: Vec::new(),
-    }
+    Wait { start_s, elapsed_s, syscalls: vec!["poll".to_owned()], ..Wait::bare(cause, Some(target.to_owned()), outcome) }
 }
 
 pub fn silent(qtype: &str, qname: &str, start_s: f64) -> Wait {

@@ -415,6 +415,11 @@ pub fn is_poll(call: Call) -> bool {
     matches!(call, Call::Poll | Call::Ppoll | Call::Select | Call::Pselect6 | Call::EpollWait | Call::EpollPwait)
 }
 
+/// Whether an event loop waits for all of its descriptors by it: what it returned for is not told.
+pub fn is_poll_of_all(call: Call) -> bool {
+    matches!(call, Call::EpollWait | Call::EpollPwait)
+}
+
 fn polled(args: &Args, process: Option<&Proc>) -> Vec<Polled> {
     let object = |fd: i32| process.and_then(|process| process.fds.object(fd)).cloned();
     let of_poll = args.fds.iter().map(|entry| (entry.fd, touch_of(entry)));

@@ -22,6 +22,9 @@ pub struct Expect {
     pub open_ended: bool,
     /// Rules of findings about the whole session, whatever command they name.
     pub findings_anywhere: Vec<String>,
+    /// Waits for the server's own services may be this long where a command says nothing.
+    #[serde(skip)]
+    pub own_s: f64,
     /// Processes outside of the mail server that are taken into the trace, by name, in order; checked if given.
     pub helpers: Option<Vec<String>>,
     /// Rules of the findings that belong to no session, the only ones.
@@ -45,7 +48,7 @@ pub struct ExpectCommand {
     pub code: Option<u16>,
     /// Its waits, in order; shorter ones than `ignore_s` may stand between them.
     pub waits: Vec<ExpectWait>,
-    /// Waits not mentioned above may be this long; unless given, what [`MtaKind::ignore_s`](super::MtaKind::ignore_s) says.
+    /// Waits not mentioned above may be this long; [`IGNORE_S`] unless given.
     pub ignore_s: Option<f64>,
     /// What must stand in `absent`.
     pub absent: Vec<String>,

@@ -95,9 +95,7 @@ impl Scenario {
         let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         let mut scenario: Self = toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
         scenario.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        for command in &mut scenario.expect.commands {
-            command.ignore_s.get_or_insert(scenario.mta.ignore_s());
-        }
+        scenario.expect.own_s = scenario.mta.own_s();
         Ok(scenario)
     }
 

@@ -24,10 +24,10 @@ pub enum MtaKind {
 }
 
 impl MtaKind {
-    /// Waits that no expectation mentions may be this long, unless the command says otherwise, s. Postfix's services are processes of
-    /// their own, which are forked when they are first needed and wait for a processor: 4 ms on an idle machine, 25 ms beside six others, and true. Below what is told as
-    /// a finding, as everything else.
-    pub const fn ignore_s(self) -> f64 {
+    /// Waits for the server's own services (`mta`) that no expectation mentions may be this long, unless the command says otherwise, s. Postfix's
+    /// are processes that are forked when they are first needed: 4 ms on an idle machine, 25 ms beside six others, and true. Below what is told
+    /// as a finding, as everything else.
+    pub const fn own_s(self) -> f64 {
         match self {
             Self::Postfix => 0.1,
             Self::Sendmail | Self::Exim | Self::OpenSmtpd | Self::Aiosmtpd => IGNORE_S,

@@ -29,8 +29,6 @@ const MAX_THREADS: usize = 256;
 const TAKING_IN_NS: u64 = 2_000_000;
 /// A resolver's question that was answered sooner explains nothing.
 const MIN_WAIT_NS: u64 = 1_000_000;
-/// Where the log does not say what is a wait.
-const DEFAULT_MIN_WAIT_NS: u64 = 1_000_000;
 /// How far a chain is told.
 const DEPTH: usize = 3;
 /// How many waits of a far end are told in one that it explains.
@@ -144,7 +142,7 @@ impl Chains {
 
     /// A process of an event loop's own server has read messages; `bearer`: whose all of them are.
     pub fn asked(&mut self, sys: &Sys, bearer: Option<Bearer>, state: &State, header: Option<&Header>) {
-        let min_wait_ns = header.map_or(DEFAULT_MIN_WAIT_NS, |header| header.min_wait_ns);
+        let min_wait_ns = Header::min_wait_ns_of(header);
         if self.services.len() >= MAX_SERVICES && !self.services.contains_key(&sys.pid) {
             return;
         }
@@ -157,7 +155,7 @@ impl Chains {
         }
     }
 
-    /// Such a process is back at its poll.
+    /// Such a process works for nobody who is known any more: it is back at its poll, or has sent a message from there.
     pub fn has_done(&mut self, pid: u32) {
         if let Some(service) = self.services.get_mut(&pid) {
             service.works_for(None);
@@ -186,7 +184,7 @@ impl Chains {
         if threads.len() >= MAX_THREADS && !threads.contains_key(&tid) {
             threads.pop_first();
         }
-        let min_wait_ns = header.map_or(DEFAULT_MIN_WAIT_NS, |header| header.min_wait_ns);
+        let min_wait_ns = Header::min_wait_ns_of(header);
         Some(threads.entry(tid).or_insert_with(|| Thread::new(min_wait_ns)))
     }
 

@@ -114,12 +114,8 @@ fn wait(queries: &[&Query], from: u64, to: u64) -> Option<Inner> {
     types.dedup();
     let servers = servers(queries, begin, end);
     let slowest = servers.iter().max_by(|a, b| a.waited_s.unwrap_or(0.0).total_cmp(&b.waited_s.unwrap_or(0.0)));
+    let bare = Wait::bare(Cause::Dns, slowest.map(|server| server.address.clone()), outcome);
     let wait = Wait {
-        cause: Cause::Dns,
-        target: slowest.map(|server| server.address.clone()),
-        start_s: 0.0,
-        elapsed_s: 0.0,
-        outcome,
         attempts: u32::try_from(queries.len()).ok(),
         dns: Some(Dns {
             qname: first.question.qname.clone(),
@@ -130,13 +126,7 @@ fn wait(queries: &[&Query], from: u64, to: u64) -> Option<Inner> {
             purpose: None,
             zone: None,
         }),
-        milter: None,
-        timer_s: None,
-        connected: None,
-        syscalls: Vec::new(),
-        descriptor: None,
-        peer: None,
-        inner: Vec::new(),
+        ..bare
     };
     Some(Inner { from: begin, to: end, until: end, socket: None, for_whom: Whom::Unseen, wait })
 }

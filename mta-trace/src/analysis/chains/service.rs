@@ -34,7 +34,7 @@ impl Service {
         Self { name, comm, thread: Thread::new(min_wait_ns), opened: HashSet::new() }
     }
 
-    /// It has read messages, all of them this session's, or is back at its poll.
+    /// From now on it works for this session, or for nobody who is known.
     pub fn works_for(&mut self, bearer: Option<Bearer>) {
         self.opened.clear();
         self.thread.turn_to(bearer.map_or(Whom::Unseen, Whom::Session));
@@ -79,22 +79,8 @@ impl Service {
 
     /// A wait of it as a part of a session's wait for another one, which has passed the question on.
     pub fn passage(&self, pid: u32, inner: &Inner, wait: Wait) -> Inner {
-        let wait = Wait {
-            cause: Cause::Mta,
-            target: Some(self.name.clone()),
-            start_s: 0.0,
-            elapsed_s: 0.0,
-            outcome: Outcome::Ok,
-            attempts: None,
-            dns: None,
-            milter: None,
-            timer_s: None,
-            connected: None,
-            syscalls: Vec::new(),
-            descriptor: None,
-            peer: Some(self.peer(pid)),
-            inner: vec![wait],
-        };
+        let asked = Wait::bare(Cause::Mta, Some(self.name.clone()), Outcome::Ok);
+        let wait = Wait { peer: Some(self.peer(pid)), inner: vec![wait], ..asked };
         Inner { socket: None, wait, ..inner.clone() }
     }
 }

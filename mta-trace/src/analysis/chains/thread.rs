@@ -8,7 +8,7 @@ use crate::event::{Args, Block, Endpoint, Header, Proto, Sys};
 use crate::report::{Cause, Wait};
 use crate::session::{Mark, Named};
 use crate::state::{Object, Proc, State};
-use crate::wait::{Place, Step};
+use crate::wait::{Place, Step, is_poll_of_all};
 use mta_trace_common::syscalls::Call;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -71,7 +71,7 @@ impl Thread {
         let (from, to) = (begin(sys), Mark { t: sys.t, at: sys.at() });
         let end = ends.of_sys(sys, state);
         let mut step = Step::of_call(sys, from, to, place(end, state, header));
-        if matches!(sys.call, Call::EpollWait | Call::EpollPwait) {
+        if is_poll_of_all(sys.call) {
             // An event loop: on what it waited is not told, and its time-out is the nearest of many. A question without an answer is what it waits for.
             (step.ret, step.timeout_ns) = (None, None);
         }

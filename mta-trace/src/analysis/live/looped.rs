@@ -11,8 +11,7 @@ use crate::report::{Began, Cause};
 use crate::session::{Chain, Mark};
 use crate::state::Object;
 use crate::update::Update;
-use crate::wait::{Step, Touch};
-use mta_trace_common::syscalls::Call;
+use crate::wait::{Step, Touch, is_poll_of_all};
 use std::borrow::Cow;
 
 /// How many steps are held between two events of a session.
@@ -117,7 +116,7 @@ impl Live {
     /// Something was done for it. `service`: who was asked, or has answered; `guess`: the id by which it would be known.
     pub fn hold(&mut self, sys: &Sys, service: Option<String>, guess: Option<u64>, context: &Context<'_>) {
         let mut step = self.looped_step(sys, context);
-        step.is_shared_poll = matches!(sys.call, Call::EpollWait | Call::EpollPwait);
+        step.is_shared_poll = is_poll_of_all(sys.call);
         step.service = service.map(|name| Service { cause: Cause::Mta, name }).or(step.service);
         let (is_query, is_connect) = (is_query(&step), step.is_connect());
         self.dialogue.note(|seen| {

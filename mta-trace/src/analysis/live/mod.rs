@@ -117,7 +117,7 @@ impl Live {
     }
 
     fn new(number: usize, socket: &SocketId, pid: u32, start: Mark, kind: Start, context: &Context<'_>) -> Self {
-        let min_wait_ns = context.header.map_or(1_000_000, |header| header.min_wait_ns);
+        let min_wait_ns = Header::min_wait_ns_of(context.header);
         let is_tls_first = socket.local.as_ref().and_then(Endpoint::port) == Some(TLS_FIRST);
         let mut dialogue = Dialogue::new(kind, start);
         if is_tls_first {

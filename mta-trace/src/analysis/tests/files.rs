@@ -8,28 +8,8 @@ use mta_trace_common::syscalls::Call;
 
 /// A page fault, or a call that only the scheduler saw (`newfstatat`).
 fn file_system(trace: &mut Trace, nr: i64, ns: u64) {
-    let (since, at_start) = (trace.t, trace.call(Call::Alarm, 0).at());
-    trace.records.pop();
-    trace.short_wait(ns);
-    let end = trace.call(Call::Alarm, 0);
-    let (t, at) = (end.t, end.at());
-    trace.records.pop();
-    let cause = (nr < 0).then(|| "page-fault".to_owned());
-    trace.records.push(Record::Block(Box::new(Block {
-        t,
-        pid: CHILD,
-        tid: CHILD,
-        nr,
-        call: None,
-        since,
-        cause,
-        unfinished: false,
-        args: None,
-        at,
-        at_start: Some(at_start),
-        socket: None,
-        peer: None,
-    })));
+    let block = trace.untold(Call::Fsync, ns);
+    (block.nr, block.call, block.cause) = (nr, None, (nr < 0).then(|| "page-fault".to_owned()));
 }
 
 #[test]
